@@ -1,0 +1,199 @@
+"""Checkpoints: a folder with tensors and plain JSON, hashed, written whole or not at all, and never trusted."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
+
+import torch
+
+from gan_cli.experiment import Stateful
+from gan_cli.files import atomic, sha256, sync, write_json
+
+FORMAT = 1
+STATE, META = "state.pt", "meta.json"
+MAX_META_BYTES = 10_000_000
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing, damaged, or of another format; the message names it."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint whose hash has been checked; `config` is data from a file, not to be trusted."""
+
+    folder: Path
+    step: int
+    seconds: float  # of training, up to this step
+    config: dict[str, Any]
+    image_shape: tuple[int, int, int]
+    overrides: list[str]
+
+    def restore(self, parts: Mapping[str, Stateful], device: torch.device) -> None:
+        """Loads every part; raises CheckpointError where the file does not fit."""
+        state = load_state(self.folder / STATE, device)
+        for name, part in parts.items():
+            try:
+                part.load_state_dict(state[name])
+            except (KeyError, ValueError, RuntimeError, TypeError, AttributeError) as error:
+                reason = " ".join(str(error).split())[:500]
+                raise CheckpointError(f"{self.folder} does not fit this experiment's {name}: {reason}") from error
+
+
+def save(
+    checkpoints: Path,
+    parts: Mapping[str, Stateful],
+    *,
+    step: int,
+    seconds: float,
+    config: dict[str, Any],
+    image_shape: tuple[int, int, int],
+    overrides: list[str],
+) -> Path:
+    """Writes `checkpoints`/step-<step>, then points `latest` at it; the folder appears only when all is on disk."""
+    folder = checkpoints / f"step-{step:08d}"
+    partial = checkpoints / f".{folder.name}.{os.getpid()}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        with (partial / STATE).open("wb") as file:
+            torch.save({name: part.state_dict() for name, part in parts.items()}, file)
+        meta = {
+            "format": FORMAT,
+            "step": step,
+            "seconds": seconds,
+            "image_shape": image_shape,
+            "config": config,
+            "overrides": overrides,
+            "files": {STATE: {"sha256": sha256(partial / STATE), "bytes": (partial / STATE).stat().st_size}},
+            "torch": torch.__version__,
+        }
+        write_json(partial / META, meta)
+        sync(partial / STATE)
+        sync(partial)
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
+        sync(checkpoints)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    point(checkpoints, "latest", folder)
+    return folder
+
+
+def point(checkpoints: Path, name: str, folder: Path) -> None:
+    with atomic(checkpoints / name) as partial:
+        partial.write_text(folder.name + "\n")
+
+
+def prune(checkpoints: Path, keep: int) -> None:
+    """Removes all but the `keep` newest and the best, and what a killed process left half-written."""
+    best = named(checkpoints, "best")
+    for folder in complete(checkpoints)[:-keep]:
+        if folder != best:
+            shutil.rmtree(folder)
+
+
+def sweep_partial(checkpoints: Path) -> None:
+    """Removes what a killed process left half-written; call it only while holding the run's lock."""
+    for leftover in checkpoints.glob(".*.partial"):
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+
+
+def complete(checkpoints: Path) -> list[Path]:
+    """Checkpoint folders, oldest step first."""
+    return sorted(folder for folder in checkpoints.glob("step-*") if (folder / META).is_file())
+
+
+def named(checkpoints: Path, name: str) -> Path | None:
+    """The checkpoint that `best` or `latest` names, if it is there."""
+    try:
+        folder = checkpoints / Path((checkpoints / name).read_text().strip()).name
+    except OSError:
+        return None
+    return folder if (folder / META).is_file() else None
+
+
+def newest(run: Path) -> Checkpoint | None:
+    """The newest undamaged checkpoint of a run folder, with a loud line for each damaged one; None without any."""
+    damaged = None
+    for folder in reversed(complete(run / "checkpoints")):
+        try:
+            return open_checkpoint(folder)
+        except CheckpointError as error:
+            damaged = error
+            print(f"warning: {error}; falling back to the one before", file=sys.stderr)
+    if damaged is not None:
+        raise CheckpointError(f"no undamaged checkpoint is left in {run}: {damaged}")
+    return None
+
+
+def find(path: Path, which: str) -> Checkpoint:
+    """The checkpoint at `path`, or the `latest` or `best` of the run folder at `path`."""
+    if not path.exists():
+        raise CheckpointError(f"checkpoint={path} does not exist: give a run folder or one of its checkpoints")
+    if path.name in (STATE, META):
+        path = path.parent
+    if (path / META).is_file():
+        return open_checkpoint(path)
+    if not (path / "checkpoints").is_dir():
+        raise CheckpointError(f"checkpoint={path} is neither a run folder nor a checkpoint of this program")
+    if which == "best":
+        best = named(path / "checkpoints", "best")
+        if best is None:
+            raise CheckpointError(f"{path} has no best checkpoint, it was never scored: use which=latest")
+        return open_checkpoint(best)
+    latest = newest(path)
+    if latest is None:
+        raise CheckpointError(f"{path} has no checkpoint yet")
+    return latest
+
+
+def open_checkpoint(folder: Path) -> Checkpoint:
+    """Reads the JSON and checks the hash of the tensors; nothing is unpickled."""
+    meta_file, state_file = folder / META, folder / STATE
+    try:
+        if meta_file.stat().st_size > MAX_META_BYTES:
+            raise CheckpointError(f"{meta_file} is larger than any checkpoint's: it is not one")
+        meta = json.loads(meta_file.read_text(encoding="utf-8"))
+        if meta["format"] != FORMAT:
+            raise CheckpointError(f"{folder} is of checkpoint format {meta['format']}; this version reads {FORMAT}")
+        expected = meta["files"][STATE]
+        if state_file.stat().st_size != expected["bytes"] or sha256(state_file) != expected["sha256"]:
+            raise CheckpointError(f"checkpoint {folder} is damaged: {STATE} is not what was written")
+        channels, height, width = (int(size) for size in meta["image_shape"])
+        return Checkpoint(
+            folder=folder,
+            step=int(meta["step"]),
+            seconds=float(meta["seconds"]),
+            config=dict(meta["config"]),
+            image_shape=(channels, height, width),
+            overrides=[str(override) for override in meta["overrides"]],
+        )
+    except OSError as error:
+        raise CheckpointError(f"checkpoint {folder} cannot be read: {error}") from error
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"checkpoint {folder} is damaged: {META} is not what was written") from error
+
+
+def load_state(path: Path, device: torch.device) -> dict[str, Any]:
+    """Tensors and plain containers only; a compressed file, which could swell without bound, is refused."""
+    try:
+        with ZipFile(path) as archive:
+            if any(member.compress_type != ZIP_STORED for member in archive.infolist()):
+                raise CheckpointError(f"{path} is compressed, which this program never writes")
+        state = torch.load(path, map_location=device, weights_only=True)
+    except (BadZipFile, UnpicklingError, RuntimeError, EOFError, KeyError, OSError, AttributeError) as error:
+        raise CheckpointError(f"{path} does not hold a checkpoint's tensors") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path} does not hold a checkpoint's tensors")
+    return state

@@ -1,0 +1,31 @@
+"""Handwritten digits, embedded: 1,797 real images that need no download.
+
+The test part of "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak 1998, UCI Machine Learning Repository,
+doi:10.24432/C50P49, CC BY 4.0), as scikit-learn ships it: 8 x 8 grey images of ten classes.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from sklearn.datasets import load_digits
+
+from gan_cli.datasets.dataset import Dataset, Table, check_size, resize
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digits(Dataset):
+    """All 1,797 digits, [1, image_size, image_size]; grey values 0 to 16 become 0 to 255, then the size changes."""
+
+    image_size: int
+
+    def __post_init__(self) -> None:
+        check_size(self.image_size)
+
+    def load(self) -> Table:
+        digits = load_digits()
+        pixels = torch.tensor(digits.images / 16 * 255).round().to(torch.uint8)[:, None]
+        return Table(resize(pixels, self.image_size), torch.tensor(digits.target, dtype=torch.long))
+
+    @property
+    def protocol(self) -> dict[str, str | int | float]:
+        return {"dataset": "digits", "split": "all", "image_size": self.image_size, "resize": "bilinear, antialiased"}

@@ -1,0 +1,35 @@
+"""The two players, the objective they play for, and what one turn has on the table."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from gan_cli.objectives.objective import Objective
+from gan_cli.shapes import Images, Labels, Latents, Logits, Loss, Scores
+
+
+@dataclass(frozen=True)
+class Game:
+    generator: nn.Module
+    discriminator: nn.Module
+    objective: Objective
+
+    def generator_loss(self, real: Images, fake: Images) -> Loss:
+        """The generator's adversarial loss on `fake`; `real` is scored only if the objective reads it."""
+        fake_logits: Logits = self.discriminator(fake)
+        # Real images carry no gradient to the generator, so their logits are constants of this turn.
+        real_logits = self.discriminator(real).detach() if self.objective.generator_reads_real else fake_logits[:0]
+        return self.objective.generator_loss(real_logits, fake_logits)
+
+    def score(self, images: Images) -> Scores:
+        return self.objective.score(self.discriminator(images))
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn's tensors: the real batch with its labels, and the generator's answer to `latents`."""
+
+    real: Images
+    labels: Labels
+    latents: Latents
+    fake: Images

@@ -1,0 +1,1 @@
+"""Metrics: how generated images are scored against real ones."""

@@ -1,0 +1,76 @@
+"""Small digit classifiers whose weights ship with the package, for data that Inception was not made for."""
+
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from typing import Literal
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+from torch_fidelity.feature_extractor_base import FeatureExtractorBase
+
+from gan_cli.files import sha256
+from gan_cli.metrics.extractor import Extractor, LoadedExtractor
+
+SIZES = {"digits": 16, "mnist": 32}  # pixels the classifier of each data set was trained at
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierExtractor(Extractor):
+    """The classifier of `trained_on`; `python -m gan_cli.metrics.train_classifier` makes its weights."""
+
+    trained_on: Literal["digits", "mnist"]
+
+    def load(self) -> LoadedExtractor:
+        network = Classifier(self.trained_on, ["features", "logits"], size=SIZES[self.trained_on])
+        with as_file(files("gan_cli.metrics") / "weights" / f"{self.trained_on}.safetensors") as path:
+            with safe_open(path, "pt") as weights:
+                network.load_state_dict({name: weights.get_tensor(name) for name in network.state_dict()})
+            digest = sha256(path)
+        return LoadedExtractor(
+            network.eval().requires_grad_(False),
+            name=f"{self.trained_on} classifier",
+            weights_sha256=digest,
+            suffix=f"_{self.trained_on}",
+            channels=1,
+        )
+
+
+class Classifier(FeatureExtractorBase):
+    """Grey bytes [batch, 1, height, width] to 64 features and 10 class logits, at `size` pixels."""
+
+    def __init__(self, name: str, features_list: list[str], *, size: int) -> None:
+        super().__init__(name, features_list)
+        self.size = size
+        self.features = nn.Sequential(
+            *(nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.AdaptiveMaxPool2d(2)),
+            *(nn.Flatten(), nn.Linear(256, 64), nn.ReLU()),
+        )
+        self.logits = nn.Linear(64, 10)
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        images = pixels.float()
+        if images.shape[-2:] != (self.size, self.size):
+            images = interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
+        features = self.features(images / 127.5 - 1)
+        outputs = {"features": features, "logits": self.logits(features)}
+        return tuple(outputs[name] for name in self.features_list)
+
+    @staticmethod
+    def get_provided_features_list() -> tuple[str, ...]:
+        return "features", "logits"
+
+    @staticmethod
+    def get_default_feature_layer_for_metric(metric: str) -> str:
+        return "logits" if metric == "isc" else "features"
+
+    @staticmethod
+    def can_be_compiled() -> bool:
+        return True
+
+    @staticmethod
+    def get_dummy_input_for_compile() -> Tensor:
+        return torch.zeros(1, 1, 16, 16, dtype=torch.uint8)

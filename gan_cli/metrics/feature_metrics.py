@@ -1,0 +1,196 @@
+"""FID, IS, KID, precision and recall, by torch-fidelity's own functions on features of images.
+
+FID: Heusel et al. 2017 (arXiv:1706.08500); IS: Salimans et al. 2016 (arXiv:1606.03498); KID: Binkowski et al. 2018
+(arXiv:1801.01401); precision and recall: Kynkaanniemi et al. 2019 (arXiv:1904.06991).
+"""
+
+import hashlib
+import json
+import warnings
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+from torch_fidelity.metric_isc import isc_features_to_metric
+from torch_fidelity.metric_kid import kid_features_to_metric
+from torch_fidelity.metric_prc import prc_features_to_metric
+
+from gan_cli.files import atomic, cache_folder
+from gan_cli.metrics.extractor import Extractor, LoadedExtractor
+from gan_cli.metrics.metrics import Metrics, Protocol, Scorer
+from gan_cli.seeding import mix
+from gan_cli.shapes import Features, Stored
+
+if TYPE_CHECKING:
+    from gan_cli.datasets.dataset import Dataset, Table
+
+MIN_IMAGES = 10  # precision and recall look at the third neighbour; a half of the real images has to have one
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureMetrics(Metrics):
+    """Which metrics to compute on `extractor`'s features; KID averages `kid_subsets` subsets of `kid_subset_size`.
+
+    The subset size is lowered to the number of images there are. `batch_size` is the extractor's only.
+    """
+
+    extractor: Extractor
+    names: list[Literal["fid", "inception_score", "kid", "precision_recall"]]
+    inception_score_splits: int
+    kid_subsets: int
+    kid_subset_size: int
+    batch_size: int
+
+    def __post_init__(self) -> None:
+        for name in ("inception_score_splits", "kid_subsets", "kid_subset_size", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        if "fid" not in self.names:
+            raise ValueError("names must hold fid: it picks the best checkpoint")
+
+    def against(self, dataset: "Dataset", table: "Table", num_fake: int) -> "FeatureScorer":
+        if table.values.dtype != torch.uint8:
+            raise ValueError("FID and IS need images, not toy points: use the data set's own metrics")
+        fewest = max(MIN_IMAGES, self.inception_score_splits)
+        if num_fake < fewest:
+            raise ValueError(f"num_eval_images={num_fake} must be at least {fewest}")
+        if len(table) < 2 * fewest:
+            raise ValueError(f"the data set has {len(table)} images; its metrics need at least {2 * fewest}")
+        extractor = self.extractor.load()
+        return FeatureScorer(self, extractor, self.real_features(extractor, table.values))
+
+    def features(self, extractor: LoadedExtractor, pixels: Stored) -> "ImageFeatures":
+        """In batches of `batch_size`, on the images' device."""
+        network = extractor.network.to(pixels.device)
+        outputs = []
+        with torch.no_grad():
+            for batch in pixels.split(self.batch_size):
+                if batch.shape[1] != extractor.channels:
+                    batch = match_channels(batch, extractor.channels)
+                outputs.append([output.cpu() for output in network(batch)])
+        features, logits = (torch.cat(parts) for parts in zip(*outputs, strict=True))
+        return ImageFeatures(features, logits)
+
+    def real_features(self, extractor: LoadedExtractor, pixels: Stored) -> "ImageFeatures":
+        """From the cache, under a key of all they depend on; a file that cannot be trusted is made again."""
+        key = {
+            "pixels": hashlib.sha256(pixels.cpu().numpy().tobytes()).hexdigest(),
+            "shape": list(pixels.shape),
+            "extractor": extractor.name,
+            "weights": extractor.weights_sha256,
+            "torch_fidelity": version("torch-fidelity"),
+        }
+        stamp = json.dumps(key, sort_keys=True)
+        path = cache_folder() / "features" / f"{hashlib.sha256(stamp.encode()).hexdigest()}.npz"
+        if path.is_file():
+            try:
+                return read_features(path, stamp)
+            except (OSError, ValueError, KeyError, BadZipFile) as error:
+                warnings.warn(f"computing real features again: {path} is corrupt or foreign ({error})", stacklevel=2)
+        real = self.features(extractor, pixels)
+        try:
+            write_features(path, stamp, real)
+        except OSError as error:
+            warnings.warn(f"real features are not cached: {error}", stacklevel=2)
+        return real
+
+    def compare(self, fake: "ImageFeatures", real: "ImageFeatures") -> dict[str, float]:
+        """The metrics of `fake` against `real`, by their plain names."""
+        scores: dict[str, float] = {}
+        if "fid" in self.names:
+            fake_moments, real_moments = (fid_features_to_statistics(images.features) for images in (fake, real))
+            fid = fid_statistics_to_metric(fake_moments, real_moments, verbose=False)
+            scores["fid"] = fid["frechet_inception_distance"]
+        if "inception_score" in self.names:
+            scores |= isc_features_to_metric(fake.logits, splits=self.inception_score_splits)
+        if "kid" in self.names:
+            size = min(self.kid_subset_size, len(fake.features), len(real.features))
+            kid = kid_features_to_metric(
+                fake.features, real.features, kid_subsets=self.kid_subsets, kid_subset_size=size, verbose=False
+            )
+            scores["kid_mean"] = kid["kernel_inception_distance_mean"]
+            scores["kid_std"] = kid["kernel_inception_distance_std"]
+        if "precision_recall" in self.names:
+            prc = prc_features_to_metric(fake.features, real.features, save_cpu_ram=True, verbose=False)
+            scores |= {name: prc[name] for name in ("precision", "recall")}
+        return scores
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    features: Features
+    logits: Features
+
+    def take(self, rows: torch.Tensor) -> "ImageFeatures":
+        return ImageFeatures(self.features[rows], self.logits[rows])
+
+
+@dataclass(frozen=True)
+class FeatureScorer(Scorer):
+    metrics: FeatureMetrics
+    extractor: LoadedExtractor
+    real: ImageFeatures
+
+    lower_is_better = True
+
+    @property
+    def leading(self) -> str:  # type: ignore[override]
+        return self.named("fid")
+
+    @property
+    def protocol(self) -> Protocol:
+        return {
+            "num_real": len(self.real.features),
+            "extractor": self.extractor.name,
+            "extractor_sha256": self.extractor.weights_sha256,
+            "inception_score_splits": self.metrics.inception_score_splits,
+            "kid_subsets": self.metrics.kid_subsets,
+            "kid_subset_size": self.metrics.kid_subset_size,
+            "library": f"torch-fidelity {version('torch-fidelity')}",
+        }
+
+    def score(self, fake: Stored) -> dict[str, float]:
+        scores = self.metrics.compare(self.metrics.features(self.extractor, fake), self.real)
+        return {self.named(name): value for name, value in scores.items()}
+
+    def floor(self) -> dict[str, float]:
+        num_real = len(self.real.features)
+        order = torch.randperm(num_real, generator=torch.Generator().manual_seed(mix("floor")))
+        first, second = order[: num_real // 2], order[num_real // 2 :]
+        scores = self.metrics.compare(self.real.take(first), self.real.take(second))
+        return {self.named(name): value for name, value in scores.items()}
+
+    def named(self, name: str) -> str:
+        """The metric's key: `kid_mean` is `kid_digits_mean` under the digits classifier."""
+        stem, ending = next(
+            ((name.removesuffix(ending), ending) for ending in ("_mean", "_std") if name.endswith(ending)), (name, "")
+        )
+        return stem + self.extractor.suffix + ending
+
+
+def match_channels(pixels: Stored, channels: int) -> Stored:
+    """Grey repeated to RGB, or RGB averaged to grey."""
+    if channels == 1:
+        return pixels.float().mean(1, keepdim=True).round().to(torch.uint8)
+    return pixels.expand(-1, channels, -1, -1)
+
+
+def read_features(path: Path, stamp: str) -> ImageFeatures:
+    with np.load(path, allow_pickle=False) as file:
+        if str(file["stamp"]) != stamp:
+            raise ValueError("it was made from something else")
+        features, logits = torch.from_numpy(file["features"]), torch.from_numpy(file["logits"])
+    if len(features) != json.loads(stamp)["shape"][0] or len(logits) != len(features) or not features.isfinite().all():
+        raise ValueError("it does not hold one finite row for each image")
+    return ImageFeatures(features, logits)
+
+
+def write_features(path: Path, stamp: str, real: ImageFeatures) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as partial, partial.open("wb") as file:
+        np.savez(file, stamp=stamp, features=real.features.numpy(), logits=real.logits.numpy())

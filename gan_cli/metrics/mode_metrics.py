@@ -1,0 +1,66 @@
+"""Counting the modes of a toy mixture (Srivastava et al. 2017, VEEGAN, arXiv:1705.07761, section 5.1)."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from gan_cli.metrics.metrics import Metrics, Protocol, Scorer
+from gan_cli.seeding import mix
+from gan_cli.shapes import Stored
+
+if TYPE_CHECKING:
+    from gan_cli.datasets.dataset import Dataset, Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModeMetrics(Metrics):
+    """A point is of high quality within `max_deviations` standard deviations of the nearest mode."""
+
+    max_deviations: float
+
+    def __post_init__(self) -> None:
+        if self.max_deviations <= 0:
+            raise ValueError(f"max_deviations={self.max_deviations} must be above 0")
+
+    def against(self, dataset: "Dataset", table: "Table", num_fake: int) -> "ModeScorer":
+        from gan_cli.datasets.toy import Mixture
+
+        if not isinstance(dataset, Mixture):
+            raise ValueError("mode metrics count the modes of a toy mixture: use dataset=ring, grid or grid3")
+        radius = self.max_deviations * dataset.std
+        return ModeScorer(dataset.centers(), radius, table.values.cpu(), self.max_deviations)
+
+
+@dataclass(frozen=True)
+class ModeScorer(Scorer):
+    centers: Tensor
+    radius: float
+    real: Stored
+    max_deviations: float
+
+    leading = "modes_covered"
+    lower_is_better = False
+
+    @property
+    def protocol(self) -> Protocol:
+        return {"num_real": len(self.real), "high_quality_deviations": self.max_deviations}
+
+    def score(self, fake: Stored) -> dict[str, float]:
+        """`modes_covered` (with at least one point of high quality), `high_quality_fraction`, and `mode_kl`: the
+
+        KL divergence, in nats, of the points' shares over their nearest modes from the uniform one.
+        """
+        distance, nearest = torch.cdist(fake.flatten(1).double(), self.centers.double()).min(1)
+        good = distance <= self.radius
+        shares = nearest.bincount(minlength=len(self.centers)).double() / len(fake)
+        return {
+            "modes_covered": float(len(nearest[good].unique())),
+            "high_quality_fraction": good.double().mean().item(),
+            "mode_kl": (torch.special.xlogy(shares, shares * len(self.centers))).sum().item(),
+        }
+
+    def floor(self) -> dict[str, float]:
+        order = torch.randperm(len(self.real), generator=torch.Generator().manual_seed(mix("floor")))
+        return self.score(self.real[order[: len(self.real) // 2]])

@@ -1,0 +1,1 @@
+"""Models: a generator and a discriminator each, in one file."""

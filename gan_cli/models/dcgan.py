@@ -1,0 +1,90 @@
+"""The convolutional networks of RealnessGAN (Xiangli et al. 2020, arXiv:2002.05512), after DCGAN (arXiv:1511.06434)."""
+
+from collections import OrderedDict
+from typing import NamedTuple
+
+from torch import nn
+
+from gan_cli.shapes import Images, Latents, Logits
+
+
+class ImageShape(NamedTuple):
+    channels: int
+    height: int
+    width: int
+
+
+class Generator(nn.Module):
+    """Latents to images: transposed 4x4 convolutions, doubling the size from 4 pixels on, batch norm, ReLU, tanh.
+
+    `width` is the number of channels before the last layer. Raises ValueError for an image shape it cannot make.
+    """
+
+    def __init__(self, *, width: int, latent_dim: int, image_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        shape = check_shape(image_shape, width)
+        channels = width * shape.height // 8
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        size = 4
+        layers["grow4"] = nn.ConvTranspose2d(latent_dim, channels, 4, stride=1, padding=0, bias=False)
+        while size * 2 < shape.height:
+            layers |= {f"norm{size}": nn.BatchNorm2d(channels), f"relu{size}": nn.ReLU()}
+            size, channels = size * 2, channels // 2
+            layers[f"grow{size}"] = nn.ConvTranspose2d(channels * 2, channels, 4, stride=2, padding=1, bias=False)
+        layers |= {f"norm{size}": nn.BatchNorm2d(channels), f"relu{size}": nn.ReLU()}
+        layers["image"] = nn.ConvTranspose2d(channels, shape.channels, 4, stride=2, padding=1, bias=False)
+        layers["tanh"] = nn.Tanh()
+        self.layers = nn.Sequential(layers)
+        self.apply(initialize)
+
+    def forward(self, latents: Latents) -> Images:
+        return self.layers(latents[:, :, None, None])
+
+
+class Discriminator(nn.Module):
+    """Images to logits: 4x4 convolutions, halving the size down to 4 pixels, leaky ReLU, one linear layer.
+
+    `width` is the number of channels after the first layer. Raises ValueError for an image shape it cannot read.
+    """
+
+    def __init__(self, *, width: int, image_shape: tuple[int, int, int], num_outcomes: int) -> None:
+        super().__init__()
+        shape = check_shape(image_shape, width)
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        size, channels = shape.height // 2, width
+        layers["image"] = nn.Conv2d(shape.channels, channels, 4, stride=2, padding=1, bias=False)
+        layers[f"relu{size}"] = nn.LeakyReLU(0.2)
+        while size > 4:
+            size, channels = size // 2, channels * 2
+            layers[f"shrink{size}"] = nn.Conv2d(channels // 2, channels, 4, stride=2, padding=1, bias=False)
+            layers[f"relu{size}"] = nn.LeakyReLU(0.2)
+        layers["flatten"] = nn.Flatten()
+        layers["logits"] = nn.Linear(channels * 16, num_outcomes, bias=False)
+        self.layers = nn.Sequential(layers)
+        self.apply(initialize)
+
+    def forward(self, images: Images) -> Logits:
+        return self.layers(images)
+
+
+def check_shape(image_shape: tuple[int, int, int], width: int) -> ImageShape:
+    shape = ImageShape(*image_shape)
+    sizes = [2**power for power in range(3, 11)]
+    if shape.height != shape.width or shape.height not in sizes or shape.channels not in (1, 3):
+        raise ValueError(
+            f"dcgan takes square images of 8, 16, 32, ..., 1024 pixels with 1 or 3 channels, not "
+            f"{shape.channels} x {shape.height} x {shape.width}: "
+            + ("use model=mlp" if shape.height == 1 else "set dataset.image_size")
+        )
+    if width < 1:
+        raise ValueError(f"width={width} must be at least 1")
+    return shape
+
+
+def initialize(layer: nn.Module) -> None:
+    """Convolutions N(0, 0.02), batch norm scales N(1, 0.02); the linear head keeps PyTorch's default."""
+    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(layer.weight, 0.0, 0.02)
+    elif isinstance(layer, nn.BatchNorm2d):
+        nn.init.normal_(layer.weight, 1.0, 0.02)
+        nn.init.zeros_(layer.bias)

@@ -1,0 +1,110 @@
+"""Every picture a run leaves behind."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from PIL import Image
+
+from gan_cli.files import atomic
+from gan_cli.shapes import Images, Scores, Stored
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+REAL, FAKE = "#1f6f8b", "#d1495b"
+
+
+def save_grid(path: Path, pixels: Stored) -> None:
+    """Images side by side in a near-square grid, enlarged without blur to be seen."""
+    columns = math.ceil(math.sqrt(len(pixels)))
+    rows = math.ceil(len(pixels) / columns)
+    channels, height, width = pixels.shape[1:]
+    grid = torch.zeros(rows * columns, channels, height, width, dtype=torch.uint8)
+    grid[: len(pixels)] = pixels.cpu()
+    sheet = grid.reshape(rows, columns, channels, height, width).permute(2, 0, 3, 1, 4)
+    save_image(path, sheet.reshape(channels, rows * height, columns * width), scale=max(1, 512 // (columns * width)))
+
+
+def save_image(path: Path, pixels: torch.Tensor, scale: int = 1) -> None:
+    """One image [1 or 3, height, width] of bytes, each pixel `scale` pixels wide."""
+    array = pixels.cpu().numpy()
+    image = Image.fromarray(array[0] if len(array) == 1 else array.transpose(1, 2, 0))
+    enlarged = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
+    with atomic(path) as partial:
+        enlarged.save(partial, format="PNG")
+
+
+def save_points(path: Path, real: Stored, fake: Stored, score: Callable[[Images], Scores] | None) -> None:
+    """Real and generated points, [points, 2, 1, 1], over the discriminator's score where it is given."""
+    figure = new_figure(6.4, 5.6)
+    axes = figure.subplots()
+    reach = 1.25 * real.abs().max().item()
+    if score is not None:
+        line = torch.linspace(-reach, reach, 150)
+        plane = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1).reshape(-1, 2, 1, 1)
+        heights = score(plane).reshape(150, 150).cpu().numpy()
+        shades = axes.contourf(line.numpy(), line.numpy(), heights, levels=30, cmap="Greys_r", alpha=0.55)
+        figure.colorbar(shades, ax=axes, label="discriminator score")
+    shown = real.flatten(1)[torch.linspace(0, len(real) - 1, min(2000, len(real))).long()].cpu().numpy()
+    drawn = fake.flatten(1)[:2000].cpu().numpy()
+    axes.scatter(drawn[:, 0], drawn[:, 1], s=5, c=FAKE, alpha=0.6, linewidths=0, label="generated")
+    axes.scatter(shown[:, 0], shown[:, 1], s=5, c=REAL, alpha=0.9, linewidths=0, label="real")
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    axes.legend(loc="upper right", markerscale=3, framealpha=0.9)
+    save_figure(path, figure)
+
+
+def save_curves(
+    path: Path, records: Sequence[Mapping[str, Any]], floor: Mapping[str, float], images_per_step: int
+) -> None:
+    """Losses and mean scores against steps, and the leading metrics against images seen, each with its floor."""
+    losses = [record for record in records if "losses" in record]
+    evaluations = [record for record in records if "metrics" in record]
+    keys = [key for key in evaluations[0]["metrics"] if not key.endswith("_std")][:4] if evaluations else []
+    mosaic = [["losses"] * 6 + ["scores"] * 6]
+    if keys:
+        mosaic.append([key for key in keys for _ in range(12 // len(keys))])
+    figure = new_figure(11, 3.2 * len(mosaic))
+    panels = figure.subplot_mosaic(mosaic)  # type: ignore[arg-type]
+    for panel, part in (("losses", "losses"), ("scores", "scores")):
+        rows = [flat(record[part]) for record in losses]
+        for name in rows[0] if rows else []:
+            panels[panel].plot([record["step"] for record in losses], [row[name] for row in rows], lw=0.9, label=name)
+    panels["losses"].set(title="losses", xlabel="step")
+    panels["scores"].set(title="mean discriminator score", xlabel="step")
+    for key in keys:
+        seen = [record["step"] * images_per_step for record in evaluations]
+        panels[key].plot(
+            seen, [record["metrics"][key] for record in evaluations], "o-", ms=3, c=FAKE, label="generated"
+        )
+        if key in floor:
+            panels[key].axhline(floor[key], c=REAL, lw=0.9, ls="--", label="real against real")
+        panels[key].set(title=key, xlabel="images seen")
+        panels[key].ticklabel_format(axis="x", style="sci", scilimits=(0, 4))
+    for axes in panels.values():
+        if axes.lines:
+            axes.legend(fontsize=7)
+    save_figure(path, figure)
+
+
+def flat(values: Mapping[str, Any]) -> dict[str, float]:
+    """{"generator": {"adversarial": 1}} as {"generator adversarial": 1}; single numbers stay."""
+    return {
+        f"{outer} {inner}".strip(): number
+        for outer, terms in values.items()
+        for inner, number in (terms.items() if isinstance(terms, Mapping) else [("", terms)])
+    }
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure  # not pyplot: no global state, no window system
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save_figure(path: Path, figure: "Figure") -> None:
+    with atomic(path) as partial:
+        figure.savefig(partial, format="png", dpi=120)

@@ -1,0 +1,33 @@
+"""Gradient penalty between real and fake images (Gulrajani et al. 2017, arXiv:1704.00028)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn.functional import relu
+
+from gan_cli.game import Game, Turn
+from gan_cli.gradients import input_gradient
+from gan_cli.regularizers.regularizer import Regularizer
+from gan_cli.shapes import Loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientPenalty(Regularizer):
+    """Pulls the score's slope at random mixtures of real and fake images towards `target` (equation 3).
+
+    `one_sided` leaves slopes below the target alone (Petzka et al. 2018, arXiv:1709.08894); a target of zero is the
+    zero-centred penalty (Thanh-Tung et al. 2019, arXiv:1902.03984).
+    """
+
+    target: float
+    one_sided: bool
+
+    player = "discriminator"
+
+    def penalty(self, game: Game, turn: Turn) -> Loss:
+        mixture = torch.rand_like(turn.real[:, :1, :1, :1])
+        between = mixture * turn.real + (1 - mixture) * turn.fake
+        gradient = input_gradient(game.score, between, differentiable=True)
+        slope = (gradient.square().flatten(1).sum(1) + 1e-12).sqrt()  # a norm of exactly zero has no gradient
+        excess = slope - self.target
+        return (relu(excess) if self.one_sided else excess).square().mean()

@@ -1,0 +1,19 @@
+"""R1 (Mescheder et al. 2018, arXiv:1801.04406)."""
+
+from dataclasses import dataclass
+
+from gan_cli.game import Game, Turn
+from gan_cli.gradients import input_gradient
+from gan_cli.regularizers.regularizer import Regularizer
+from gan_cli.shapes import Loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class R1(Regularizer):
+    """Half the squared slope of the score at real images (equation 9); `weight` is the paper's gamma."""
+
+    player = "discriminator"
+
+    def penalty(self, game: Game, turn: Turn) -> Loss:
+        gradient = input_gradient(game.score, turn.real, differentiable=True)
+        return gradient.square().flatten(1).sum(1).mean() / 2

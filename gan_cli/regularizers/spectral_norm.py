@@ -1,0 +1,30 @@
+"""Spectral normalization (Miyato et al. 2018, arXiv:1802.05957)."""
+
+from dataclasses import dataclass
+
+from torch import nn
+from torch.nn.utils import parametrizations
+
+from gan_cli.regularizers.regularizer import Constraint
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpectralNorm(Constraint):
+    """Divides every linear and convolutional weight of the discriminator by its largest singular value (equation 8).
+
+    The singular vectors are tracked with `num_power_iterations` at each training pass (algorithm 1).
+    Raises ValueError if there is not at least one.
+    """
+
+    num_power_iterations: int
+
+    player = "discriminator"
+
+    def __post_init__(self) -> None:
+        if self.num_power_iterations < 1:
+            raise ValueError(f"num_power_iterations={self.num_power_iterations} must be at least 1")
+
+    def impose(self, network: nn.Module) -> None:
+        for layer in list(network.modules()):
+            if isinstance(layer, nn.Linear | nn.Conv2d):
+                parametrizations.spectral_norm(layer, n_power_iterations=self.num_power_iterations)

@@ -1,0 +1,93 @@
+"""What a run comes to: summary.json and the table at the end."""
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from statistics import fmean, pstdev
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from gan_cli import __version__
+from gan_cli.run_folder import Record
+
+Scores = Mapping[str, float]
+
+
+def best_record(records: list[Record], leading: str, lower_is_better: bool) -> Record | None:
+    """The evaluation with the best leading metric; of equals, the latest."""
+    evaluated = [record for record in records if leading in record.get("metrics", {})]
+    sign = -1 if lower_is_better else 1
+    return max(evaluated, key=lambda record: (sign * record["metrics"][leading], record["step"]), default=None)
+
+
+def trajectory(records: list[Record]) -> dict[str, dict[str, float]]:
+    """Over a run's evaluations: what a single last or best number hides."""
+    evaluated = [record["metrics"] for record in records if "metrics" in record]
+    return {
+        key: {
+            "min": min(values),
+            "max": max(values),
+            "mean": fmean(values),
+            "std": pstdev(values),
+        }
+        for key in (evaluated[-1] if evaluated else {})
+        for values in [[metrics[key] for metrics in evaluated if key in metrics]]
+    }
+
+
+def versions() -> dict[str, str]:
+    packages = ("torch", "torchvision", "torch-fidelity", "numpy", "hydra-core", "omegaconf")
+    return {"gan_cli": __version__, "python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+def scores_table(title: str, columns: Mapping[str, Scores]) -> Table:
+    """Metrics down, columns (last, best, floor, ...) across."""
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("metric")
+    for column in columns:
+        table.add_column(column, justify="right")
+    keys = dict.fromkeys(key for scores in columns.values() for key in scores if not key.endswith("_std"))
+    for key in keys:
+        table.add_row(key.removesuffix("_mean"), *(shown(scores, key) for scores in columns.values()))
+    return table
+
+
+def shown(scores: Scores, key: str) -> str:
+    """A score, with its standard deviation where it has one."""
+    if key not in scores:
+        return "-"
+    deviation = scores.get(key.removesuffix("_mean") + "_std")
+    return f"{scores[key]:.4g}" + (f" ± {deviation:.2g}" if deviation is not None else "")
+
+
+def print_summary(summary: Mapping[str, Any], folder: Path) -> None:
+    """The table at the end of a run, on stdout."""
+    console = Console()
+    metrics, cost = summary["metrics"], summary["cost"]
+    title = f"{summary['status']} at step {summary['step']}"
+    if "unavailable" in metrics:
+        console.print(title, style="bold")
+        console.print(f"scores unavailable: {metrics['unavailable']}", markup=False, highlight=False, soft_wrap=True)
+    else:
+        best = f"best (step {metrics['best_step']})" if metrics["best"] else "best"
+        columns = {"last": metrics["last"], best: metrics["best"], "floor (real halves)": metrics["floor"]}
+        console.print(scores_table(title, columns))
+    lines = {
+        "protocol": ", ".join(f"{key} {short(value)}" for key, value in summary["protocol"].items()),
+        "cost": f"{cost['seconds']:.1f} s of training, {cost['images_per_second']:,.0f} images/s, "
+        f"{cost['images_seen']:,} images seen, {cost['discriminator_updates']:,} discriminator and "
+        f"{cost['generator_updates']:,} generator updates, peak memory {cost['peak_memory_bytes'] / 2**20:,.0f} MiB",
+        "pictures": f"{folder / 'curves.png'}, {folder / 'samples'}",
+        "again": f"gan-eval checkpoint={folder}",
+    }
+    for name, line in lines.items():
+        console.print(f"{name}: {line}", markup=False, highlight=False, soft_wrap=True)
+
+
+def short(value: object) -> str:
+    """Hashes cut to their first digits; the whole is in summary.json."""
+    text = str(value)
+    return text[:8] if len(text) == 64 else text

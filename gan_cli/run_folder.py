@@ -1,0 +1,95 @@
+"""A run's folder: its files, who may write to it, and what is in it already."""
+
+import json
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from gan_cli.files import atomic, write_json
+
+Record = dict[str, Any]
+
+
+class RunInUseError(Exception):
+    """Another process is writing to the folder."""
+
+
+class RunFolder:
+    """Paths and records of one run; see design of a run's folder in docs/run-folder.md."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+        self.samples = path / "samples"
+        self.metrics = path / "metrics.jsonl"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes out, also ones on a file system without locks of its own after a crash."""
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise RunInUseError(
+                f"{self.path} is being written by another process: wait for it, or use another run_dir"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def start(self, composed: str, overrides: list[str]) -> None:
+        """Creates what every run has from its first moment."""
+        for folder in (self.path / ".hydra", self.checkpoints, self.samples):
+            folder.mkdir(parents=True, exist_ok=True)
+        for name, text in (("config", composed), ("overrides", json.dumps(overrides, indent=0))):
+            with atomic(self.path / ".hydra" / f"{name}.yaml") as partial:
+                partial.write_text(text, encoding="utf-8")
+
+    def log(self, record: Record) -> None:
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def records(self) -> list[Record]:
+        """Every whole record; the last line may be torn by a crash, and is then left out."""
+        records = []
+        for line in self.metrics.read_text(encoding="utf-8").splitlines() if self.metrics.exists() else []:
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+        return records
+
+    def rewind(self, step: int) -> None:
+        """Forgets what was recorded after `step`, which is going to be trained again."""
+        kept = [json.dumps(record) + "\n" for record in self.records() if record["step"] <= step]
+        with atomic(self.metrics) as partial:
+            partial.write_text("".join(kept), encoding="utf-8")
+        for sample in self.samples.glob("[0-9]*.png"):
+            if int(sample.stem) > step:
+                sample.unlink()
+        (self.path / "summary.json").unlink(missing_ok=True)
+
+    def summary(self) -> Record | None:
+        try:
+            return json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def write_summary(self, summary: Record) -> None:
+        write_json(self.path / "summary.json", summary)
+
+
+def create(outputs: Path, short_name: str) -> Path:
+    """outputs/<date>/<time>-<short name>-<unique>, never one that is there already."""
+    now = datetime.now()
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", short_name)[:60]
+    path = outputs / now.strftime("%Y-%m-%d") / f"{now.strftime('%H-%M-%S')}-{slug}-{secrets.token_hex(3)}"
+    path.mkdir(parents=True)
+    return path

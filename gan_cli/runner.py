@@ -1,0 +1,248 @@
+"""A run from its first step to its summary: the loop's steps logged, scored, drawn and saved."""
+
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+import torch
+
+from gan_cli import checkpoint, pictures
+from gan_cli.engine import peak_memory
+from gan_cli.evaluation import generate, scoring
+from gan_cli.experiment import Experiment
+from gan_cli.metrics.metrics import Scorer
+from gan_cli.progress import Progress
+from gan_cli.report import best_record, trajectory, versions
+from gan_cli.run_folder import Record, RunFolder
+from gan_cli.shapes import Stored
+from gan_cli.trainer import Step, train
+
+
+class DivergedError(Exception):
+    """A loss or a weight is no longer a finite number."""
+
+
+@dataclass
+class Stop:
+    """Set by the first Ctrl-C or SIGTERM; the step in progress is finished and saved. A second one is immediate."""
+
+    signal: int | None = None
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[Stop]:
+    stop = Stop()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop.signal is not None:
+            raise KeyboardInterrupt
+        stop.signal = number
+
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@dataclass
+class Run:
+    """An experiment in its folder. `seconds` counts training alone: no evaluation, pictures or checkpoints."""
+
+    experiment: Experiment
+    scorer: Scorer | None
+    unavailable: str  # why there is no scorer
+    folder: RunFolder
+    config: dict[str, Any]
+    overrides: list[str]
+    step: int = 0
+    seconds: float = 0.0
+    floor: dict[str, float] = field(default_factory=dict)
+
+    def train(self, stop: Stop) -> str:
+        """Trains from `step` to the end, or until stopped; writes and returns the status.
+
+        Raises DivergedError, and whatever the training raises, after the summary says so.
+        """
+        status, error = "failed", ""
+        try:
+            self.begin()
+            self.loop(stop)
+            status = "completed" if self.step == self.experiment.settings.steps else "interrupted"
+        except DivergedError as diverged:
+            status, error = "diverged", str(diverged)
+            raise
+        except KeyboardInterrupt:
+            status = "interrupted"
+        except Exception as failure:
+            error = f"{type(failure).__name__}: {failure}"
+            raise
+        finally:
+            self.finish(status, error)
+        return status
+
+    def begin(self) -> None:
+        """The floor and the picture of real images; a fresh run also saves its initial state, so it can be resumed."""
+        if self.scorer is not None:
+            self.floor = self.scorer.floor()
+        if self.step == 0:
+            self.save()
+        dataset, table = self.experiment.dataset, self.experiment.table
+        rows = torch.linspace(0, len(table) - 1, min(dataset.num_drawn, len(table))).long()
+        dataset.draw(self.folder.samples / "real.png", table.values[rows].cpu(), None)
+
+    def loop(self, stop: Stop) -> None:
+        settings = self.experiment.settings
+        with Progress(settings.steps, self.step) as progress:
+            steps = train(self.experiment, self.step)
+            started, first_step, first_seconds = time.perf_counter(), self.step, self.seconds
+            for step in steps:
+                last = step.number == settings.steps
+                due = {
+                    name: last or (every > 0 and step.number % every == 0)
+                    for name, every in (
+                        ("log", settings.log_every),
+                        ("sample", settings.sample_every),
+                        ("evaluate", settings.evaluate_every),
+                        ("checkpoint", settings.checkpoint_every),
+                    )
+                }
+                due["checkpoint"] |= stop.signal is not None
+                reading = fetch(step) if any(due.values()) else None  # waits for the device
+                self.step, self.seconds = step.number, self.seconds + time.perf_counter() - started
+                if reading is not None:
+                    speed = (self.step - first_step) * settings.images_per_step / (self.seconds - first_seconds)
+                    self.report(reading, due, speed, progress)
+                if stop.signal is not None:
+                    break
+                started = time.perf_counter()
+
+    def report(self, reading: Record, due: dict[str, bool], speed: float, progress: Progress) -> None:
+        """Everything that is due after this step, the checkpoint last: it vouches for all before it."""
+        check_finite(reading, self.step)
+        if due["log"]:
+            seen = self.step * self.experiment.settings.images_per_step
+            self.folder.log({"step": self.step, "images_seen": seen, "seconds": round(self.seconds, 3)} | reading)
+        totals = {player: sum(terms.values()) for player, terms in reading["losses"].items()}
+        progress.update(self.step, speed, totals, reading["scores"])
+        if due["evaluate"] or due["sample"] or due["checkpoint"]:
+            check_weights(self.experiment, self.step)
+        if due["sample"]:
+            self.draw()
+        best = False
+        if due["evaluate"] and self.scorer is not None:
+            best = self.evaluate(self.scorer, progress)
+        if due["checkpoint"] or best:
+            self.save(best)
+
+    def evaluate(self, scorer: Scorer, progress: Progress) -> bool:
+        """Scores this step; says whether it is the best so far."""
+        metrics = scorer.score(self.generate(self.experiment.num_eval_images, self.experiment.settings.evaluation_seed))
+        self.folder.log({"step": self.step, "metrics": metrics})
+        shown = "  ".join(f"{key} {value:.4g}" for key, value in metrics.items() if not key.endswith("_std"))
+        progress.note(f"step {self.step}/{self.experiment.settings.steps}  {shown}")
+        best = best_record(self.folder.records(), scorer.leading, scorer.lower_is_better)
+        return best is not None and best["step"] == self.step
+
+    def generate(self, count: int, seed: int) -> Stored:
+        experiment = self.experiment
+        return generate(experiment.players, count, seed, experiment.calibration(), experiment.dataset.stored)
+
+    def draw(self) -> None:
+        """The same latents at every step: the first that are scored."""
+        dataset, settings = self.experiment.dataset, self.experiment.settings
+        fake = self.generate(dataset.num_drawn, settings.evaluation_seed)
+        dataset.draw(self.folder.samples / f"{self.step:08d}.png", fake, scoring(self.experiment.players))
+
+    def save(self, best: bool = False) -> None:
+        folder = checkpoint.save(
+            self.folder.checkpoints,
+            self.experiment.parts(),
+            step=self.step,
+            seconds=self.seconds,
+            config=self.config,
+            image_shape=self.experiment.table.image_shape,
+            overrides=self.overrides,
+        )
+        if best:
+            checkpoint.point(self.folder.checkpoints, "best", folder)
+        checkpoint.prune(self.folder.checkpoints, self.experiment.settings.keep_checkpoints)
+
+    def finish(self, status: str, error: str) -> None:
+        """Curves and summary.json, whatever happened."""
+        settings, records = self.experiment.settings, self.folder.records()
+        pictures.save_curves(self.folder.path / "curves.png", records, self.floor, settings.images_per_step)
+        self.folder.write_summary(
+            {
+                "status": status,
+                "step": self.step,
+                "error": error,
+                "metrics": self.metrics(records),
+                "protocol": self.protocol(),
+                "cost": {
+                    "seconds": self.seconds,
+                    "images_seen": self.step * settings.images_per_step,
+                    "images_per_second": self.step * settings.images_per_step / max(self.seconds, 1e-9),
+                    "discriminator_updates": self.step * settings.discriminator_steps,
+                    "generator_updates": self.step * settings.generator_steps,
+                    "peak_memory_bytes": peak_memory(self.experiment.players.device),
+                    "device": str(self.experiment.players.device),
+                },
+                "versions": versions(),
+                "overrides": self.overrides,
+            }
+        )
+
+    def metrics(self, records: list[Record]) -> dict[str, Any]:
+        if self.scorer is None:
+            return {"last": {}, "best": {}, "floor": {}, "trajectory": {}, "unavailable": self.unavailable}
+        evaluated = [record for record in records if "metrics" in record]
+        best = best_record(records, self.scorer.leading, self.scorer.lower_is_better)
+        return {
+            "last": evaluated[-1]["metrics"] if evaluated else {},
+            "best": best["metrics"] if best else {},
+            "best_step": best["step"] if best else None,
+            "floor": self.floor,
+            "trajectory": trajectory(records),
+        }
+
+    def protocol(self) -> dict[str, str | int | float]:
+        return protocol(
+            self.experiment, self.scorer, self.experiment.num_eval_images, self.experiment.settings.evaluation_seed
+        )
+
+
+def protocol(experiment: Experiment, scorer: Scorer | None, num_fake: int, seed: int) -> dict[str, str | int | float]:
+    """How a score was measured; scores compare only where all of it is the same."""
+    measured = scorer.protocol if scorer is not None else {}
+    return (
+        experiment.dataset.protocol
+        | measured
+        | {"num_fake": num_fake, "weights": "moving average", "evaluation_seed": seed}
+    )
+
+
+def fetch(step: Step) -> Record:
+    """The step's numbers, read from the device."""
+    losses = {player: {name: loss.item() for name, loss in terms.items()} for player, terms in step.losses.items()}
+    return {"losses": losses, "scores": {side: score.item() for side, score in step.scores.items()}}
+
+
+def check_finite(reading: Record, step: int) -> None:
+    for player, terms in reading["losses"].items():
+        for name, loss in terms.items():
+            if not math.isfinite(loss):
+                raise DivergedError(f"the {player}'s {name} loss is {loss} at step {step}")
+
+
+def check_weights(experiment: Experiment, step: int) -> None:
+    game = experiment.players.game
+    for player, network in (("generator", game.generator), ("discriminator", game.discriminator)):
+        if not all(parameter.isfinite().all() for parameter in network.parameters()):
+            raise DivergedError(f"the {player} has weights that are not finite at step {step}")

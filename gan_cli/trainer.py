@@ -1,0 +1,62 @@
+"""The loop: seed, turns, updates, moving average; it yields after every step and does nothing else."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from gan_cli.datasets.dataset import Batch
+from gan_cli.ema import follow
+from gan_cli.experiment import Experiment
+from gan_cli.regularizers.regularizer import Player
+from gan_cli.seeding import batch_rows, seed_step
+from gan_cli.shapes import Loss
+from gan_cli.turns import Losses, discriminator_turn, generator_turn
+
+
+@dataclass(frozen=True)
+class Step:
+    """A finished step, counted from 1, with the last losses of each player and mean scores, still on the device."""
+
+    number: int
+    losses: dict[Player, Losses]
+    scores: dict[str, Loss]
+
+
+def train(experiment: Experiment, first_step: int = 0) -> Iterator[Step]:
+    """Yields each step as it finishes; the caller reports, evaluates and saves between them."""
+    players, settings, regularizers = experiment.players, experiment.settings, experiment.regularizers
+    game, sampler = players.game, players.latent_sampler
+    for step in range(first_step, settings.steps):
+        seed_step(settings.seed, rank=0, step=step)
+        batches = real_batches(experiment, step)
+        for _ in range(settings.discriminator_steps):
+            turn = discriminator_turn(game, sampler, regularizers, next(batches))
+            update(game.discriminator, experiment.discriminator_optimizer, turn.losses)
+        for _ in range(settings.generator_steps):
+            generator_losses = generator_turn(game, sampler, regularizers, next(batches))
+            update(game.generator, experiment.generator_optimizer, generator_losses)
+        follow(players.ema_generator, game.generator, settings.ema_decay)
+        yield Step(
+            number=step + 1,
+            losses={"discriminator": turn.losses, "generator": generator_losses},
+            scores={"real": turn.real_score, "fake": turn.fake_score},
+        )
+
+
+def real_batches(experiment: Experiment, step: int) -> Iterator[Batch]:
+    """A fresh real batch for every turn of the step."""
+    settings, table = experiment.settings, experiment.table
+    turns = settings.discriminator_steps + settings.generator_steps
+    for turn in range(turns):
+        rows = batch_rows(len(table), settings.batch_size, settings.seed, step * turns + turn)
+        yield table.batch(rows)
+
+
+def update(player: nn.Module, optimizer: Optimizer, losses: Losses) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    # One backward for all terms: across ranks, a penalty on its own would be averaged wrongly.
+    torch.stack(list(losses.values())).sum().backward(inputs=list(player.parameters()))
+    optimizer.step()

@@ -1,0 +1,57 @@
+"""Tiny experiments, and a cache that no test shares with the user's own."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+
+from gan_cli.build import build_experiment, read_config
+from gan_cli.cli import CONF
+from gan_cli.experiment import Experiment
+
+TINY = ["batch_size=4", "steps=3", "num_eval_images=16", "model.generator.width=4", "model.discriminator.width=4"]
+TINY_MLP = ["batch_size=4", "steps=3", "num_eval_images=16", "model.generator.hidden=[8]", "model.discriminator.hidden=[8]"]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One thread a process, so that workers do not fight; bitwise tests hold for any number, but a fixed one."""
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["GAN_CLI_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+
+
+def composed_config(*overrides: str, config_name: str = "train") -> Any:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(config_name, list(overrides))
+
+
+@pytest.fixture
+def experiment() -> Callable[..., Experiment]:
+    """Builds an experiment from overrides, as gan-train would."""
+
+    def build(*overrides: str) -> Experiment:
+        config, _ = read_config(composed_config(*overrides))
+        return build_experiment(config, torch.device("cpu"))
+
+    return build
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """A folder of 24 small photographs in two classes."""
+    from PIL import Image
+    from sklearn.datasets import load_sample_images
+
+    for name, image in zip(("temple", "flower"), load_sample_images().images, strict=True):
+        folder = tmp_path / "photographs" / name
+        folder.mkdir(parents=True)
+        for number in range(12):
+            left = 20 * number
+            Image.fromarray(image[left : left + 48, left : left + 64]).save(folder / f"{number}.png")
+    return tmp_path / "photographs"

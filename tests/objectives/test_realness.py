@@ -1,0 +1,215 @@
+"""RealnessGAN against its reductions, its gradient identities and the optimum of the paper's theorem, in float64."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from gan_cli.objectives import Realness, StdGAN
+from gan_cli.objectives.realness import cross_entropy, expected_histogram, histogram
+
+BASE = Realness(
+    num_outcomes=5,
+    generator_objective=2,
+    anchors="expected",
+    num_anchor_samples=1000,
+    anchor_seed=0,
+    support_min=-1.0,
+    support_max=1.0,
+    real_skew=1.0,
+    fake_skew=-1.0,
+)
+TWO_ATOMS = replace(BASE, num_outcomes=2, real_skew=2.0, fake_skew=-2.0)  # A0 = (1, 0), A1 = (0, 1)
+
+
+def logits(count: int, outcomes: int, seed: int) -> Tensor:
+    return torch.randn(count, outcomes, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def test_two_outcomes_are_the_standard_gan() -> None:
+    real, fake = logits(7, 1, 0), logits(7, 1, 1)
+    pair_real, pair_fake = (torch.cat([torch.zeros_like(v), v], dim=1) for v in (real, fake))
+    standard = StdGAN(saturating=True)
+    torch.testing.assert_close(
+        TWO_ATOMS.discriminator_loss(pair_real, pair_fake), standard.discriminator_loss(real, fake)
+    )
+    torch.testing.assert_close(
+        replace(TWO_ATOMS, generator_objective=1).generator_loss(pair_real[:0], pair_fake),
+        standard.generator_loss(real[:0], fake),
+    )
+    torch.testing.assert_close(
+        replace(TWO_ATOMS, generator_objective=3).generator_loss(pair_real[:0], pair_fake), -fake.mean()
+    )
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_generator_objectives_have_the_gradients_of_their_kl_divergences(number: int) -> None:
+    objective = replace(BASE, generator_objective=number)
+    real, fake = logits(6, 5, 0), logits(6, 5, 1).requires_grad_(True)
+    objective.generator_loss(real, fake).backward()
+    fake_anchor, real_anchor = objective.fake_anchor(real), objective.real_anchor(real)
+    expected = {
+        1: (fake_anchor - fake.softmax(1)) / 6,
+        2: (fake_anchor - real.softmax(1).mean(0)).expand(6, 5) / 6,
+        3: (fake_anchor - real_anchor).expand(6, 5) / 6,
+    }
+    torch.testing.assert_close(fake.grad, expected[number].detach())
+
+
+def test_objective_two_is_the_average_over_all_pairings() -> None:
+    real, fake = logits(4, 5, 0), logits(4, 5, 1)
+    paired = []
+    for shift in range(4):
+        rolled = real.roll(shift, 0).softmax(1)
+        kl = (rolled * (rolled.log() - fake.log_softmax(1))).sum(1).mean()
+        entropy = -(rolled * rolled.log()).sum(1).mean()
+        paired.append(kl + entropy - cross_entropy(BASE.fake_anchor(real), fake))
+    torch.testing.assert_close(BASE.generator_loss(real, fake), torch.stack(paired).mean())
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_only_objective_two_reads_real_images(number: int) -> None:
+    objective = replace(BASE, generator_objective=number)
+    fake = logits(6, 5, 1)
+    assert objective.generator_reads_real == (number == 2)
+    differs = not torch.equal(
+        objective.generator_loss(logits(6, 5, 2), fake), objective.generator_loss(logits(6, 5, 3), fake)
+    )
+    assert differs == (number == 2)
+
+
+def test_optimal_discriminator_mixes_the_anchors() -> None:
+    """Theorem 1: D*(x) = (p_data A1 + p_g A0) / (p_data + p_g); no other logits do better."""
+    p, q = shares(0.2, 0.3, 0.5), shares(0.5, 0.25, 0.25)
+    objective = replace(BASE, real_skew=0.3, fake_skew=-0.3)
+    like = torch.zeros(1, dtype=torch.float64)
+    real_anchor, fake_anchor = objective.real_anchor(like), objective.fake_anchor(like)
+    optimum = (p[:, None] * real_anchor + q[:, None] * fake_anchor) / (p + q)[:, None]
+    table = optimum.log().requires_grad_(True)
+    rows_real, rows_fake = (torch.arange(3).repeat_interleave((w * 20).round().long()) for w in (p, q))
+    loss = objective.discriminator_loss(table[rows_real], table[rows_fake])
+    loss.backward()
+    torch.testing.assert_close(table.grad, torch.zeros(3, 5, dtype=torch.float64), atol=1e-12, rtol=0)
+
+
+def test_equilibrium_value_is_twice_the_entropy_of_the_middle() -> None:
+    like = torch.zeros(1, dtype=torch.float64)
+    objective = replace(BASE, num_outcomes=3)
+    middle = (objective.real_anchor(like) + objective.fake_anchor(like)) / 2
+    uninformed = middle.log().expand(9, 3)
+    loss = objective.discriminator_loss(uninformed, uninformed).item()
+    assert loss == pytest.approx(-2 * (middle * middle.log()).sum().item(), rel=1e-12)
+    assert loss == pytest.approx(2.145, abs=2e-3)  # Monte Carlo over 20,000 redraws
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "normal", "tolerance"),
+    [
+        (3, [0.148, 0.704, 0.148], 1e-3),
+        (5, [0.030, 0.234, 0.470, 0.235, 0.031], 1e-3),
+        (10, [0.0065, 0.024, 0.0745, 0.160, 0.235, 0.235, 0.160, 0.0745, 0.024, 0.0065], 1e-3),
+    ],
+)
+def test_expected_histogram_of_normal_draws(outcomes: int, normal: list[float], tolerance: float) -> None:
+    """Against means over 20,000 redraws."""
+    torch.testing.assert_close(
+        torch.tensor(expected_histogram("normal", 1000, outcomes)), torch.tensor(normal), atol=tolerance, rtol=0
+    )
+
+
+@pytest.mark.parametrize("draws", [2, 7, 1000])
+def test_expected_histogram_of_uniform_draws_has_a_closed_form(draws: int) -> None:
+    """The extremes fill the outer bins; the other draws are uniform between them."""
+    expected = torch.full((4,), (draws - 2) / 4)
+    expected[0] += 1
+    expected[-1] += 1
+    torch.testing.assert_close(torch.tensor(expected_histogram("uniform", draws, 4)), expected / draws)
+
+
+@pytest.mark.parametrize("law", ["normal", "uniform"])
+def test_resampled_anchors_average_to_the_expected_ones(law: str) -> None:
+    torch.manual_seed(0)
+    objective = replace(BASE, anchors="resampled", num_anchor_samples=50)
+    like = torch.zeros(1, dtype=torch.float64)
+    mean = torch.stack([objective.histogram(law, like) for _ in range(4000)]).mean(0)
+    expected = torch.tensor(expected_histogram(law, 50, 5), dtype=torch.float64)
+    torch.testing.assert_close(mean, expected, atol=4e-3, rtol=0)
+
+
+def test_anchors_are_redrawn_or_fixed_as_asked() -> None:
+    like = torch.zeros(1, dtype=torch.float64)
+    resampled, fixed = replace(BASE, anchors="resampled"), replace(BASE, anchors="fixed")
+    assert not torch.equal(resampled.fake_anchor(like), resampled.fake_anchor(like))
+    assert torch.equal(fixed.fake_anchor(like), fixed.fake_anchor(like))
+    assert not torch.equal(fixed.fake_anchor(like), replace(fixed, anchor_seed=1).fake_anchor(like))
+
+
+def test_histogram_counts_both_extremes() -> None:
+    draws = torch.tensor([-2.0, 2.0, 0.1, -0.1])
+    torch.testing.assert_close(histogram(draws, 4), torch.tensor([0.25, 0.25, 0.25, 0.25]))
+
+
+@pytest.mark.parametrize("skew", [-1.0, -0.3, 0.0, 0.5, 1.0, 3.0])
+def test_shift_conserves_mass_and_moves_the_mean(skew: float) -> None:
+    like = torch.zeros(1, dtype=torch.float64)
+    objective = replace(BASE, num_outcomes=9, support_min=-2.0, support_max=2.0)
+    moved = objective.shift(skew, like)
+    torch.testing.assert_close(moved.sum(1), torch.ones(9, dtype=torch.float64))
+    support = objective.support(like)
+    torch.testing.assert_close(moved @ support, (support + skew).clamp(-2, 2))
+
+
+def test_no_skew_is_the_identity_and_support_scales_with_skew() -> None:
+    like = torch.zeros(1, dtype=torch.float64)
+    torch.testing.assert_close(BASE.shift(0.0, like), torch.eye(5, dtype=torch.float64))
+    wide = replace(BASE, support_min=-10.0, support_max=10.0)
+    torch.testing.assert_close(wide.shift(10.0, like), BASE.shift(1.0, like))
+    assert not torch.allclose(wide.shift(1.0, like), BASE.shift(1.0, like))
+
+
+def test_shifted_anchors_match_the_table() -> None:
+    like = torch.zeros(1, dtype=torch.float64)
+    objective = replace(BASE, num_outcomes=3)
+    torch.testing.assert_close(
+        objective.fake_anchor(like), torch.tensor([0.852, 0.148, 0.0]).double(), atol=1e-3, rtol=0
+    )
+    torch.testing.assert_close(
+        objective.real_anchor(like), torch.tensor([0.0, 0.334, 0.666]).double(), atol=1e-3, rtol=0
+    )
+
+
+def test_score_is_the_standard_logit_at_two_outcomes() -> None:
+    v = logits(7, 1, 0)
+    torch.testing.assert_close(TWO_ATOMS.score(torch.cat([torch.zeros_like(v), v], dim=1)), v[:, 0])
+
+
+@pytest.mark.parametrize("anchors", ["resampled", "fixed", "expected"])
+def test_score_compares_the_fits_of_both_anchors_without_noise(anchors: str) -> None:
+    """<A1 - A0, l> is CE(A0, l) - CE(A1, l), because the normaliser cancels; real-like predictions score higher."""
+    objective, like = replace(BASE, anchors=anchors), torch.zeros(1, dtype=torch.float64)
+    batch = logits(1, 5, 0)
+    fits = [cross_entropy(anchor(like), batch) for anchor in (BASE.fake_anchor, BASE.real_anchor)]
+    torch.testing.assert_close(objective.score(batch)[0], fits[0] - fits[1])
+    torch.testing.assert_close(objective.score(batch + 3.0), objective.score(batch))
+    convinced = torch.stack([BASE.real_anchor(like), BASE.fake_anchor(like)]).clamp(min=1e-6).log()
+    assert objective.score(convinced)[0] > 0 > objective.score(convinced)[1]
+
+
+def test_extreme_logits_stay_finite() -> None:
+    extreme = torch.tensor([[1000.0, 0, 0, 0, -1000.0]])
+    assert BASE.discriminator_loss(extreme, -extreme).isfinite()
+    assert BASE.generator_loss(extreme, -extreme).isfinite()
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [({"num_outcomes": 1}, "num_outcomes"), ({"num_anchor_samples": 1}, "num_anchor"), ({"support_max": -1.0}, "support")],
+)
+def test_settings_out_of_range_are_named(change: dict[str, float], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        replace(BASE, **change)
+
+
+def shares(*values: float) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)

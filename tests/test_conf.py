@@ -1,0 +1,181 @@
+"""Every YAML composes, instantiates and names exactly its target's parameters; every combination trains."""
+
+import inspect
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra.utils import get_class
+from torch import nn
+from torch.optim import Optimizer
+
+from gan_cli.build import SHAPES, UserError, build_players, read_config, targets
+from gan_cli.cli import CONF
+from gan_cli.experiment import Experiment, RunSettings
+from gan_cli.regularizers import Constraint
+from gan_cli.trainer import train
+
+from .conftest import TINY, TINY_MLP, composed_config
+
+Build = Callable[..., Experiment]
+
+
+def choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+EVERY = [(group.name, choice) for group in sorted(CONF.iterdir()) if group.is_dir() for choice in choices(group.name)]
+NEEDS = {"image_folder": ["dataset.root=."]}  # what a choice cannot do without
+
+
+@pytest.mark.parametrize(("group", "choice"), EVERY)
+def test_every_choice_composes_and_names_exactly_its_targets_parameters(group: str, choice: str) -> None:
+    config, _ = read_config(composed_config(f"{group}={choice}", *NEEDS.get(choice, [])))
+    for path, node in targets(config):
+        target = get_class(node["_target_"])
+        if issubclass(target, Optimizer):
+            continue
+        parameters = inspect.signature(target).parameters
+        named = {key for key in node if not key.startswith("_")} | (SHAPES & set(parameters) if "model." in path else set())
+        assert named == set(parameters), path
+        defaults = [name for name, parameter in parameters.items() if parameter.default is not inspect.Parameter.empty]
+        assert not defaults, f"{target.__name__} has defaults in Python"
+
+
+@pytest.mark.parametrize(("group", "choice"), EVERY)
+def test_every_choice_instantiates(group: str, choice: str) -> None:
+    config, _ = read_config(composed_config(f"{group}={choice}", *NEEDS.get(choice, [])))
+    toy = config["model"]["generator"]["_target_"].startswith("gan_cli.models.mlp")
+    players = build_players(config, (2, 1, 1) if toy else (1, 16, 16), torch.device("cpu"))
+    assert isinstance(players.game.generator, nn.Module)
+
+
+def test_one_file_and_one_yaml_of_the_same_name() -> None:
+    for group in ("latent_sampler", "model"):
+        package = CONF.parent / "gan_cli" / f"{group}s"
+        modules = {path.stem for path in package.glob("*.py")} - {"__init__", group}
+        assert set(choices(group)) == modules
+
+
+def test_run_settings_are_all_in_the_yaml_and_nowhere_else() -> None:
+    config = composed_config()
+    for name in inspect.signature(RunSettings).parameters:
+        assert name in config, name
+
+
+COMBINATIONS = list(
+    itertools.product(choices("objective"), choices("regularizer"), choices("latent_sampler"))
+)
+
+
+@pytest.mark.parametrize(("objective", "regularizer", "latent_sampler"), COMBINATIONS)
+@pytest.mark.parametrize("model", choices("model"))
+def test_every_combination_trains(
+    experiment: Build, objective: str, regularizer: str, latent_sampler: str, model: str
+) -> None:
+    data = [*TINY, "dataset=digits"] if model == "dcgan" else [*TINY_MLP, "dataset=grid3", "dataset.points_per_mode=8"]
+    tiny = experiment(
+        *data,
+        f"model={model}",
+        f"objective={objective}",
+        f"regularizer={regularizer}",
+        f"latent_sampler={latent_sampler}",
+        "latent_sampler.latent_dim=4",
+    )
+    before = [parameter.clone() for parameter in tiny.players.game.generator.parameters()]
+    steps = list(train(tiny))
+    assert [step.number for step in steps] == [1, 2, 3]
+    for step in steps:
+        numbers = [loss for terms in step.losses.values() for loss in terms.values()] + list(step.scores.values())
+        assert all(number.isfinite() for number in numbers)
+    assert not any(map(torch.equal, before, tiny.players.game.generator.parameters()))
+
+
+def test_regularizers_compose(experiment: Build) -> None:
+    tiny = experiment(*TINY, "objective=wgan_gp", "regularizer=[r1,spectral_norm]")
+    assert set(tiny.regularizers) == {"gradient_penalty", "r1"}
+    layers = [m for m in tiny.players.game.discriminator.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    assert all(hasattr(layer, "parametrizations") for layer in layers)
+    assert not any(hasattr(m, "parametrizations") for m in tiny.players.game.generator.modules())
+
+
+def test_wgan_gp_stands_on_its_own_penalty_unless_told_otherwise(experiment: Build) -> None:
+    assert set(experiment(*TINY, "objective=wgan_gp").regularizers) == {"gradient_penalty"}
+    assert set(experiment(*TINY, "objective=wgan_gp", "~regularizer.gradient_penalty").regularizers) == set()
+    assert set(experiment(*TINY, "objective=hinge", "regularizer=none").regularizers) == set()
+
+
+def test_shapes_flow_from_the_choices_to_the_players(experiment: Build) -> None:
+    tiny = experiment(*TINY, "objective=realness", "num_outcomes=7", "latent_sampler.latent_dim=9", "dataset.image_size=8")
+    images = tiny.players.game.generator(torch.randn(2, 9))
+    assert images.shape == (2, 1, 8, 8)
+    assert tiny.players.game.discriminator(images).shape == (2, 7)
+
+
+def test_the_seed_alone_decides_the_initial_weights(experiment: Build) -> None:
+    torch.rand(3)
+    one, two = experiment(*TINY), experiment(*TINY, "steps=5")
+    other = experiment(*TINY, "seed=1")
+    for part in ("generator", "discriminator"):
+        first, second, third = (next(getattr(e.players.game, part).parameters()) for e in (one, two, other))
+        assert torch.equal(first, second)
+        assert not torch.equal(first, third)
+
+
+REFUSED: list[tuple[list[str], str]] = [
+    (["+extra=1"], "unknown key 'extra'"),
+    (["+batchsize=1"], "did you mean batch_size"),
+    (["+objective.saturatin=true"], "did you mean objective.saturating"),
+    (["steps=abc"], "steps=abc must be an integer"),
+    (["steps=true"], "steps=True must be an integer"),
+    (["steps=0"], "steps=0 must be at least 1"),
+    (["ema_decay=1.0"], "ema_decay=1.0 must be below 1.0"),
+    (["steps=0", "batch_size=x"], "batch_size=x must be an integer; steps=0 must be at least 1"),
+    (["objective=realness", "num_outcomes=many"], "num_outcomes=many must be an integer"),
+    (["objective=realness", "objective.anchors=resample"], "did you mean resampled"),
+    (["objective.saturating=2"], "objective.saturating=2 must be true or false"),
+    (["model.generator.width=wide"], "model.generator.width=wide must be an integer"),
+    (["~model.generator.width"], "model.generator.width is missing"),
+    (["run_dir=5"], "run_dir=5 must be text or null"),
+    (["dataset=image_folder"], "dataset.root needs a value"),
+    (["objective._target_=gan_cli.nothing"], "cannot be imported"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "message"), REFUSED, ids=lambda value: str(value)[:40])
+def test_bad_values_are_refused_in_one_line(overrides: list[str], message: str) -> None:
+    with pytest.raises(UserError) as refusal:
+        read_config(composed_config(*overrides))
+    assert message in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+MISFITS: list[tuple[list[str], str]] = [
+    (["objective=realness", "num_outcomes=1"], "objective: num_outcomes=1 must be at least 2"),
+    (["dataset.image_size=28"], "set dataset.image_size"),
+    (["dataset=ring"], "use model=mlp"),
+    (["batch_size=5000"], "batch_size=5000 is more than the 1797 images"),
+    (["model.generator.width=0"], "width=0 must be at least 1"),
+    (["generator_optimizer.lr=-1"], "generator_optimizer: Invalid learning rate"),
+    (["dataset=image_folder", "dataset.root=/nowhere/at/all"], "is not a folder"),
+    (["dataset=mnist", "dataset.download=false", "dataset.root=/nowhere"], "MNIST is not in"),
+    (["latent_sampler.latent_dim=0"], "latent_dim=0 must be at least 1"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "message"), MISFITS, ids=lambda value: str(value)[:40])
+def test_parts_that_do_not_fit_are_refused_in_one_line(
+    experiment: Build, overrides: list[str], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError) as refusal:
+        experiment(*overrides)
+    assert message in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_integers_in_betas_are_numbers_too(experiment: Build) -> None:
+    tiny: Any = experiment(*TINY, "generator_optimizer.betas=[0,0.9]").generator_optimizer
+    assert tiny.param_groups[0]["betas"] == (0.0, 0.9) or tiny.param_groups[0]["betas"] == [0.0, 0.9]

@@ -1,0 +1,83 @@
+"""One turn: whose gradients it makes, and what it leaves alone."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from gan_cli.experiment import Experiment
+from gan_cli.game import Game, Turn
+from gan_cli.regularizers import Regularizer
+from gan_cli.shapes import Loss
+from gan_cli.trainer import real_batches, train, update
+from gan_cli.turns import discriminator_turn, generator_turn
+
+from .conftest import TINY
+
+Build = Callable[..., Experiment]
+
+
+class Constant(Regularizer):
+    """A penalty of 3 for whichever player a subclass names."""
+
+    def penalty(self, game: Game, turn: Turn) -> Loss:
+        return torch.tensor(3.0)
+
+
+class ForGenerator(Constant):
+    player = "generator"
+
+
+class ForDiscriminator(Constant):
+    player = "discriminator"
+
+
+def test_the_discriminator_turn_never_reaches_the_generator(experiment: Build) -> None:
+    tiny = experiment(*TINY, "regularizer=r1")
+    game = tiny.players.game
+    turn = discriminator_turn(game, tiny.players.latent_sampler, tiny.regularizers, next(real_batches(tiny, 0)))
+    assert set(turn.losses) == {"adversarial", "r1"}
+    torch.stack(list(turn.losses.values())).sum().backward()
+    assert all(parameter.grad is None for parameter in game.generator.parameters())
+    assert all(parameter.grad is not None for parameter in game.discriminator.parameters())
+
+
+def test_the_generator_update_never_accumulates_in_the_discriminator(experiment: Build) -> None:
+    tiny = experiment(*TINY)
+    game = tiny.players.game
+    losses = generator_turn(game, tiny.players.latent_sampler, tiny.regularizers, next(real_batches(tiny, 0)))
+    before = [parameter.clone() for parameter in game.discriminator.parameters()]
+    update(game.generator, tiny.generator_optimizer, losses)
+    assert all(parameter.grad is None for parameter in game.discriminator.parameters())
+    assert all(map(torch.equal, before, game.discriminator.parameters()))
+
+
+@pytest.mark.parametrize(("number", "passes"), [(1, 1), (2, 2), (3, 1)])
+def test_the_generator_turn_scores_real_images_only_if_read(experiment: Build, number: int, passes: int) -> None:
+    tiny = experiment(*TINY, "objective=realness", f"objective.generator_objective={number}")
+    calls = []
+    tiny.players.game.discriminator.register_forward_hook(lambda *_: calls.append(1))
+    generator_turn(tiny.players.game, tiny.players.latent_sampler, {}, next(real_batches(tiny, 0)))
+    assert len(calls) == passes
+
+
+def test_penalties_are_weighted_and_given_to_their_player(experiment: Build) -> None:
+    tiny = experiment(*TINY)
+    regularizers = {"g": ForGenerator(weight=2.0), "d": ForDiscriminator(weight=0.5)}
+    batch = next(real_batches(tiny, 0))
+    turn = discriminator_turn(tiny.players.game, tiny.players.latent_sampler, regularizers, batch)
+    losses = generator_turn(tiny.players.game, tiny.players.latent_sampler, regularizers, batch)
+    assert set(turn.losses) == {"adversarial", "d"}
+    assert turn.losses["d"].item() == 1.5
+    assert set(losses) == {"adversarial", "g"}
+    assert losses["g"].item() == 6.0
+
+
+def test_every_turn_of_a_step_gets_a_fresh_batch_and_counts_as_asked(experiment: Build) -> None:
+    tiny = experiment(*TINY, "discriminator_steps=3", "generator_steps=2", "steps=1")
+    batches = list(real_batches(tiny, 0))
+    assert len(batches) == 5
+    assert not torch.equal(batches[0].images, batches[1].images)
+    list(train(tiny))
+    assert {int(state["step"]) for state in tiny.discriminator_optimizer.state.values()} == {3}
+    assert {int(state["step"]) for state in tiny.generator_optimizer.state.values()} == {2}
