@@ -103,7 +103,7 @@ def option_problems(options: Mapping[str, Any]) -> list[str]:
     return problems or [
         f"{key}={options[key]} must be at least {least}"
         for key, least in lowest.items()
-        if (options.get(key) or least) < least
+        if options.get(key) is not None and options[key] < least
     ]
 
 
@@ -270,11 +270,16 @@ def build_players(config: Config, image_shape: tuple[int, int, int], device: tor
         if isinstance(constraint, Constraint):
             constraint.impose(players[constraint.player])
     return Players(
-        game=Game(generator.to(device), discriminator.to(device), objective),
-        ema_generator=ema_generator.to(device),
+        game=Game(placed(generator, device), placed(discriminator, device), objective),
+        ema_generator=placed(ema_generator, device),
         latent_sampler=latent_sampler,
         device=device,
     )
+
+
+def placed(network: nn.Module, device: torch.device) -> nn.Module:
+    """On the device, with channels last in memory, which convolutions are fastest with."""
+    return network.to(device).to(memory_format=torch.channels_last)
 
 
 def built_regularizers(config: Config) -> dict[str, Regularizer | Constraint]:
@@ -333,8 +338,8 @@ def check_trust(config: Config, trust: list[str]) -> None:
 
 
 def known_targets(bases: tuple[type, ...]) -> list[str]:
-    known = [leaf for base in bases for leaf in base.__subclasses__() if leaf.__module__.startswith("gan_cli.")]
-    return sorted(f"{leaf.__module__}.{leaf.__qualname__}" for leaf in known)
+    names = [f"{leaf.__module__}.{leaf.__qualname__}" for base in bases for leaf in base.__subclasses__()]
+    return sorted(name for name in names if name.startswith("gan_cli."))
 
 
 def leaves(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:

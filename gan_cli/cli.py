@@ -1,6 +1,7 @@
 """The console scripts: parse, build, run. torch is imported only once a command is known to be right."""
 
 import difflib
+import functools
 import json
 import os
 import re
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -48,8 +50,19 @@ def launch(config_name: str, task: Callable[[DictConfig], None]) -> None:
         return
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us, instead of Hydra's own printing
     warnings.showwarning = lambda message, *where: print(f"{program}: warning: {message}", file=sys.stderr)
+
+    @functools.wraps(task)
+    def job(composed: DictConfig) -> None:
+        try:
+            task(composed)
+        except Refusal as refusal:
+            # Of several jobs the others still run, unless the user wants to stop.
+            if HydraConfig.get().mode == RunMode.MULTIRUN and refusal.code <= 128:
+                raise
+            leave(program, str(refusal), refusal.code)
+
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(task)()
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
     except (HydraException, OmegaConfBaseException) as error:
         leave(program, explain(error, config_name), REFUSED_BY_HYDRA)
     except Refusal as refusal:
@@ -76,7 +89,9 @@ def leave(program: str, message: str, code: int) -> None:
 def explain(error: Exception, config_name: str) -> str:
     """Hydra's refusal of an override in one line, with what was probably meant."""
     text = str(error)
-    if choice := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
+    if isinstance(error, OverrideParseException):
+        return f"cannot read '{error.override}': {error.message.splitlines()[0]}"
+    if choice := re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", text):
         group, wanted = choice[1].removeprefix(f"{config_name}/"), choice[2]
         known = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
         return f"unknown {group} '{wanted}'{closest(wanted, known)} (known: {', '.join(known)})"
@@ -153,7 +168,8 @@ def begin(
         if path.exists() and not path.is_dir():
             raise UserError(f"run_dir={path} is not a folder")
         found = checkpoint.newest(path)
-        if found is None and path.is_dir() and any(path.iterdir()) and not (path / ".hydra").is_dir():
+        strangers = {file.name for file in path.iterdir()} - {".lock"} if path.is_dir() else set()
+        if strangers and ".hydra" not in strangers:
             raise UserError(f"run_dir={path} holds files that are not a run's: choose an empty or a new folder")
         if found is not None and found.config != config:
             raise UserError(f"run_dir={path} was started with another config ({difference(found.config, config)})")
@@ -297,7 +313,7 @@ def evaluate_task(composed: DictConfig) -> None:
         "floor": floor,
         "protocol": protocol(experiment, scorer, count, settings.evaluation_seed),
     }
-    table = scores_table(f"{found.folder}", {"score": metrics, "floor (real halves)": floor})
+    table = scores_table(f"{found.folder}", {"score": metrics, "floor": floor})
     Console(stderr=True).print(table)
     print(json.dumps(result, indent=2))
 

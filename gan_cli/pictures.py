@@ -67,7 +67,7 @@ def save_curves(
     mosaic = [["losses"] * 6 + ["scores"] * 6]
     if keys:
         mosaic.append([key for key in keys for _ in range(12 // len(keys))])
-    figure = new_figure(11, 3.2 * len(mosaic))
+    figure = new_figure(11.0, 3.2 * len(mosaic))
     panels = figure.subplot_mosaic(mosaic)  # type: ignore[arg-type]
     for panel, part in (("losses", "losses"), ("scores", "scores")):
         rows = [flat(record[part]) for record in losses]

@@ -73,9 +73,10 @@ def print_summary(summary: Mapping[str, Any], folder: Path) -> None:
         console.print(f"scores unavailable: {metrics['unavailable']}", markup=False, highlight=False, soft_wrap=True)
     else:
         best = f"best (step {metrics['best_step']})" if metrics["best"] else "best"
-        columns = {"last": metrics["last"], best: metrics["best"], "floor (real halves)": metrics["floor"]}
+        columns = {"last": metrics["last"], best: metrics["best"], "floor": metrics["floor"]}
         console.print(scores_table(title, columns))
     lines = {
+        "floor": "the same metrics between two random halves of the real images",
         "protocol": ", ".join(f"{key} {short(value)}" for key, value in summary["protocol"].items()),
         "cost": f"{cost['seconds']:.1f} s of training, {cost['images_per_second']:,.0f} images/s, "
         f"{cost['images_seen']:,} images seen, {cost['discriminator_updates']:,} discriminator and "

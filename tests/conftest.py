@@ -1,7 +1,7 @@
 """Tiny experiments, and a cache that no test shares with the user's own."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,21 @@ from gan_cli.cli import CONF
 from gan_cli.experiment import Experiment
 
 TINY = ["batch_size=4", "steps=3", "num_eval_images=16", "model.generator.width=4", "model.discriminator.width=4"]
-TINY_MLP = ["batch_size=4", "steps=3", "num_eval_images=16", "model.generator.hidden=[8]", "model.discriminator.hidden=[8]"]
+TINY_MLP = [
+    "batch_size=4",
+    "steps=3",
+    "num_eval_images=16",
+    "model.generator.hidden=[8]",
+    "model.discriminator.hidden=[8]",
+]
 
 
 @pytest.fixture(autouse=True, scope="session")
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """One thread a process, so that workers do not fight; bitwise tests hold for any number, but a fixed one."""
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
     os.environ["GAN_CLI_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-    yield
 
 
 def composed_config(*overrides: str, config_name: str = "train") -> Any:

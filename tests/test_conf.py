@@ -15,7 +15,6 @@ from torch.optim import Optimizer
 from gan_cli.build import SHAPES, UserError, build_players, read_config, targets
 from gan_cli.cli import CONF
 from gan_cli.experiment import Experiment, RunSettings
-from gan_cli.regularizers import Constraint
 from gan_cli.trainer import train
 
 from .conftest import TINY, TINY_MLP, composed_config
@@ -39,7 +38,9 @@ def test_every_choice_composes_and_names_exactly_its_targets_parameters(group: s
         if issubclass(target, Optimizer):
             continue
         parameters = inspect.signature(target).parameters
-        named = {key for key in node if not key.startswith("_")} | (SHAPES & set(parameters) if "model." in path else set())
+        named = {key for key in node if not key.startswith("_")} | (
+            SHAPES & set(parameters) if "model." in path else set()
+        )
         assert named == set(parameters), path
         defaults = [name for name, parameter in parameters.items() if parameter.default is not inspect.Parameter.empty]
         assert not defaults, f"{target.__name__} has defaults in Python"
@@ -66,9 +67,7 @@ def test_run_settings_are_all_in_the_yaml_and_nowhere_else() -> None:
         assert name in config, name
 
 
-COMBINATIONS = list(
-    itertools.product(choices("objective"), choices("regularizer"), choices("latent_sampler"))
-)
+COMBINATIONS = list(itertools.product(choices("objective"), choices("regularizer"), choices("latent_sampler")))
 
 
 @pytest.mark.parametrize(("objective", "regularizer", "latent_sampler"), COMBINATIONS)
@@ -109,7 +108,9 @@ def test_wgan_gp_stands_on_its_own_penalty_unless_told_otherwise(experiment: Bui
 
 
 def test_shapes_flow_from_the_choices_to_the_players(experiment: Build) -> None:
-    tiny = experiment(*TINY, "objective=realness", "num_outcomes=7", "latent_sampler.latent_dim=9", "dataset.image_size=8")
+    tiny = experiment(
+        *TINY, "objective=realness", "num_outcomes=7", "latent_sampler.latent_dim=9", "dataset.image_size=8"
+    )
     images = tiny.players.game.generator(torch.randn(2, 9))
     assert images.shape == (2, 1, 8, 8)
     assert tiny.players.game.discriminator(images).shape == (2, 7)

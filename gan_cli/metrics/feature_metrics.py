@@ -90,7 +90,7 @@ class FeatureMetrics(Metrics):
         if path.is_file():
             try:
                 return read_features(path, stamp)
-            except (OSError, ValueError, KeyError, BadZipFile) as error:
+            except (OSError, ValueError, KeyError, EOFError, AttributeError, BadZipFile) as error:
                 warnings.warn(f"computing real features again: {path} is corrupt or foreign ({error})", stacklevel=2)
         real = self.features(extractor, pixels)
         try:
@@ -181,7 +181,7 @@ def match_channels(pixels: Stored, channels: int) -> Stored:
 
 
 def read_features(path: Path, stamp: str) -> ImageFeatures:
-    with np.load(path, allow_pickle=False) as file:
+    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         if str(file["stamp"]) != stamp:
             raise ValueError("it was made from something else")
         features, logits = torch.from_numpy(file["features"]), torch.from_numpy(file["logits"])

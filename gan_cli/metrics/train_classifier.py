@@ -11,7 +11,7 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 from sklearn.datasets import load_digits
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gan_cli.datasets.dataset import resize
@@ -36,6 +36,7 @@ def main() -> None:
     pixels = resize(pixels, SIZES[name])
     network = Classifier(name, ["logits"], size=SIZES[name])
     fit(network, pixels[train], labels[train], epochs)
+    set_scale(network, pixels[train])
     accuracy = held_out_accuracy(network, pixels[test], labels[test])
     print(f"held-out accuracy {accuracy:.4f} on {len(test)} images")
     command = f"python -m gan_cli.metrics.train_classifier {name}" + (" <data folder>" if rest else "")
@@ -57,6 +58,17 @@ def fit(network: Classifier, pixels: Tensor, labels: Tensor, epochs: int) -> Non
             cross_entropy(logits, labels[rows]).backward()
             optimizer.step()
             schedule.step()
+
+
+@torch.no_grad()
+def set_scale(network: Classifier, pixels: Tensor) -> None:
+    """Gives the features a root mean square of one, the scale KID's kernel was made for; the logits stay as they are."""
+    last = network.features[-2]
+    assert isinstance(last, nn.Linear)
+    scale = network.features(pixels[:1000].float() / 127.5 - 1).square().mean().sqrt()
+    for parameter in last.parameters():
+        parameter /= scale  # a ReLU follows, which passes a positive factor on
+    network.logits.weight *= scale
 
 
 def held_out_accuracy(network: Classifier, pixels: Tensor, labels: Tensor) -> float:

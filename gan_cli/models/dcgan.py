@@ -59,7 +59,8 @@ class Discriminator(nn.Module):
             layers[f"shrink{size}"] = nn.Conv2d(channels // 2, channels, 4, stride=2, padding=1, bias=False)
             layers[f"relu{size}"] = nn.LeakyReLU(0.2)
         layers["flatten"] = nn.Flatten()
-        layers["logits"] = nn.Linear(channels * 16, num_outcomes, bias=False)
+        # The published head has no bias; with one, the part of many outcomes that all images share is learned at once.
+        layers["logits"] = nn.Linear(channels * 16, num_outcomes)
         self.layers = nn.Sequential(layers)
         self.apply(initialize)
 

@@ -204,7 +204,11 @@ def test_extreme_logits_stay_finite() -> None:
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [({"num_outcomes": 1}, "num_outcomes"), ({"num_anchor_samples": 1}, "num_anchor"), ({"support_max": -1.0}, "support")],
+    [
+        ({"num_outcomes": 1}, "num_outcomes"),
+        ({"num_anchor_samples": 1}, "num_anchor"),
+        ({"support_max": -1.0}, "support"),
+    ],
 )
 def test_settings_out_of_range_are_named(change: dict[str, float], named: str) -> None:
     with pytest.raises(ValueError, match=named):

@@ -55,9 +55,7 @@ def test_penalties_of_a_linear_critic(slope: float) -> None:
 
 
 def test_r1_is_taken_at_real_images_per_image() -> None:
-    torch.testing.assert_close(
-        penalty(R1(weight=1.0), Quadratic()), turn().real.square().flatten(1).sum(1).mean() / 2
-    )
+    torch.testing.assert_close(penalty(R1(weight=1.0), Quadratic()), turn().real.square().flatten(1).sum(1).mean() / 2)
 
 
 def test_gradient_penalty_is_taken_between_real_and_fake_per_image() -> None:
@@ -70,7 +68,9 @@ def test_gradient_penalty_is_taken_between_real_and_fake_per_image() -> None:
 
 
 @pytest.mark.parametrize(
-    "regularizer", [R1(weight=1.0), GradientPenalty(weight=1.0, target=1.0, one_sided=False)], ids=lambda r: type(r).__name__
+    "regularizer",
+    [R1(weight=1.0), GradientPenalty(weight=1.0, target=1.0, one_sided=False)],
+    ids=lambda r: type(r).__name__,
 )
 def test_penalties_can_be_minimised(regularizer: Regularizer) -> None:
     """The gradient with respect to a linear critic's weights: a for R1, 2 (|a| - 1) a / |a| for the penalty."""

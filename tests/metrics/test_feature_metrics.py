@@ -1,0 +1,331 @@
+"""Our FID, IS and KID are torch-fidelity's own, whatever the batch size; the caches can be lost, torn or foreign."""
+
+import hashlib
+import urllib.request
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch_fidelity
+from torch import Tensor
+from torch.utils.data import Dataset
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+from gan_cli.datasets import Digits, Table
+from gan_cli.files import cache_folder
+from gan_cli.metrics.classifier import Classifier, ClassifierExtractor
+from gan_cli.metrics.feature_metrics import FeatureMetrics
+from gan_cli.metrics.inception import FILE_NAME, InceptionExtractor
+from gan_cli.metrics.metrics import WeightsUnavailableError
+
+DIGITS = FeatureMetrics(
+    extractor=ClassifierExtractor(trained_on="digits"),
+    names=["fid", "inception_score", "kid", "precision_recall"],
+    inception_score_splits=10,
+    kid_subsets=5,
+    kid_subset_size=20,
+    batch_size=64,
+)
+
+
+class Pixels(Dataset):
+    """What torch-fidelity takes: one uint8 image at a time."""
+
+    def __init__(self, values: Tensor) -> None:
+        self.values = values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, row: int) -> Tensor:
+        return self.values[row]
+
+
+@pytest.fixture(scope="module")
+def inception(tmp_path_factory: pytest.TempPathFactory) -> InceptionExtractor:
+    """Random weights in the standard file's own format."""
+    path = tmp_path_factory.mktemp("weights") / "inception.pth"
+    torch.manual_seed(0)
+    torch.save(random_inception(), path)
+    return InceptionExtractor(weights=str(path), sha256=hashlib.sha256(path.read_bytes()).hexdigest()[:16])
+
+
+def random_inception() -> dict[str, Tensor]:
+    """He-scaled weights, so that features of different images differ."""
+    with torch.device("meta"):
+        shapes = without_weights().state_dict()
+    state = {}
+    for name, tensor in shapes.items():
+        if name.endswith("running_var") or (name.endswith("bn.weight")):
+            state[name] = torch.ones(tensor.shape)
+        elif name.endswith("num_batches_tracked"):
+            state[name] = torch.zeros((), dtype=torch.long)
+        elif tensor.dim() > 1:
+            state[name] = torch.randn(tensor.shape) * (2 / tensor[0].numel()) ** 0.5
+        else:
+            state[name] = torch.zeros(tensor.shape)
+    return state
+
+
+def without_weights() -> FeatureExtractorInceptionV3:
+    """The architecture alone: its constructor insists on loading a file, so the load is answered with nothing."""
+    network = FeatureExtractorInceptionV3.__new__(FeatureExtractorInceptionV3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "load", lambda *args, **kwargs: {})
+        patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
+        network.__init__("inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path="-")
+    return network
+
+
+def images(count: int, seed: int, channels: int = 1, size: int = 16) -> Tensor:
+    """Smooth random images, so that no feature is constant."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(count, channels, 4, 4, generator=generator)
+    smooth = torch.nn.functional.interpolate(coarse, size=(size, size), mode="bilinear")
+    return (smooth * 255).round().to(torch.uint8)
+
+
+def table(values: Tensor) -> Table:
+    return Table(values, torch.full((len(values),), -1))
+
+
+DATASET = Digits(image_size=16, metrics=DIGITS)
+
+
+def test_scores_equal_calculate_metrics_with_the_digit_classifier() -> None:
+    real, fake = images(60, 0), images(50, 1)
+    torch_fidelity.register_feature_extractor("digits", RegisteredClassifier)
+    expected = torch_fidelity.calculate_metrics(
+        input1=Pixels(fake),
+        input2=Pixels(real),
+        feature_extractor="digits",
+        cuda=False,
+        fid=True,
+        isc=True,
+        kid=True,
+        prc=True,
+        kid_subsets=5,
+        kid_subset_size=20,
+        batch_size=16,
+        cache=False,
+        save_cpu_ram=True,
+        verbose=False,
+    )
+    scores = DIGITS.against(DATASET, table(real), 50).score(fake)
+    assert scores == pytest.approx(
+        {
+            "fid_digits": expected["frechet_inception_distance"],
+            "inception_score_digits_mean": expected["inception_score_mean"],
+            "inception_score_digits_std": expected["inception_score_std"],
+            "kid_digits_mean": expected["kernel_inception_distance_mean"],
+            "kid_digits_std": expected["kernel_inception_distance_std"],
+            "precision_digits": expected["precision"],
+            "recall_digits": expected["recall"],
+        },
+        rel=1e-4,
+    )
+
+
+class RegisteredClassifier(Classifier):
+    """As torch-fidelity builds an extractor: by name and wanted features."""
+
+    def __init__(self, name: str, features_list: list[str], **settings: object) -> None:
+        super().__init__(name, features_list, size=16)
+        self.load_state_dict(ClassifierExtractor(trained_on="digits").load().network.state_dict())
+        self.eval()
+
+
+def test_scores_equal_calculate_metrics_with_inception(inception: InceptionExtractor) -> None:
+    real, fake = images(24, 0, channels=3, size=32), images(20, 1, channels=3, size=32)
+    metrics = replace(DIGITS, extractor=inception, kid_subset_size=10, batch_size=8)
+    expected = torch_fidelity.calculate_metrics(
+        input1=Pixels(fake),
+        input2=Pixels(real),
+        feature_extractor_weights_path=inception.weights,
+        cuda=False,
+        fid=True,
+        isc=True,
+        kid=True,
+        kid_subsets=5,
+        kid_subset_size=10,
+        batch_size=5,
+        cache=False,
+        save_cpu_ram=True,
+        verbose=False,
+    )
+    scorer = metrics.against(DATASET, table(real), 20)
+    scores, name = scorer.score(fake), f"_inception_{inception.sha256[:8]}"
+    assert scores[f"fid{name}"] == pytest.approx(expected["frechet_inception_distance"], rel=1e-3)
+    assert scores[f"inception_score{name}_mean"] == pytest.approx(expected["inception_score_mean"], rel=1e-4)
+    assert scores[f"kid{name}_mean"] == pytest.approx(expected["kernel_inception_distance_mean"], rel=1e-3)
+    assert "fid" not in scores  # the plain name belongs to the standard weights
+    assert scorer.protocol["extractor_sha256"].startswith(inception.sha256)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 500])
+def test_scores_do_not_depend_on_the_batch_size(batch_size: int) -> None:
+    real, fake = table(images(60, 0)), images(50, 1)
+    scores = replace(DIGITS, batch_size=batch_size).against(DATASET, real, 50).score(fake)
+    assert scores == pytest.approx(DIGITS.against(DATASET, real, 50).score(fake), rel=1e-4, abs=1e-6)
+
+
+def test_real_images_score_at_the_floor_and_worse_ones_above() -> None:
+    digits = DATASET.load()
+    scorer = replace(DIGITS, names=["fid"], batch_size=500).against(DATASET, digits, 800)
+    floor = scorer.floor()["fid_digits"]
+    noise = torch.randint(0, 256, (800, 1, 16, 16), dtype=torch.uint8)
+    one_class = digits.values[digits.labels == 3].repeat(5, 1, 1, 1)[:800]
+    assert scorer.score(digits.values[::2])["fid_digits"] < 1.5 * floor
+    assert scorer.score(noise)["fid_digits"] > 50 * floor
+    assert scorer.score(one_class)["fid_digits"] > 50 * floor
+
+
+def test_grey_images_reach_an_rgb_extractor_and_the_other_way_round() -> None:
+    rgb = images(40, 0, channels=1).expand(-1, 3, -1, -1)
+    grey = DIGITS.against(DATASET, table(images(40, 0)), 30).score(images(30, 1))
+    colour = DIGITS.against(DATASET, table(rgb), 30).score(images(30, 1).expand(-1, 3, -1, -1))
+    assert colour == pytest.approx(grey, rel=1e-4, abs=1e-6)
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many images each extraction saw."""
+    calls: list[int] = []
+    extract = FeatureMetrics.features
+
+    def count(self: FeatureMetrics, extractor: object, pixels: Tensor) -> object:
+        calls.append(len(pixels))
+        return extract(self, extractor, pixels)
+
+    monkeypatch.setattr(FeatureMetrics, "features", count)
+    return calls
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GAN_CLI_CACHE", str(tmp_path))
+    return tmp_path / "features"
+
+
+def test_real_features_are_computed_once(counted: list[int], empty_cache: Path) -> None:
+    real = table(images(60, 0))
+    first = DIGITS.against(DATASET, real, 50).real
+    second = DIGITS.against(DATASET, real, 50).real
+    assert counted == [60]
+    assert torch.equal(first.features, second.features)
+
+
+@pytest.mark.parametrize("change", ["pixels", "count", "weights"])
+def test_the_cache_key_holds_everything_features_depend_on(
+    change: str, counted: list[int], empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = images(60, 0)
+    DIGITS.against(DATASET, table(values), 50)
+    if change == "pixels":
+        values = values.clone()
+        values[0, 0, 0, 0] ^= 1
+    elif change == "count":
+        values = values[:59]
+    else:
+        monkeypatch.setattr("gan_cli.metrics.classifier.sha256", lambda path: "0" * 64)
+    DIGITS.against(DATASET, table(values), 50)
+    assert len(counted) == 2
+
+
+def foreign(path: Path) -> None:
+    np.savez(path, stamp="something else", features=np.zeros((60, 64)), logits=np.zeros((60, 10)))
+
+
+def pickled(path: Path) -> None:
+    np.save(path.with_suffix(".npy"), np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    path.with_suffix(".npy").rename(path)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:1000]),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_text("text"),
+        foreign,
+        pickled,
+    ],
+    ids=["truncated", "empty", "text", "foreign", "pickled"],
+)
+def test_a_spoilt_cache_is_computed_again_with_a_warning(
+    spoil: Callable[[Path], object], counted: list[int], empty_cache: Path
+) -> None:
+    real = table(images(60, 0))
+    good = DIGITS.against(DATASET, real, 50).real
+    (path,) = empty_cache.iterdir()
+    spoil(path)
+    with pytest.warns(UserWarning, match="corrupt or foreign"):
+        again = DIGITS.against(DATASET, real, 50).real
+    assert torch.equal(good.features, again.features)
+    assert counted == [60, 60]
+    DIGITS.against(DATASET, real, 50)
+    assert counted == [60, 60]
+
+
+def test_a_cache_that_cannot_be_written_is_only_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GAN_CLI_CACHE", str(tmp_path / "file"))
+    assert cache_folder() == tmp_path / "file"
+    with pytest.warns(UserWarning, match="not cached"):
+        DIGITS.against(DATASET, table(images(60, 0)), 50)
+
+
+def test_too_few_images_are_refused() -> None:
+    with pytest.raises(ValueError, match="num_eval_images=5 must be at least 10"):
+        DIGITS.against(DATASET, table(images(60, 0)), 5)
+    with pytest.raises(ValueError, match="the data set has 12 images"):
+        DIGITS.against(DATASET, table(images(12, 0)), 50)
+
+
+def test_inception_weights_of_another_hash_are_refused(inception: InceptionExtractor) -> None:
+    with pytest.raises(ValueError, match="is not the expected Inception weights"):
+        replace(inception, sha256="6726825d").load()
+
+
+def test_inception_weights_that_hold_code_are_refused_and_not_run(tmp_path: Path) -> None:
+    canary = tmp_path / "canary"
+
+    class Payload:
+        def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+            return Path.touch, (canary,)  # type: ignore[return-value]
+
+    path = tmp_path / "weights.pth"
+    torch.save({"fc.weight": Payload()}, path)
+    extractor = InceptionExtractor(weights=str(path), sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    with pytest.raises(ValueError, match="does not hold Inception weights"):
+        extractor.load()
+    assert not canary.exists()
+
+
+def test_missing_weights_without_a_network_say_where_to_put_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    monkeypatch.setattr(torch.hub, "urlopen", refuse)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(WeightsUnavailableError, match=f"put {FILE_NAME} into"):
+        InceptionExtractor(weights=None, sha256="6726825d").load()
+    with pytest.raises(ValueError, match="is not a file"):
+        InceptionExtractor(weights=str(tmp_path / "absent"), sha256="6726825d").load()
+
+
+def test_weights_in_the_hub_cache_are_found(
+    inception: InceptionExtractor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    (folder / FILE_NAME).symlink_to(str(inception.weights))
+    loaded = replace(inception, weights=None).load()
+    assert loaded.weights_sha256.startswith(inception.sha256)

@@ -1,0 +1,419 @@
+"""The commands as a user meets them: what they print, write, refuse and survive."""
+
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from gan_cli import __version__, cli
+from gan_cli.cli import CONF
+
+from .conftest import TINY
+
+BIN = Path(sys.executable).parent
+SHORT = [*TINY, "steps=4", "evaluate_every=2", "sample_every=2", "checkpoint_every=2", "device=cpu"]
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs a command in this process, in an empty folder: exit code, stdout, stderr."""
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+
+    def run(name: str, *arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", [f"gan-{name}", *arguments])
+        capsys.readouterr()
+        code = 0
+        try:
+            {"train": cli.train, "eval": cli.evaluate, "sample": cli.sample}[name]()
+        except SystemExit as leaving:
+            code = int(leaving.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def only_run() -> Path:
+    (run,) = (Path("outputs")).glob("*/*")
+    return run
+
+
+def process(name: str, *arguments: str, cwd: Path, **more: str) -> "subprocess.Popen[str]":
+    """A command as a process of its own."""
+    return subprocess.Popen(
+        [str(BIN / f"gan-{name}"), *arguments],
+        cwd=cwd,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | more,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_run_leaves_the_whole_folder(command: Command) -> None:
+    code, out, err = command("train", *SHORT, "objective=realness", "num_outcomes=5")
+    assert code == 0, err
+    run = only_run()
+    assert re.fullmatch(r"outputs/\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d-realness-digits-[0-9a-f]{6}", str(run))
+    assert {path.name for path in run.iterdir()} == {
+        ".hydra",
+        ".lock",
+        "checkpoints",
+        "curves.png",
+        "metrics.jsonl",
+        "samples",
+        "summary.json",
+    }
+    assert sorted(path.name for path in (run / "samples").iterdir()) == ["00000002.png", "00000004.png", "real.png"]
+    for picture in [*(run / "samples").iterdir(), run / "curves.png"]:
+        with Image.open(picture) as image:
+            darkest, brightest = image.convert("L").getextrema()
+            assert darkest < brightest, picture
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    losses = [record for record in records if "losses" in record]
+    assert {"step", "images_seen", "seconds", "losses"} <= set(losses[0])
+    assert [record["step"] for record in records if "metrics" in record] == [2, 4]
+    assert losses[-1]["images_seen"] == 16
+    summary = json.loads((run / "summary.json").read_text())
+    assert set(summary) == {"status", "step", "error", "metrics", "protocol", "cost", "versions", "overrides"}
+    assert (summary["status"], summary["step"], summary["error"]) == ("completed", 4, "")
+    assert {"last", "best", "floor", "trajectory"} <= set(summary["metrics"])
+    assert set(summary["metrics"]["trajectory"]["fid_digits"]) == {"min", "max", "mean", "std"}
+    assert (
+        summary["metrics"]["floor"].keys()
+        == summary["metrics"]["last"].keys()
+        >= {
+            "fid_digits",
+            "inception_score_digits_mean",
+            "kid_digits_mean",
+            "precision_digits",
+            "recall_digits",
+        }
+    )
+    assert summary["cost"]["discriminator_updates"] == 4
+    assert summary["cost"]["images_per_second"] > 0
+    assert summary["protocol"]["num_fake"] == 16
+    assert len(summary["protocol"]["extractor_sha256"]) == 64
+    assert "num_outcomes=5" in summary["overrides"]
+    assert "num_outcomes: 5" in (run / ".hydra" / "config.yaml").read_text()
+    assert "num_outcomes=5" in (run / ".hydra" / "overrides.yaml").read_text()
+    for shown in ("fid_digits", "floor", "protocol:", "cost:", "pictures:", f"{run}"):
+        assert shown in out.replace("\n", " ")
+    assert "step 4/4" in err
+    assert "\x1b" not in err
+
+
+def test_a_finished_run_is_evaluated_and_sampled_again(command: Command) -> None:
+    command("train", *SHORT)
+    run = only_run()
+    summary = json.loads((run / "summary.json").read_text())
+    code, out, err = command("eval", f"checkpoint={run}")
+    assert code == 0, err
+    result = json.loads(out)
+    assert result["metrics"] == pytest.approx(summary["metrics"]["last"], rel=1e-5, nan_ok=True)
+    assert result["floor"] == summary["metrics"]["floor"]
+    assert result["protocol"] == summary["protocol"]
+    assert "fid_digits" in err
+    best = json.loads(command("eval", f"checkpoint={run}", "which=best")[1])
+    assert best["metrics"] == pytest.approx(summary["metrics"]["best"], rel=1e-5)
+    other = json.loads(command("eval", f"checkpoint={run}", "num_eval_images=20", "evaluation_seed=3")[1])
+    assert (other["protocol"]["num_fake"], other["protocol"]["evaluation_seed"]) == (20, 3)
+
+    code, out, err = command("sample", f"checkpoint={run}", "num_images=10")
+    assert code == 0, err
+    folder = Path(out.strip())
+    assert sorted(path.name for path in folder.iterdir()) == [*(f"{n:06d}.png" for n in range(10)), "grid.png"]
+    code, out, err = command("sample", f"checkpoint={run}/checkpoints/step-00000002", "num_images=12", "out=more")
+    assert (code, out.strip()) == (0, "more")
+    command("sample", f"checkpoint={run}", "num_images=12", "out=again")
+    first, again = (folder / "000003.png").read_bytes(), Path("again/000003.png").read_bytes()
+    assert first == again  # image 3 of a seed is the same however many are asked for
+    code, out, err = command("sample", f"checkpoint={run}", "out=again")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "out=again is there already" in err
+
+
+def test_toy_points_are_drawn_scored_and_written(command: Command) -> None:
+    code, out, err = command(
+        "train",
+        "experiment=toy_grid",
+        "steps=2",
+        "batch_size=8",
+        "num_eval_images=50",
+        "dataset.points_per_mode=20",
+        "device=cpu",
+    )
+    assert code == 0, err
+    run = only_run()
+    metrics = json.loads((run / "summary.json").read_text())["metrics"]["last"]
+    assert set(metrics) == {"modes_covered", "high_quality_fraction", "mode_kl"}
+    with Image.open(run / "samples" / "00000002.png") as picture:
+        assert picture.width > 400
+    code, out, err = command("sample", f"checkpoint={run}", "num_images=7")
+    assert code == 0, err
+    lines = (Path(out.strip()) / "points.csv").read_text().splitlines()
+    assert lines[0] == "x,y"
+    assert len(lines) == 8
+
+
+@pytest.mark.filterwarnings("default:training goes on without scores")
+def test_photographs_without_inception_weights_are_trained_and_reported_as_unscored(
+    command: Command, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
+    data = ["dataset=image_folder", f"dataset.root={photographs}", "dataset.image_size=8"]
+    code, out, err = command("train", *SHORT, *data)
+    assert code == 0, err
+    assert err.count("put weights-inception-2015-12-05-6726825d.pth into") == 1
+    assert "scores unavailable" in out
+    summary = json.loads((only_run() / "summary.json").read_text())
+    assert summary["status"] == "completed"
+    assert summary["metrics"]["last"] == {}
+    assert "put weights-inception" in summary["metrics"]["unavailable"]
+    code, out, err = command("eval", f"checkpoint={only_run()}")
+    assert (code, out) == (2, "")
+    assert "put weights-inception" in err
+    weights = tmp_path / "wrong.pth"
+    weights.write_bytes(b"not the weights")
+    code, out, err = command("train", *SHORT, *data, f"dataset.metrics.extractor.weights={weights}", "run_dir=other")
+    assert code == 2
+    assert "is not the expected Inception weights" in err
+    assert not Path("other").exists()
+
+
+REFUSED: list[tuple[str, list[str], int, str]] = [
+    ("train", ["objective=relness"], 1, "unknown objective 'relness': did you mean realness?"),
+    ("train", ["regularizer=[r1,spectral]"], 1, "unknown regularizer 'spectral': did you mean spectral_norm?"),
+    ("train", ["bach_size=3"], 1, "unknown key 'bach_size': did you mean batch_size?"),
+    ("train", ["objectve=hinge"], 1, "unknown key 'objectve': did you mean objective?"),
+    ("train", ["model.generator.wdth=3"], 1, "unknown key 'model.generator.wdth': did you mean model.generator.width?"),
+    ("train", ["width=3"], 1, "did you mean model."),
+    ("train", ["objective=hinge", "num_outcomes=51"], 1, "'num_outcomes': it comes with objective=realness"),
+    ("train", ["steps=[1"], 1, "steps=[1"),
+    ("train", ["+extra=1"], 2, "unknown key 'extra'"),
+    ("train", ["steps=abc", "batch_size=0"], 2, "steps=abc must be an integer; batch_size=0 must be at least 2"),
+    ("train", ["dataset=image_folder", "dataset.root=absent"], 2, "dataset.root=absent is not a folder"),
+    ("train", ["dataset=image_folder"], 2, "dataset.root needs a value: add dataset.root=<value>"),
+    ("train", ["dataset.image_size=20"], 2, "dcgan takes square images"),
+    ("train", ["batch_size=4000"], 2, "batch_size=4000 is more than the 1797 images"),
+    ("train", ["num_eval_images=3"], 2, "num_eval_images=3 must be at least 10"),
+    ("train", ["device=abacus"], 2, "device=abacus is not available"),
+    ("train", ["resume=absent"], 2, "resume=absent is not a run's folder"),
+    ("eval", [], 2, "gan-eval checkpoint=outputs/<run>"),
+    ("eval", ["checkpoint=absent"], 2, "checkpoint=absent does not exist"),
+    ("eval", ["checkpoint=.", "which=first"], 2, "which=first must be one of latest, best"),
+    ("eval", ["checkpoint=.", "+more=1"], 2, "unknown key 'more'"),
+    ("eval", ["checkpont=."], 1, "did you mean checkpoint?"),
+    ("sample", ["checkpoint=."], 2, "neither a run folder nor a checkpoint"),
+    ("sample", ["checkpoint=.", "num_images=0"], 2, "num_images=0 must be at least 1"),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "expected", "message"), REFUSED, ids=lambda value: str(value)[:50])
+def test_refusals_are_one_line_and_write_nothing(
+    command: Command, name: str, arguments: list[str], expected: int, message: str
+) -> None:
+    code, out, err = command(name, *arguments)
+    assert (code, out) == (expected, "")
+    assert err.count("\n") == 1
+    assert err.startswith(f"gan-{name}: ")
+    assert message in err
+    assert list(Path().iterdir()) == []
+
+
+def test_a_gpu_that_is_not_there_is_refused(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    empty = torch.empty
+
+    def without_gpu(*size: int, device: object = None) -> torch.Tensor:
+        if str(device).startswith("cuda"):
+            raise RuntimeError("no GPU")
+        return empty(*size, device=device)
+
+    monkeypatch.setattr(torch, "empty", without_gpu)
+    code, _, err = command("train", "device=cuda")
+    assert code == 2
+    assert "device=cuda is not available on this machine: use device=cpu" in err
+    assert list(Path().iterdir()) == []
+
+
+def test_a_foreign_folder_is_not_made_a_runs(command: Command) -> None:
+    Path("thesis").mkdir()
+    Path("thesis/chapter.tex").write_text("precious")
+    code, _, err = command("train", *SHORT, "run_dir=thesis")
+    assert code == 2
+    assert "holds files that are not a run's" in err
+    assert [path.name for path in Path("thesis").iterdir()] == ["chapter.tex"]
+
+
+def test_two_runs_of_the_same_second_have_two_folders(command: Command) -> None:
+    command("train", *SHORT, "steps=1")
+    command("train", *SHORT, "steps=1")
+    assert len(list(Path("outputs").glob("*/*"))) == 2
+
+
+def test_help_and_version_do_not_import_torch(tmp_path: Path) -> None:
+    for name, entry in (("train", "train"), ("eval", "evaluate"), ("sample", "sample")):
+        code = f"import sys; from gan_cli import cli; sys.argv = ['gan-{name}', '--help']\n"
+        code += f"try: cli.launch('{name}', cli.{entry}_task)\n"
+        code += "except SystemExit: pass\nassert 'torch' not in sys.modules, 'torch was imported'"
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert f"gan-{name}" in done.stdout
+        assert "Flags go before overrides" in done.stdout
+        version = subprocess.run([BIN / f"gan-{name}", "--version"], cwd=tmp_path, capture_output=True, text=True)
+        assert version.stdout == f"gan-{name} {__version__}\n"
+
+
+def test_help_takes_less_than_seven_tenths_of_a_second_of_cpu(tmp_path: Path) -> None:
+    used = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([BIN / "gan-train", "--help"], cwd=tmp_path, capture_output=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(used) < 0.7
+
+
+def test_flags_of_hydra_still_work(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [BIN / "gan-train", "--cfg", "job", "objective=hinge"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert "_target_: gan_cli.objectives.hinge.Hinge" in done.stdout
+    done = subprocess.run(
+        [BIN / "gan-train", "-m", *SHORT, "steps=1,2", "outputs=runs"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    steps = [json.loads(path.read_text())["step"] for path in tmp_path.glob("runs/*/*/summary.json")]
+    assert sorted(steps) == [1, 2]
+
+
+LONG = [*TINY, "steps=100000", "log_every=1", "checkpoint_every=20", "evaluate_every=0", "sample_every=0", "device=cpu"]
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A long run in run_dir=run, past its first checkpoint."""
+    running = process("train", *LONG, "run_dir=run", cwd=tmp_path)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "run" / "checkpoints" / "step-00000020").is_dir():
+        assert running.poll() is None, running.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    yield running
+    running.kill()
+    running.communicate()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_says_how_to_go_on(
+    training: "subprocess.Popen[str]", number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    training.send_signal(number)
+    _, err = training.communicate(timeout=60)
+    assert training.returncode == code
+    assert "Traceback" not in err
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["status"] == "interrupted"
+    step = summary["step"]
+    assert f"interrupted at step {step}; go on with: gan-train resume=run" in err
+    assert (tmp_path / "run" / "checkpoints" / f"step-{step:08d}").is_dir()
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records] == list(range(1, step + 1))
+
+
+def test_a_killed_run_is_continued_by_repeating_its_command(training: "subprocess.Popen[str]", tmp_path: Path) -> None:
+    training.kill()
+    training.communicate()
+    assert not (tmp_path / "run" / "summary.json").exists()
+    saved = max(int(path.name[5:]) for path in (tmp_path / "run" / "checkpoints").glob("step-*"))
+    again = process("train", *LONG, "run_dir=run", cwd=tmp_path)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "run" / "checkpoints" / f"step-{saved + 40:08d}").is_dir():
+        assert again.poll() is None, again.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    again.send_signal(signal.SIGINT)
+    again.communicate(timeout=60)
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records] == list(range(1, records[-1]["step"] + 1))
+    assert not list((tmp_path / "run" / "checkpoints").glob(".*partial"))
+
+
+def test_a_second_process_is_kept_out(training: "subprocess.Popen[str]", tmp_path: Path) -> None:
+    other = process("train", *LONG, "run_dir=run", cwd=tmp_path)
+    _, err = other.communicate(timeout=60)
+    assert other.returncode == 2
+    assert "is being written by another process" in err
+    assert training.poll() is None
+
+
+@pytest.fixture(scope="module")
+def wheel_environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment of its own that holds the built wheel; only its dependencies are borrowed from this one."""
+    root = CONF.parent
+    if not (root / "pyproject.toml").is_file():
+        pytest.skip("the sources are not here")
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--outdir", folder, root], check=True, capture_output=True
+    )
+    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+    python = folder / "venv" / "bin" / "python"
+    (wheel,) = folder.glob("*.whl")
+    install = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel]
+    subprocess.run(install, check=True, capture_output=True)
+    (site,) = (folder / "venv" / "lib").glob("python*/site-packages")
+    import torch
+
+    (site / "dependencies.pth").write_text(str(Path(torch.__file__).parents[1]))
+    return folder / "venv" / "bin"
+
+
+def test_the_wheel_trains_from_any_folder_without_network_or_home(wheel_environment: Path, tmp_path: Path) -> None:
+    env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path / "absent"), "https_proxy": "http://127.0.0.1:9"}
+    where = subprocess.run(
+        [wheel_environment / "python", "-c", "import gan_cli; print(gan_cli.__file__)"],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+    )
+    assert str(wheel_environment.parent) in where.stdout
+    done = subprocess.run(
+        [wheel_environment / "gan-train", *SHORT, "objective=realness", "num_outcomes=51", "run_dir=run"],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    for name, more in (("eval", []), ("sample", ["num_images=4"])):
+        done = subprocess.run(
+            [wheel_environment / f"gan-{name}", "checkpoint=run", *more],
+            cwd=tmp_path,
+            env=env,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr

@@ -1,0 +1,219 @@
+"""A run that is killed and continued ends bitwise where an undisturbed one does."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gan_cli import cli, runner
+from gan_cli.build import UserError, read_config
+from gan_cli.checkpoint import CheckpointError, complete, load_state, named
+from gan_cli.experiment import Experiment
+from gan_cli.run_folder import RunFolder
+from gan_cli.trainer import Step
+
+from .conftest import TINY, composed_config
+
+STEPS = 6
+OVERRIDES = [
+    *TINY,
+    f"steps={STEPS}",
+    "regularizer=[r1,spectral_norm]",
+    "log_every=1",
+    "sample_every=3",
+    "evaluate_every=2",
+    "checkpoint_every=2",
+    "device=cpu",
+]
+OBJECTIVES = {"stdgan": [], "realness": ["num_outcomes=5"], "wgan_gp": ["discriminator_steps=2"]}
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing after it runs."""
+
+
+def start(folder: Path, objective: str, *more: str) -> None:
+    """What gan-train run_dir=<folder> does."""
+    overrides = [*OVERRIDES, f"objective={objective}", *OBJECTIVES[objective], f"run_dir={folder}", *more]
+    config, options = read_config(composed_config(*overrides))
+    cli.begin(config, options, overrides, "", "test")
+
+
+def kill(monkeypatch: pytest.MonkeyPatch, step: int, *, after_report: bool) -> None:
+    """Ends the next run during `step`: before it is reported, or after all of it is saved."""
+    train = runner.train
+
+    def dying(experiment: Experiment, first_step: int) -> Iterator[Step]:
+        for done in train(experiment, first_step):
+            if done.number == step and not after_report:
+                raise Killed
+            yield done
+            if done.number == step:
+                raise Killed
+
+    monkeypatch.setattr(runner, "train", dying)
+    monkeypatch.setattr(runner.Run, "finish", lambda self, status, error: None)
+
+
+def outcome(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any], dict[str, bytes]]:
+    """Everything a run leaves behind, without wall time."""
+    run = RunFolder(folder)
+    records = run.records()
+    for record in records:
+        record.pop("seconds", None)
+    summary = json.loads((folder / "summary.json").read_text())
+    summary.pop("overrides")
+    for measured in ("seconds", "images_per_second", "peak_memory_bytes"):
+        summary["cost"].pop(measured)
+    state = load_state(complete(run.checkpoints)[-1] / "state.pt", torch.device("cpu"))
+    pictures = {path.name: path.read_bytes() for path in sorted(run.samples.iterdir())}
+    return state, records, summary, pictures
+
+
+def assert_equal(first: Any, second: Any, path: str = "") -> None:
+    """Bitwise, through dictionaries and lists of tensors."""
+    if isinstance(first, dict):
+        assert first.keys() == second.keys(), path
+        for key in first:
+            assert_equal(first[key], second[key], f"{path}/{key}")
+    elif isinstance(first, list | tuple):
+        assert len(first) == len(second), path
+        for index, items in enumerate(zip(first, second, strict=True)):
+            assert_equal(*items, f"{path}/{index}")
+    elif isinstance(first, torch.Tensor):
+        assert torch.equal(first, second), path
+    else:
+        assert first == second, path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folders = {objective: tmp_path_factory.mktemp(objective) / "run" for objective in OBJECTIVES}
+    for objective, folder in folders.items():
+        start(folder, objective)
+    return folders
+
+
+@pytest.mark.parametrize("after_report", [False, True], ids=["before its report", "after its report"])
+@pytest.mark.parametrize("step", range(1, STEPS + 1))
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_killed_at_any_step_and_continued(
+    objective: str, step: int, after_report: bool, undisturbed: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        kill(patch, step, after_report=after_report)
+        with pytest.raises(Killed):
+            start(tmp_path / "run", objective)
+    start(tmp_path / "run", objective)
+    assert_equal(outcome(tmp_path / "run"), outcome(undisturbed[objective]))
+
+
+def test_the_comparison_sees_a_lost_seed(undisturbed: dict[str, Path], tmp_path: Path) -> None:
+    """Without the seeding of each step, a continued run would differ: the test above can fail."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gan_cli.trainer.seed_step", lambda *args, **kwargs: None)
+        start(tmp_path / "run", "stdgan")
+    with pytest.raises(AssertionError):
+        assert_equal(outcome(tmp_path / "run"), outcome(undisturbed["stdgan"]))
+
+
+def test_a_finished_run_is_left_alone(undisturbed: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = undisturbed["stdgan"]
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != ".lock"}
+    monkeypatch.setattr(runner, "train", lambda *args: pytest.fail("it trained again"))
+    start(folder, "stdgan")
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != ".lock"} == before
+
+
+def test_a_changed_config_is_refused_with_a_diff(undisturbed: dict[str, Path]) -> None:
+    with pytest.raises(UserError, match=r"another config \(batch_size: 4 -> 8; dataset.image_size: 16 -> 32\)"):
+        start(undisturbed["stdgan"], "stdgan", "batch_size=8", "dataset.image_size=32")
+
+
+def test_resume_continues_a_run_as_it_was_started(undisturbed: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        kill(patch, 4, after_report=False)
+        with pytest.raises(Killed):
+            start(folder, "realness")
+    options = {"resume": str(folder), "device": "cpu", "trust": []}
+    with pytest.raises(UserError, match="remove steps=9"):
+        cli.resume(options, [f"resume={folder}", "steps=9"])
+    cli.resume(options, [f"resume={folder}"])
+    assert_equal(outcome(folder), outcome(undisturbed["realness"]))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "no meta"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    damage: str, undisturbed: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        kill(patch, 5, after_report=False)
+        with pytest.raises(Killed):
+            start(folder, "stdgan")
+    newest = complete(folder / "checkpoints")[-1]
+    content = (newest / "state.pt").read_bytes()
+    if damage == "truncated":
+        (newest / "state.pt").write_bytes(content[: len(content) // 2])
+    elif damage == "flipped":
+        middle = len(content) // 2
+        (newest / "state.pt").write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+    else:
+        (newest / "meta.json").unlink()
+    start(folder, "stdgan")
+    assert_equal(outcome(folder), outcome(undisturbed["stdgan"]))
+    assert ("falling back" in capsys.readouterr().err) == (damage != "no meta")
+
+
+def test_no_undamaged_checkpoint_is_an_error_not_a_fresh_start(undisturbed: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        kill(patch, 3, after_report=False)
+        with pytest.raises(Killed):
+            start(folder, "stdgan")
+    for checkpoint in complete(folder / "checkpoints"):
+        (checkpoint / "state.pt").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="no undamaged checkpoint is left"):
+        start(folder, "stdgan")
+
+
+def test_a_torn_last_line_of_metrics_is_forgotten(undisturbed: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        kill(patch, 5, after_report=False)
+        with pytest.raises(Killed):
+            start(folder, "stdgan")
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 5, "los')
+    start(folder, "stdgan")
+    assert_equal(outcome(folder), outcome(undisturbed["stdgan"]))
+
+
+def test_only_the_newest_and_the_best_checkpoints_are_kept(undisturbed: dict[str, Path]) -> None:
+    for objective, folder in undisturbed.items():
+        checkpoints = folder / "checkpoints"
+        best = json.loads((folder / "summary.json").read_text())["metrics"]["best_step"]
+        assert {path.name for path in complete(checkpoints)} == {f"step-{step:08d}" for step in {4, 6, best}}, objective
+        assert named(checkpoints, "best") == checkpoints / f"step-{best:08d}"
+        assert named(checkpoints, "latest") == checkpoints / f"step-{STEPS:08d}"
+
+
+def test_two_processes_never_share_a_folder(undisturbed: dict[str, Path], tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    with folder.locked(), pytest.raises(UserError, match="being written by another process"):
+        start(tmp_path, "stdgan")
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_its_name(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gan_cli.regularizers.r1.R1.penalty", lambda self, game, turn: torch.tensor(float("nan")))
+        with pytest.raises(runner.DivergedError, match="discriminator's r1 loss is nan at step 1"):
+            start(tmp_path / "run", "stdgan")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["status"], summary["step"]) == ("diverged", 1)
+    assert "r1" in summary["error"]
+    assert [path.name for path in complete(tmp_path / "run" / "checkpoints")] == ["step-00000000"]
