@@ -338,7 +338,10 @@ def check_trust(config: Config, trust: list[str]) -> None:
 
 
 def known_targets(bases: tuple[type, ...]) -> list[str]:
-    names = [f"{leaf.__module__}.{leaf.__qualname__}" for base in bases for leaf in base.__subclasses__()]
+    names = []
+    for base in bases:
+        known: list[type] = base.__subclasses__()
+        names += [f"{leaf.__module__}.{leaf.__qualname__}" for leaf in known]
     return sorted(name for name in names if name.startswith("gan_cli."))
 
 

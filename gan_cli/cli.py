@@ -60,6 +60,8 @@ def launch(config_name: str, task: Callable[[DictConfig], None]) -> None:
             if HydraConfig.get().mode == RunMode.MULTIRUN and refusal.code <= 128:
                 raise
             leave(program, str(refusal), refusal.code)
+        except BrokenPipeError:  # the reader of stdout has gone, as with | head
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
@@ -69,8 +71,6 @@ def launch(config_name: str, task: Callable[[DictConfig], None]) -> None:
         leave(program, str(refusal), refusal.code)
     except KeyboardInterrupt:
         leave(program, "interrupted", 128 + signal.SIGINT)
-    except BrokenPipeError:  # stdout was closed by its reader, as by | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Refusal(Exception):

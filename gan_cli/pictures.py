@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
+from torch.nn.functional import pad
 
 from gan_cli.files import atomic
 from gan_cli.shapes import Images, Scores, Stored
@@ -15,17 +16,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 REAL, FAKE = "#1f6f8b", "#d1495b"
+GAP = 90  # grey of the lines between the images of a grid
 
 
 def save_grid(path: Path, pixels: Stored) -> None:
     """Images side by side in a near-square grid, enlarged without blur to be seen."""
     columns = math.ceil(math.sqrt(len(pixels)))
     rows = math.ceil(len(pixels) / columns)
-    channels, height, width = pixels.shape[1:]
-    grid = torch.zeros(rows * columns, channels, height, width, dtype=torch.uint8)
-    grid[: len(pixels)] = pixels.cpu()
+    tiles = pad(pixels.cpu(), (0, 1, 0, 1), value=GAP)
+    channels, height, width = tiles.shape[1:]
+    grid = torch.full((rows * columns, channels, height, width), GAP, dtype=torch.uint8)
+    grid[: len(tiles)] = tiles
     sheet = grid.reshape(rows, columns, channels, height, width).permute(2, 0, 3, 1, 4)
-    save_image(path, sheet.reshape(channels, rows * height, columns * width), scale=max(1, 512 // (columns * width)))
+    whole = sheet.reshape(channels, rows * height, columns * width)
+    save_image(path, whole[:, :-1, :-1], scale=max(1, 512 // (columns * width)))
 
 
 def save_image(path: Path, pixels: torch.Tensor, scale: int = 1) -> None:
@@ -50,10 +54,10 @@ def save_points(path: Path, real: Stored, fake: Stored, score: Callable[[Images]
         figure.colorbar(shades, ax=axes, label="discriminator score")
     shown = real.flatten(1)[torch.linspace(0, len(real) - 1, min(2000, len(real))).long()].cpu().numpy()
     drawn = fake.flatten(1)[:2000].cpu().numpy()
-    axes.scatter(drawn[:, 0], drawn[:, 1], s=5, c=FAKE, alpha=0.6, linewidths=0, label="generated")
-    axes.scatter(shown[:, 0], shown[:, 1], s=5, c=REAL, alpha=0.9, linewidths=0, label="real")
+    axes.scatter(shown[:, 0], shown[:, 1], s=14, c=REAL, alpha=0.35, linewidths=0, label="real")
+    axes.scatter(drawn[:, 0], drawn[:, 1], s=4, c=FAKE, alpha=0.8, linewidths=0, label="generated")
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
-    axes.legend(loc="upper right", markerscale=3, framealpha=0.9)
+    figure.legend(loc="outside lower center", ncols=2, markerscale=2, frameon=False)
     save_figure(path, figure)
 
 

@@ -46,7 +46,7 @@ def versions() -> dict[str, str]:
 def scores_table(title: str, columns: Mapping[str, Scores]) -> Table:
     """Metrics down, columns (last, best, floor, ...) across."""
     table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column("metric")
+    table.add_column("metric", no_wrap=True)
     for column in columns:
         table.add_column(column, justify="right")
     keys = dict.fromkeys(key for scores in columns.values() for key in scores if not key.endswith("_std"))
@@ -60,7 +60,7 @@ def shown(scores: Scores, key: str) -> str:
     if key not in scores:
         return "-"
     deviation = scores.get(key.removesuffix("_mean") + "_std")
-    return f"{scores[key]:.4g}" + (f" ± {deviation:.2g}" if deviation is not None else "")
+    return f"{scores[key]:.3g}" + (f" ± {deviation:.1g}" if deviation is not None else "")
 
 
 def print_summary(summary: Mapping[str, Any], folder: Path) -> None:
@@ -76,7 +76,7 @@ def print_summary(summary: Mapping[str, Any], folder: Path) -> None:
         columns = {"last": metrics["last"], best: metrics["best"], "floor": metrics["floor"]}
         console.print(scores_table(title, columns))
     lines = {
-        "floor": "the same metrics between two random halves of the real images",
+        "floor": "the same metrics on two random halves of the real images, one scored against the other",
         "protocol": ", ".join(f"{key} {short(value)}" for key, value in summary["protocol"].items()),
         "cost": f"{cost['seconds']:.1f} s of training, {cost['images_per_second']:,.0f} images/s, "
         f"{cost['images_seen']:,} images seen, {cost['discriminator_updates']:,} discriminator and "

@@ -62,13 +62,13 @@ def fit(network: Classifier, pixels: Tensor, labels: Tensor, epochs: int) -> Non
 
 @torch.no_grad()
 def set_scale(network: Classifier, pixels: Tensor) -> None:
-    """Gives the features a root mean square of one, the scale KID's kernel was made for; the logits stay as they are."""
+    """Gives the features a root mean square of one, the scale KID's kernel was made for; the logits stay."""
     last = network.features[-2]
     assert isinstance(last, nn.Linear)
     scale = network.features(pixels[:1000].float() / 127.5 - 1).square().mean().sqrt()
     for parameter in last.parameters():
-        parameter /= scale  # a ReLU follows, which passes a positive factor on
-    network.logits.weight *= scale
+        parameter.div_(scale)  # a ReLU follows, which passes a positive factor on
+    network.logits.weight.mul_(scale)
 
 
 def held_out_accuracy(network: Classifier, pixels: Tensor, labels: Tensor) -> float:
