@@ -13,16 +13,13 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import torch
 
+from gan_cli.errors import CheckpointError
 from gan_cli.experiment import Stateful
 from gan_cli.files import atomic, sha256, sync, write_json
 
 FORMAT = 1
 STATE, META = "state.pt", "meta.json"
 MAX_META_BYTES = 10_000_000
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that is missing, damaged, or of another format; the message names it."""
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,18 @@
 
 import torch
 
+from gan_cli.errors import UserError
+
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is a GPU if there is one; raises ValueError for a device that this machine lacks."""
+    """`auto` is a GPU if there is one; raises UserError for a device that this machine lacks."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device={name} is not available on this machine: use device=cpu or device=auto") from error
+        raise UserError(f"device={name} is not available on this machine: use device=cpu or device=auto") from error
     return device
 
 

@@ -5,11 +5,11 @@ from contextlib import contextmanager
 
 import torch
 
-from gan_cli.datasets.dataset import encode
 from gan_cli.experiment import Players
 from gan_cli.game import Game
 from gan_cli.seeding import mix
 from gan_cli.shapes import Images, Scores, Stored
+from gan_cli.table import encode
 
 BLOCK = 256  # images made at a time; fixed, so that what is made depends on no batch size
 

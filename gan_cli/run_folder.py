@@ -11,13 +11,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from gan_cli.errors import UserError
 from gan_cli.files import atomic, write_json
 
 Record = dict[str, Any]
-
-
-class RunInUseError(Exception):
-    """Another process is writing to the folder."""
 
 
 class RunFolder:
@@ -36,7 +33,7 @@ class RunFolder:
         try:
             lock.acquire()
         except Timeout as error:
-            raise RunInUseError(
+            raise UserError(
                 f"{self.path} is being written by another process: wait for it, or use another run_dir"
             ) from error
         try:

@@ -13,6 +13,7 @@ import torch
 
 from gan_cli import checkpoint, pictures
 from gan_cli.engine import peak_memory
+from gan_cli.errors import DivergedError
 from gan_cli.evaluation import generate, scoring
 from gan_cli.experiment import Experiment
 from gan_cli.metrics.metrics import Scorer
@@ -21,10 +22,6 @@ from gan_cli.report import best_record, trajectory, versions
 from gan_cli.run_folder import Record, RunFolder
 from gan_cli.shapes import Stored
 from gan_cli.trainer import Step, train
-
-
-class DivergedError(Exception):
-    """A loss or a weight is no longer a finite number."""
 
 
 @dataclass
@@ -104,6 +101,7 @@ class Run:
             started, first_step, first_seconds = time.perf_counter(), self.step, self.seconds
             for step in steps:
                 last = step.number == settings.steps
+                stopping = stop.signal is not None  # asked once: a signal from here on is for the next step
                 due = {
                     name: last or (every > 0 and step.number % every == 0)
                     for name, every in (
@@ -113,13 +111,13 @@ class Run:
                         ("checkpoint", settings.checkpoint_every),
                     )
                 }
-                due["checkpoint"] |= stop.signal is not None
+                due["checkpoint"] |= stopping
                 reading = fetch(step) if any(due.values()) else None  # waits for the device
                 self.step, self.seconds = step.number, self.seconds + time.perf_counter() - started
                 if reading is not None:
                     speed = (self.step - first_step) * settings.images_per_step / (self.seconds - first_seconds)
                     self.report(reading, due, speed, progress)
-                if stop.signal is not None:
+                if stopping:
                     break
                 started = time.perf_counter()
 
@@ -238,11 +236,11 @@ def check_finite(reading: Record, step: int) -> None:
     for player, terms in reading["losses"].items():
         for name, loss in terms.items():
             if not math.isfinite(loss):
-                raise DivergedError(f"the {player}'s {name} loss is {loss} at step {step}")
+                raise DivergedError(f"diverged: the {player}'s {name} loss is {loss} at step {step}")
 
 
 def check_weights(experiment: Experiment, step: int) -> None:
     game = experiment.players.game
     for player, network in (("generator", game.generator), ("discriminator", game.discriminator)):
         if not all(parameter.isfinite().all() for parameter in network.parameters()):
-            raise DivergedError(f"the {player} has weights that are not finite at step {step}")
+            raise DivergedError(f"diverged: the {player} has weights that are not finite at step {step}")

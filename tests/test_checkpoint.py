@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from gan_cli.build import UserError, read_config, trusted_config
-from gan_cli.checkpoint import Checkpoint, CheckpointError, find, save
+from gan_cli.checkpoint import Checkpoint, find, save
+from gan_cli.config import read_config
+from gan_cli.errors import CheckpointError, UserError
 from gan_cli.experiment import Experiment
 from gan_cli.files import sha256
+from gan_cli.trust import trusted_config
 
 from .conftest import TINY, composed_config
 

@@ -12,9 +12,11 @@ from hydra.utils import get_class
 from torch import nn
 from torch.optim import Optimizer
 
-from gan_cli.build import SHAPES, UserError, build_players, read_config, targets
-from gan_cli.cli import CONF
+from gan_cli.build import build_players
+from gan_cli.config import SHAPES, read_config, targets
+from gan_cli.errors import UserError
 from gan_cli.experiment import Experiment, RunSettings
+from gan_cli.hints import CONF
 from gan_cli.trainer import train
 
 from .conftest import TINY, TINY_MLP, composed_config

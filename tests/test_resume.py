@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from gan_cli import cli, runner
-from gan_cli.build import UserError, read_config
-from gan_cli.checkpoint import CheckpointError, complete, load_state, named
+from gan_cli import commands, runner
+from gan_cli.checkpoint import complete, load_state, named
+from gan_cli.config import read_config
+from gan_cli.errors import CheckpointError, DivergedError, UserError
 from gan_cli.experiment import Experiment
 from gan_cli.run_folder import RunFolder
 from gan_cli.trainer import Step
@@ -39,7 +40,7 @@ def start(folder: Path, objective: str, *more: str) -> None:
     """What gan-train run_dir=<folder> does."""
     overrides = [*OVERRIDES, f"objective={objective}", *OBJECTIVES[objective], f"run_dir={folder}", *more]
     config, options = read_config(composed_config(*overrides))
-    cli.begin(config, options, overrides, "", "test")
+    commands.begin(config, options, overrides, "", "test")
 
 
 def kill(monkeypatch: pytest.MonkeyPatch, step: int, *, after_report: bool) -> None:
@@ -141,8 +142,8 @@ def test_resume_continues_a_run_as_it_was_started(undisturbed: dict[str, Path], 
             start(folder, "realness")
     options = {"resume": str(folder), "device": "cpu", "trust": []}
     with pytest.raises(UserError, match="remove steps=9"):
-        cli.resume(options, [f"resume={folder}", "steps=9"])
-    cli.resume(options, [f"resume={folder}"])
+        commands.resume(options, [f"resume={folder}", "steps=9"])
+    commands.resume(options, [f"resume={folder}"])
     assert_equal(outcome(folder), outcome(undisturbed["realness"]))
 
 
@@ -211,7 +212,7 @@ def test_two_processes_never_share_a_folder(undisturbed: dict[str, Path], tmp_pa
 def test_a_loss_that_is_not_finite_ends_the_run_with_its_name(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gan_cli.regularizers.r1.R1.penalty", lambda self, game, turn: torch.tensor(float("nan")))
-        with pytest.raises(runner.DivergedError, match="discriminator's r1 loss is nan at step 1"):
+        with pytest.raises(DivergedError, match="discriminator's r1 loss is nan at step 1"):
             start(tmp_path / "run", "stdgan")
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert (summary["status"], summary["step"]) == ("diverged", 1)

@@ -1,9 +1,9 @@
 """Data sets: real images, decoded once."""
 
-from gan_cli.datasets.dataset import Batch, Dataset, Table
+from gan_cli.datasets.dataset import Dataset
 from gan_cli.datasets.digits import Digits
 from gan_cli.datasets.image_folder import ImageFolder
 from gan_cli.datasets.mnist import MNIST
 from gan_cli.datasets.toy import Grid, Mixture, Ring
 
-__all__ = ["MNIST", "Batch", "Dataset", "Digits", "Grid", "ImageFolder", "Mixture", "Ring", "Table"]
+__all__ = ["MNIST", "Dataset", "Digits", "Grid", "ImageFolder", "Mixture", "Ring"]

@@ -1,4 +1,4 @@
-"""Real images: decoded once into one tensor, so that a batch is an index."""
+"""Where real images come from."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -7,57 +7,14 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 from torch.nn.functional import interpolate
 
 from gan_cli import pictures
 from gan_cli.metrics.metrics import Metrics
-from gan_cli.shapes import Images, Labels, Scores, Stored
+from gan_cli.shapes import Images, Scores, Stored
+from gan_cli.table import Table
 
 Score = Callable[[Images], Scores]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Real images in [-1, 1] and their labels (-1: unlabelled)."""
-
-    images: Images
-    labels: Labels
-
-
-@dataclass(frozen=True)
-class Table:
-    """A whole data set: pixels as bytes, or toy points as floats, and a label for each."""
-
-    values: Stored
-    labels: Labels
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        channels, height, width = self.values.shape[1:]
-        return channels, height, width
-
-    def batch(self, rows: Tensor) -> Batch:
-        rows = rows.to(self.values.device)
-        return Batch(decode(self.values[rows]), self.labels[rows])
-
-    def to(self, device: torch.device) -> "Table":
-        return Table(self.values.to(device), self.labels.to(device))
-
-
-def decode(values: Stored) -> Images:
-    """Bytes to [-1, 1]; toy points are images as they are."""
-    return values / 127.5 - 1 if values.dtype == torch.uint8 else values
-
-
-def encode(images: Images, dtype: torch.dtype) -> Stored:
-    """The inverse of `decode`, on what a generator makes: clamped, then rounded to the nearest byte."""
-    if dtype != torch.uint8:
-        return images.to(dtype)
-    return images.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
 
 
 @dataclass(frozen=True, kw_only=True)

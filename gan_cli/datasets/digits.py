@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from sklearn.datasets import load_digits
 
-from gan_cli.datasets.dataset import Dataset, Table, check_size, resize
+from gan_cli.datasets.dataset import Dataset, check_size, resize
+from gan_cli.table import Table
 
 
 @dataclass(frozen=True, kw_only=True)

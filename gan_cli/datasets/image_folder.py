@@ -11,7 +11,8 @@ import torch
 from PIL import Image, ImageOps
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from gan_cli.datasets.dataset import Dataset, Table, check_size
+from gan_cli.datasets.dataset import Dataset, check_size
+from gan_cli.table import Table
 
 
 @dataclass(frozen=True, kw_only=True)

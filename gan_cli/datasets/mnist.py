@@ -6,7 +6,8 @@ from typing import Literal
 
 import torchvision
 
-from gan_cli.datasets.dataset import Dataset, Table, check_size, resize
+from gan_cli.datasets.dataset import Dataset, check_size, resize
+from gan_cli.table import Table
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from gan_cli import pictures
-from gan_cli.datasets.dataset import Dataset, Score, Table
+from gan_cli.datasets.dataset import Dataset, Score
 from gan_cli.seeding import mix
 from gan_cli.shapes import Stored
+from gan_cli.table import Modes, Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,8 @@ class Mixture(Dataset):
         centers = self.centers()
         labels = torch.arange(len(centers)).repeat_interleave(self.points_per_mode)
         noise = torch.randn(len(labels), 2, generator=torch.Generator().manual_seed(mix("mixture")))
-        return Table((centers[labels] + self.std * noise)[:, :, None, None], labels)
+        points = centers[labels] + self.std * noise
+        return Table(points[:, :, None, None], labels, Modes(centers, self.std))
 
     @property
     def protocol(self) -> dict[str, str | int | float]:

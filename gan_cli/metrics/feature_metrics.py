@@ -10,7 +10,7 @@ import warnings
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 from zipfile import BadZipFile
 
 import numpy as np
@@ -25,9 +25,7 @@ from gan_cli.metrics.extractor import Extractor, LoadedExtractor
 from gan_cli.metrics.metrics import Metrics, Protocol, Scorer
 from gan_cli.seeding import mix
 from gan_cli.shapes import Features, Stored
-
-if TYPE_CHECKING:
-    from gan_cli.datasets.dataset import Dataset, Table
+from gan_cli.table import Table
 
 MIN_IMAGES = 10  # precision and recall look at the third neighbour; a half of the real images has to have one
 
@@ -53,7 +51,7 @@ class FeatureMetrics(Metrics):
         if "fid" not in self.names:
             raise ValueError("names must hold fid: it picks the best checkpoint")
 
-    def against(self, dataset: "Dataset", table: "Table", num_fake: int) -> "FeatureScorer":
+    def against(self, table: Table, num_fake: int) -> "FeatureScorer":
         if table.values.dtype != torch.uint8:
             raise ValueError("FID and IS need images, not toy points: use the data set's own metrics")
         fewest = max(MIN_IMAGES, self.inception_score_splits)

@@ -1,12 +1,9 @@
 """How generated images are scored against real ones."""
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
 
 from gan_cli.shapes import Stored
-
-if TYPE_CHECKING:
-    from gan_cli.datasets.dataset import Dataset, Table
+from gan_cli.table import Table
 
 Protocol = dict[str, str | int | float]
 
@@ -42,5 +39,5 @@ class Metrics(ABC):
     """Which metrics, and how: settings only."""
 
     @abstractmethod
-    def against(self, dataset: "Dataset", table: "Table", num_fake: int) -> Scorer:
+    def against(self, table: Table, num_fake: int) -> Scorer:
         """Raises WeightsUnavailableError where an extractor has none, and ValueError for too few images."""

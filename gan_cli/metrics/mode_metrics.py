@@ -1,7 +1,6 @@
 """Counting the modes of a toy mixture (Srivastava et al. 2017, VEEGAN, arXiv:1705.07761, section 5.1)."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -9,9 +8,7 @@ from torch import Tensor
 from gan_cli.metrics.metrics import Metrics, Protocol, Scorer
 from gan_cli.seeding import mix
 from gan_cli.shapes import Stored
-
-if TYPE_CHECKING:
-    from gan_cli.datasets.dataset import Dataset, Table
+from gan_cli.table import Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,13 +21,11 @@ class ModeMetrics(Metrics):
         if self.max_deviations <= 0:
             raise ValueError(f"max_deviations={self.max_deviations} must be above 0")
 
-    def against(self, dataset: "Dataset", table: "Table", num_fake: int) -> "ModeScorer":
-        from gan_cli.datasets.toy import Mixture
-
-        if not isinstance(dataset, Mixture):
+    def against(self, table: Table, num_fake: int) -> "ModeScorer":
+        if table.modes is None:
             raise ValueError("mode metrics count the modes of a toy mixture: use dataset=ring, grid or grid3")
-        radius = self.max_deviations * dataset.std
-        return ModeScorer(dataset.centers(), radius, table.values.cpu(), self.max_deviations)
+        radius = self.max_deviations * table.modes.std
+        return ModeScorer(table.modes.centers, radius, table.values.cpu(), self.max_deviations)
 
 
 @dataclass(frozen=True)

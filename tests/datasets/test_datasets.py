@@ -9,8 +9,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from gan_cli.datasets import MNIST, Digits, Grid, ImageFolder, Ring
-from gan_cli.datasets.dataset import decode, encode
 from gan_cli.metrics.mode_metrics import ModeMetrics
+from gan_cli.table import decode, encode
 
 METRICS = ModeMetrics(max_deviations=3.0)  # no data set looks at its metrics while it loads
 

@@ -14,12 +14,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from gan_cli.datasets import Digits, Table
+from gan_cli.datasets import Digits
 from gan_cli.files import cache_folder
 from gan_cli.metrics.classifier import Classifier, ClassifierExtractor
 from gan_cli.metrics.feature_metrics import FeatureMetrics
 from gan_cli.metrics.inception import FILE_NAME, InceptionExtractor
 from gan_cli.metrics.metrics import WeightsUnavailableError
+from gan_cli.table import Table
 
 DIGITS = FeatureMetrics(
     extractor=ClassifierExtractor(trained_on="digits"),
@@ -114,7 +115,7 @@ def test_scores_equal_calculate_metrics_with_the_digit_classifier() -> None:
         save_cpu_ram=True,
         verbose=False,
     )
-    scores = DIGITS.against(DATASET, table(real), 50).score(fake)
+    scores = DIGITS.against(table(real), 50).score(fake)
     assert scores == pytest.approx(
         {
             "fid_digits": expected["frechet_inception_distance"],
@@ -156,7 +157,7 @@ def test_scores_equal_calculate_metrics_with_inception(inception: InceptionExtra
         save_cpu_ram=True,
         verbose=False,
     )
-    scorer = metrics.against(DATASET, table(real), 20)
+    scorer = metrics.against(table(real), 20)
     scores, name = scorer.score(fake), f"_inception_{inception.sha256[:8]}"
     assert scores[f"fid{name}"] == pytest.approx(expected["frechet_inception_distance"], rel=1e-3)
     assert scores[f"inception_score{name}_mean"] == pytest.approx(expected["inception_score_mean"], rel=1e-4)
@@ -168,13 +169,13 @@ def test_scores_equal_calculate_metrics_with_inception(inception: InceptionExtra
 @pytest.mark.parametrize("batch_size", [1, 7, 500])
 def test_scores_do_not_depend_on_the_batch_size(batch_size: int) -> None:
     real, fake = table(images(60, 0)), images(50, 1)
-    scores = replace(DIGITS, batch_size=batch_size).against(DATASET, real, 50).score(fake)
-    assert scores == pytest.approx(DIGITS.against(DATASET, real, 50).score(fake), rel=1e-4, abs=1e-6)
+    scores = replace(DIGITS, batch_size=batch_size).against(real, 50).score(fake)
+    assert scores == pytest.approx(DIGITS.against(real, 50).score(fake), rel=1e-4, abs=1e-6)
 
 
 def test_real_images_score_at_the_floor_and_worse_ones_above() -> None:
     digits = DATASET.load()
-    scorer = replace(DIGITS, names=["fid"], batch_size=500).against(DATASET, digits, 800)
+    scorer = replace(DIGITS, names=["fid"], batch_size=500).against(digits, 800)
     floor = scorer.floor()["fid_digits"]
     noise = torch.randint(0, 256, (800, 1, 16, 16), dtype=torch.uint8)
     one_class = digits.values[digits.labels == 3].repeat(5, 1, 1, 1)[:800]
@@ -185,8 +186,8 @@ def test_real_images_score_at_the_floor_and_worse_ones_above() -> None:
 
 def test_grey_images_reach_an_rgb_extractor_and_the_other_way_round() -> None:
     rgb = images(40, 0, channels=1).expand(-1, 3, -1, -1)
-    grey = DIGITS.against(DATASET, table(images(40, 0)), 30).score(images(30, 1))
-    colour = DIGITS.against(DATASET, table(rgb), 30).score(images(30, 1).expand(-1, 3, -1, -1))
+    grey = DIGITS.against(table(images(40, 0)), 30).score(images(30, 1))
+    colour = DIGITS.against(table(rgb), 30).score(images(30, 1).expand(-1, 3, -1, -1))
     assert colour == pytest.approx(grey, rel=1e-4, abs=1e-6)
 
 
@@ -212,8 +213,8 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_real_features_are_computed_once(counted: list[int], empty_cache: Path) -> None:
     real = table(images(60, 0))
-    first = DIGITS.against(DATASET, real, 50).real
-    second = DIGITS.against(DATASET, real, 50).real
+    first = DIGITS.against(real, 50).real
+    second = DIGITS.against(real, 50).real
     assert counted == [60]
     assert torch.equal(first.features, second.features)
 
@@ -223,7 +224,7 @@ def test_the_cache_key_holds_everything_features_depend_on(
     change: str, counted: list[int], empty_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = images(60, 0)
-    DIGITS.against(DATASET, table(values), 50)
+    DIGITS.against(table(values), 50)
     if change == "pixels":
         values = values.clone()
         values[0, 0, 0, 0] ^= 1
@@ -231,7 +232,7 @@ def test_the_cache_key_holds_everything_features_depend_on(
         values = values[:59]
     else:
         monkeypatch.setattr("gan_cli.metrics.classifier.sha256", lambda path: "0" * 64)
-    DIGITS.against(DATASET, table(values), 50)
+    DIGITS.against(table(values), 50)
     assert len(counted) == 2
 
 
@@ -259,14 +260,14 @@ def test_a_spoilt_cache_is_computed_again_with_a_warning(
     spoil: Callable[[Path], object], counted: list[int], empty_cache: Path
 ) -> None:
     real = table(images(60, 0))
-    good = DIGITS.against(DATASET, real, 50).real
+    good = DIGITS.against(real, 50).real
     (path,) = empty_cache.iterdir()
     spoil(path)
     with pytest.warns(UserWarning, match="corrupt or foreign"):
-        again = DIGITS.against(DATASET, real, 50).real
+        again = DIGITS.against(real, 50).real
     assert torch.equal(good.features, again.features)
     assert counted == [60, 60]
-    DIGITS.against(DATASET, real, 50)
+    DIGITS.against(real, 50)
     assert counted == [60, 60]
 
 
@@ -275,14 +276,14 @@ def test_a_cache_that_cannot_be_written_is_only_a_warning(tmp_path: Path, monkey
     monkeypatch.setenv("GAN_CLI_CACHE", str(tmp_path / "file"))
     assert cache_folder() == tmp_path / "file"
     with pytest.warns(UserWarning, match="not cached"):
-        DIGITS.against(DATASET, table(images(60, 0)), 50)
+        DIGITS.against(table(images(60, 0)), 50)
 
 
 def test_too_few_images_are_refused() -> None:
     with pytest.raises(ValueError, match="num_eval_images=5 must be at least 10"):
-        DIGITS.against(DATASET, table(images(60, 0)), 5)
+        DIGITS.against(table(images(60, 0)), 5)
     with pytest.raises(ValueError, match="the data set has 12 images"):
-        DIGITS.against(DATASET, table(images(12, 0)), 50)
+        DIGITS.against(table(images(12, 0)), 50)
 
 
 def test_inception_weights_of_another_hash_are_refused(inception: InceptionExtractor) -> None:

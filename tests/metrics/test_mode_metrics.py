@@ -14,7 +14,7 @@ RING = Ring(num_modes=8, radius=2.0, std=0.1, points_per_mode=500, metrics=METRI
 
 
 def score(points: Tensor) -> dict[str, float]:
-    return METRICS.against(RING, RING.load(), len(points)).score(points.reshape(-1, 2, 1, 1))
+    return METRICS.against(RING.load(), len(points)).score(points.reshape(-1, 2, 1, 1))
 
 
 def test_centres_themselves_are_perfect() -> None:
@@ -41,7 +41,7 @@ def test_the_threshold_is_in_standard_deviations() -> None:
 
 def test_real_points_have_the_share_of_a_rayleigh_law() -> None:
     """A round Gaussian lies within k deviations with probability 1 - exp(-k^2 / 2)."""
-    floor = METRICS.against(RING, RING.load(), 10).floor()
+    floor = METRICS.against(RING.load(), 10).floor()
     assert floor["high_quality_fraction"] == pytest.approx(1 - math.exp(-4.5), abs=0.006)
     assert floor["modes_covered"] == 8
     assert floor["mode_kl"] == pytest.approx(7 / (2 * 2000), abs=0.004)  # its mean under uniform sampling
@@ -50,4 +50,4 @@ def test_real_points_have_the_share_of_a_rayleigh_law() -> None:
 def test_other_data_is_refused() -> None:
     digits = Digits(image_size=16, metrics=METRICS)
     with pytest.raises(ValueError, match="use dataset=ring, grid or grid3"):
-        METRICS.against(digits, digits.load(), 10)
+        METRICS.against(digits.load(), 10)

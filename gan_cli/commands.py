@@ -1,0 +1,196 @@
+"""What the console scripts do once their config is composed: train, continue, evaluate, sample."""
+
+import json
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from gan_cli import checkpoint
+from gan_cli.build import build_dataset, build_experiment, build_scorer, load_players
+from gan_cli.config import Config, option_problems, read_config
+from gan_cli.engine import choose_device
+from gan_cli.errors import InterruptedRunError, UserError
+from gan_cli.evaluation import generate, scoring
+from gan_cli.report import print_summary, scores_table
+from gan_cli.run_folder import RunFolder, create
+from gan_cli.runner import Run, protocol, stop_on_signal
+from gan_cli.trust import trusted_config
+
+
+def train(composed: DictConfig) -> None:
+    """gan-train: a new run, the one in `run_dir` again, or the one in `resume` further."""
+    hydra = HydraConfig.get()
+    overrides = list(hydra.overrides.task)
+    config, options = read_config(composed)
+    if options["resume"] is not None:
+        resume(options, overrides)
+    else:
+        choices = hydra.runtime.choices
+        begin(config, options, overrides, OmegaConf.to_yaml(composed), f"{choices['objective']}-{choices['dataset']}")
+
+
+def begin(config: Config, options: dict[str, Any], overrides: list[str], composed: str, short_name: str) -> None:
+    """Trains in a new folder, or goes on in `run_dir` if the same config has been there before."""
+    if options["run_dir"] is None:
+        run(config, options["device"], None, lambda: create(Path(options["outputs"]), short_name), composed, overrides)
+        return
+    path = Path(options["run_dir"])
+    if path.exists() and not path.is_dir():
+        raise UserError(f"run_dir={path} is not a folder")
+    strangers = {file.name for file in path.iterdir()} - {".lock"} if path.is_dir() else set()
+    if strangers and ".hydra" not in strangers:
+        raise UserError(f"run_dir={path} holds files that are not a run's: choose an empty or a new folder")
+    found = checkpoint.newest(path)
+    if found is not None and found.config != config:
+        raise UserError(f"run_dir={path} was started with another config ({difference(found.config, config)})")
+    run(config, options["device"], found, lambda: path, composed, overrides)
+
+
+def resume(options: dict[str, Any], overrides: list[str]) -> None:
+    """Continues the run in `resume` as it was started."""
+    others = [override for override in overrides if override.split("=")[0] not in ("resume", "device", "trust")]
+    if others:
+        raise UserError(f"resume continues a run as it was started: remove {' '.join(others)}")
+    path = Path(options["resume"])
+    if not (path / "checkpoints").is_dir():
+        raise UserError(f"resume={path} is not a run's folder")
+    found = checkpoint.newest(path)
+    if found is None:
+        raise UserError(f"resume={path} has no checkpoint: it was never started")
+    run(trusted_config(found, options["trust"]), options["device"], found, lambda: path, "", found.overrides)
+
+
+def run(
+    config: Config,
+    device_name: str,
+    found: checkpoint.Checkpoint | None,
+    make_folder: Callable[[], Path],
+    composed: str,
+    overrides: list[str],
+) -> None:
+    """Builds everything, and only then touches the run's folder and trains in it."""
+    if found is not None:
+        finished = RunFolder(found.folder.parents[1])
+        summary = finished.summary()
+        if summary is not None and summary["status"] == "completed":
+            print_summary(summary, finished.path)
+            return
+    experiment = build_experiment(config, choose_device(device_name))
+    scorer, unavailable = build_scorer(experiment)
+    if unavailable:
+        warnings.warn(f"training goes on without scores: {unavailable}", stacklevel=1)
+    if found is not None:
+        found.restore(experiment.parts(), experiment.players.device)
+    try:
+        folder = RunFolder(make_folder())
+        folder.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"the run's folder cannot be made: {error}") from error
+    print(f"run folder: {folder.path}", file=sys.stderr)
+    with folder.locked(), stop_on_signal() as stop:
+        if found is None:
+            folder.start(composed, overrides)
+        folder.rewind(found.step if found is not None else 0)
+        this = Run(
+            experiment=experiment,
+            scorer=scorer,
+            unavailable=unavailable,
+            folder=folder,
+            config=config,
+            overrides=overrides,
+            step=found.step if found is not None else 0,
+            seconds=found.seconds if found is not None else 0.0,
+        )
+        status = this.train(stop)
+    if status == "interrupted":
+        remedy = f"gan-train resume={folder.path}"
+        raise InterruptedRunError(
+            f"interrupted at step {this.step}; go on with: {remedy}", stop.signal or signal.SIGINT
+        )
+    print_summary(folder.summary() or {}, folder.path)
+
+
+def difference(old: Config, new: Config) -> str:
+    """Every leaf that differs, as key: old -> new."""
+    before, after = flatten(old), flatten(new)
+    changed = [key for key in sorted({*before, *after}) if before.get(key) != after.get(key)]
+    return "; ".join(f"{key}: {before.get(key, 'absent')} -> {after.get(key, 'absent')}" for key in changed)
+
+
+def flatten(node: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(node, dict):
+        return {path: node}
+    leaves = (flatten(value, f"{path}.{key}".lstrip(".")) for key, value in node.items())
+    return {name: value for branch in leaves for name, value in branch.items()}
+
+
+def evaluate(composed: DictConfig) -> None:
+    """gan-eval: the scores of a checkpoint, as JSON on stdout and as a table on stderr."""
+    options = checked_options(composed)
+    found = checkpoint.find(Path(options["checkpoint"]), options["which"])
+    config = trusted_config(found, options["trust"])
+    config |= {key: options[key] for key in ("num_eval_images", "evaluation_seed") if options[key] is not None}
+    if options["dataset"]["root"] is not None:
+        config["dataset"]["root"] = options["dataset"]["root"]
+    experiment = build_experiment(config, choose_device(options["device"]))
+    found.restore(experiment.players.parts(), experiment.players.device)
+    scorer, unavailable = build_scorer(experiment)
+    if scorer is None:
+        raise UserError(unavailable)
+    seed, count = experiment.settings.evaluation_seed, experiment.num_eval_images
+    fake = generate(experiment.players, count, seed, experiment.calibration(), experiment.dataset.stored)
+    metrics, floor = scorer.score(fake), scorer.floor()
+    Console(stderr=True).print(scores_table(f"step {found.step}", {"score": metrics, "floor": floor}))
+    result = {
+        "checkpoint": str(found.folder),
+        "step": found.step,
+        "metrics": metrics,
+        "floor": floor,
+        "protocol": protocol(experiment, scorer, count, seed),
+    }
+    print(json.dumps(result, indent=2))
+
+
+def sample(composed: DictConfig) -> None:
+    """gan-sample: images of a checkpoint, as one grid and one file each."""
+    options = checked_options(composed)
+    found = checkpoint.find(Path(options["checkpoint"]), options["which"])
+    config = trusted_config(found, options["trust"])
+    players = load_players(found, config, choose_device(options["device"]))
+    dataset = build_dataset(config)
+    run_name = found.folder.resolve().parents[1].name
+    out = Path(options["out"] or f"gan-sample-{run_name}-step-{found.step}-seed-{options['seed']}")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"out={out} is there already and not an empty folder: choose another with out=<folder>")
+    no_calibration = torch.empty(0, *found.image_shape, device=players.device)
+    values = generate(players, options["num_images"], options["seed"], no_calibration, dataset.stored)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"out={out} cannot be made: {error}") from error
+    dataset.draw(out / "grid.png", values, scoring(players))
+    dataset.write(out, values)
+    print(out)
+
+
+def checked_options(composed: DictConfig) -> dict[str, Any]:
+    """The options of gan-eval or gan-sample."""
+    try:
+        options: dict[str, Any] = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    except OmegaConfBaseException as error:
+        raise UserError(f"give a run's folder: {HydraConfig.get().job.name} checkpoint=outputs/<run>") from error
+    if problems := option_problems(options):
+        raise UserError("; ".join(problems))
+    return options
+
+
+COMMANDS = {"train": train, "eval": evaluate, "sample": sample}

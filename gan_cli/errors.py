@@ -1,0 +1,29 @@
+"""How a command ends early: one line for the user, and an exit code."""
+
+
+class EndError(Exception):
+    """Ends the program; the message is one line."""
+
+    code = 1
+
+
+class UserError(EndError):
+    """The user asked for something that cannot be; the message says what, and how to mend it."""
+
+    code = 2
+
+
+class CheckpointError(UserError):
+    """A checkpoint that is missing, damaged, or of another format; the message names it."""
+
+
+class DivergedError(EndError):
+    """A loss or a weight is no longer a finite number."""
+
+
+class InterruptedRunError(EndError):
+    """The run was stopped by a signal, and can be continued."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.code = 128 + signal_number

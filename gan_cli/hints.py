@@ -1,0 +1,62 @@
+"""Hydra's refusals in one line, with what was probably meant; no torch, so that a slip is answered at once."""
+
+import difflib
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.errors import OverrideParseException
+from omegaconf import OmegaConf
+
+HERE = Path(__file__).resolve().parent
+CONF = next(folder for folder in (HERE / "conf", HERE.parent / "conf") if folder.is_dir())  # wheel, or repository
+
+
+def explain(error: Exception, config_name: str) -> str:
+    """Hydra's refusal of an override in one line, with what was probably meant."""
+    text = str(error)
+    if isinstance(error, OverrideParseException):
+        return f"cannot read '{error.override}': {error.message.splitlines()[0]}"
+    if choice := re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", text):
+        group, wanted = choice[1].removeprefix(f"{config_name}/"), choice[2]
+        known = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+        return f"unknown {group} '{wanted}'{closest(wanted, known)} (known: {', '.join(known)})"
+    if key := re.search(r"Could not override '([^']+)'", text):
+        return f"unknown key '{key[1]}'{introduced_by(key[1]) or closest(key[1], known_keys(config_name))}"
+    cause = f" ({error.__cause__})" if error.__cause__ else ""
+    return " ".join(f"{text}{cause}".split())
+
+
+def closest(word: str, known: list[str]) -> str:
+    """The nearest known word, compared whole and by its last part."""
+    by_ending = {key.rsplit(".", 1)[-1]: key for key in reversed(known)}
+    close = difflib.get_close_matches(word, known, n=1) or [
+        by_ending[ending] for ending in difflib.get_close_matches(word.rsplit(".", 1)[-1], by_ending, n=1)
+    ]
+    return f": did you mean {close[0]}?" if close else ": see --help"
+
+
+def introduced_by(key: str) -> str:
+    """The choice that brings this root key with it, as objective=realness brings num_outcomes."""
+    for path in sorted(CONF.glob("*/*.yaml")):
+        if "@package _global_" in path.read_text() and path.parent.name != "experiment" and key in OmegaConf.load(path):
+            return f": it comes with {path.parent.name}={path.stem}"
+    return ""
+
+
+def known_keys(config_name: str) -> list[str]:
+    """Every key of the config as composed from the group choices on the command line."""
+    choices = [
+        arg for arg in sys.argv[1:] if re.fullmatch(r"[\w/]+=[\w\[\],]+", arg) and (CONF / arg.split("=")[0]).is_dir()
+    ]
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        composed = hydra.compose(config_name, choices)
+    return sorted(dotted(OmegaConf.to_container(composed)))
+
+
+def dotted(node: Any, path: str = "") -> list[str]:
+    if not isinstance(node, dict):
+        return []
+    return [name for key, value in node.items() for name in (f"{path}{key}", *dotted(value, f"{path}{key}."))]

@@ -1,0 +1,61 @@
+"""Real images in memory: decoded once into one tensor, so that a batch is an index."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gan_cli.shapes import Images, Labels, Stored
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Real images in [-1, 1] and their labels (-1: unlabelled)."""
+
+    images: Images
+    labels: Labels
+
+
+@dataclass(frozen=True)
+class Modes:
+    """Where a toy mixture has its Gaussians, [modes, 2], and their standard deviation."""
+
+    centers: Float[Tensor, "modes 2"]
+    std: float
+
+
+@dataclass(frozen=True)
+class Table:
+    """A whole data set: pixels as bytes, or toy points as floats with their modes, and a label for each."""
+
+    values: Stored
+    labels: Labels
+    modes: Modes | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        channels, height, width = self.values.shape[1:]
+        return channels, height, width
+
+    def batch(self, rows: Tensor) -> Batch:
+        rows = rows.to(self.values.device)
+        return Batch(decode(self.values[rows]), self.labels[rows])
+
+    def to(self, device: torch.device) -> "Table":
+        return replace(self, values=self.values.to(device), labels=self.labels.to(device))
+
+
+def decode(values: Stored) -> Images:
+    """Bytes to [-1, 1]; toy points are images as they are."""
+    return values / 127.5 - 1 if values.dtype == torch.uint8 else values
+
+
+def encode(images: Images, dtype: torch.dtype) -> Stored:
+    """The inverse of `decode`, on what a generator makes: clamped, then rounded to the nearest byte."""
+    if dtype != torch.uint8:
+        return images.to(dtype)
+    return images.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
