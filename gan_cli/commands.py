@@ -112,10 +112,8 @@ def run(
         )
         status = this.train(stop)
     if status == "interrupted":
-        remedy = f"gan-train resume={folder.path}"
-        raise InterruptedRunError(
-            f"interrupted at step {this.step}; go on with: {remedy}", stop.signal or signal.SIGINT
-        )
+        message = f"interrupted at step {this.step}; go on with: gan-train resume={folder.path}"
+        raise InterruptedRunError(message, stop.signal or signal.SIGINT)
     print_summary(folder.summary() or {}, folder.path)
 
 

@@ -1,0 +1,56 @@
+"""What is scored depends on a seed and an image's number alone, and scoring disturbs nothing."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from gan_cli.evaluation import generate, scoring
+from gan_cli.experiment import Experiment, Players
+from gan_cli.trainer import train
+
+from .conftest import TINY
+
+Build = Callable[..., Experiment]
+
+
+def images(players: Players, count: int, seed: int = 0) -> torch.Tensor:
+    return generate(players, count, seed, torch.empty(0, 1, 16, 16), torch.uint8)
+
+
+def test_image_n_is_the_same_however_many_are_made(experiment: Build) -> None:
+    players = experiment(*TINY).players
+    many = images(players, 600)
+    assert many.shape == (600, 1, 16, 16)
+    torch.rand(3)  # whatever the random state was
+    assert torch.equal(images(players, 300), many[:300])
+    assert torch.equal(images(players, 1), many[:1])
+    assert not torch.equal(images(players, 300, seed=1), many[:300])
+    assert not torch.equal(many[:256], many[256:512])
+
+
+def test_the_training_batch_size_does_not_matter(experiment: Build) -> None:
+    assert torch.equal(images(experiment(*TINY).players, 10), images(experiment(*TINY, "batch_size=8").players, 10))
+
+
+def test_the_moving_average_is_what_is_scored(experiment: Build) -> None:
+    tiny = experiment(*TINY, "ema_decay=0.9")
+    before = images(tiny.players, 10)
+    with torch.no_grad():
+        for parameter in tiny.players.game.generator.parameters():
+            parameter.add_(1.0)
+    assert torch.equal(images(tiny.players, 10), before)
+
+
+@pytest.mark.parametrize("regularizer", ["r1", "spectral_norm"])
+def test_scoring_leaves_no_trace(experiment: Build, regularizer: str) -> None:
+    disturbed, undisturbed = (experiment(*TINY, f"regularizer={regularizer}") for _ in range(2))
+    for first, second in zip(train(disturbed), train(undisturbed), strict=True):
+        images(disturbed.players, 5)
+        scoring(disturbed.players)(torch.zeros(2, 1, 16, 16))
+        for player in ("discriminator", "generator"):
+            assert torch.equal(first.losses[player]["adversarial"], second.losses[player]["adversarial"])
+    for name, part in disturbed.players.parts().items():
+        for key, value in part.state_dict().items():
+            assert torch.equal(value, undisturbed.players.parts()[name].state_dict()[key]), f"{name} {key}"
+    assert disturbed.players.game.discriminator.training
