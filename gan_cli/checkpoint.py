@@ -91,7 +91,7 @@ def point(checkpoints: Path, name: str, folder: Path) -> None:
 
 
 def prune(checkpoints: Path, keep: int) -> None:
-    """Removes all but the `keep` newest and the best, and what a killed process left half-written."""
+    """Removes all but the `keep` newest and the best."""
     best = named(checkpoints, "best")
     for folder in complete(checkpoints)[:-keep]:
         if folder != best:

@@ -97,6 +97,9 @@ def run(
         raise UserError(f"the run's folder cannot be made: {error}") from error
     print(f"run folder: {folder.path}", file=sys.stderr)
     with folder.locked(), stop_on_signal() as stop:
+        newest = checkpoint.newest(folder.path)
+        if (newest and newest.step) != (found and found.step):
+            raise UserError(f"{folder.path} was written by another process in the meantime: repeat the command")
         if found is None:
             folder.start(composed, overrides)
         folder.rewind(found.step if found is not None else 0)

@@ -1,5 +1,6 @@
 """What a run comes to: summary.json and the table at the end."""
 
+import math
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -18,7 +19,7 @@ Scores = Mapping[str, float]
 
 def best_record(records: list[Record], leading: str, lower_is_better: bool) -> Record | None:
     """The evaluation with the best leading metric; of equals, the latest."""
-    evaluated = [record for record in records if leading in record.get("metrics", {})]
+    evaluated = [record for record in records if math.isfinite(record.get("metrics", {}).get(leading, math.nan))]
     sign = -1 if lower_is_better else 1
     return max(evaluated, key=lambda record: (sign * record["metrics"][leading], record["step"]), default=None)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from gan_cli.checkpoint import sweep_partial
 from gan_cli.errors import UserError
 from gan_cli.files import atomic, write_json
 
@@ -64,7 +65,8 @@ class RunFolder:
         return records
 
     def rewind(self, step: int) -> None:
-        """Forgets what was recorded after `step`, which is going to be trained again."""
+        """Forgets what was recorded after `step`, which is going to be trained again, and what was half-written."""
+        sweep_partial(self.checkpoints)
         kept = [json.dumps(record) + "\n" for record in self.records() if record["step"] <= step]
         with atomic(self.metrics) as partial:
             partial.write_text("".join(kept), encoding="utf-8")

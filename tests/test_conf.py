@@ -182,3 +182,15 @@ def test_parts_that_do_not_fit_are_refused_in_one_line(
 def test_integers_in_betas_are_numbers_too(experiment: Build) -> None:
     tiny: Any = experiment(*TINY, "generator_optimizer.betas=[0,0.9]").generator_optimizer
     assert tiny.param_groups[0]["betas"] == (0.0, 0.9) or tiny.param_groups[0]["betas"] == [0.0, 0.9]
+
+
+def test_uniform_latents_span_minus_one_to_one(experiment: Build) -> None:
+    latents = experiment(*TINY, "latent_sampler=uniform").players.latent_sampler.sample(1000, torch.device("cpu"))
+    assert latents.min() == pytest.approx(-1, abs=0.01)
+    assert latents.max() == pytest.approx(1, abs=0.01)
+
+
+def test_protocols_differ_where_the_data_does(experiment: Build) -> None:
+    toy = [*TINY_MLP, "model=mlp", "dataset=ring", "dataset.points_per_mode=2"]
+    one, other = (experiment(*toy, f"dataset.radius={radius}").dataset.protocol for radius in (1.0, 2.0))
+    assert one != other

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from gan_cli.evaluation import generate, scoring
+from gan_cli.evaluation import generate, judging, scoring
 from gan_cli.experiment import Experiment, Players
 from gan_cli.trainer import train
 
@@ -54,3 +54,11 @@ def test_scoring_leaves_no_trace(experiment: Build, regularizer: str) -> None:
         for key, value in part.state_dict().items():
             assert torch.equal(value, undisturbed.players.parts()[name].state_dict()[key]), f"{name} {key}"
     assert disturbed.players.game.discriminator.training
+
+
+def test_blocks_differ_and_the_averages_own_statistics_are_used(experiment: Build) -> None:
+    players = experiment(*TINY).players
+    assert not any(module.training for module in players.ema_generator.modules())
+    with judging(players) as game:
+        assert not game.discriminator.training
+        assert game.generator is players.ema_generator

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from itertools import combinations
 
 import torch
 
@@ -32,3 +33,16 @@ def test_every_epoch_is_a_permutation_without_its_incomplete_tail() -> None:
         assert len(rows) == 9 == len(set(rows.tolist()))
     assert not torch.equal(*epochs)
     assert torch.equal(batch_rows(10, 3, seed=1, batch=4), epochs[1][3:6])
+
+
+def test_noise_differs_by_seed_rank_and_step() -> None:
+    draws = []
+    for arguments in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)):
+        seed_step(*arguments)
+        draws.append(torch.rand(3))
+    assert not any(torch.equal(one, other) for one, other in combinations(draws, 2))
+
+
+def test_data_order_differs_by_seed_and_a_batch_that_fits_is_whole() -> None:
+    assert not torch.equal(batch_rows(100, 50, 0, 0), batch_rows(100, 50, 1, 0))
+    assert sorted(torch.cat([batch_rows(9, 3, 1, batch) for batch in range(3)]).tolist()) == list(range(9))

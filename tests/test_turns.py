@@ -4,11 +4,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch.nn.functional import softplus
 
 from gan_cli.experiment import Experiment
 from gan_cli.game import Game, Turn
+from gan_cli.latent_samplers import LatentSampler
 from gan_cli.regularizers import Regularizer
-from gan_cli.shapes import Loss
+from gan_cli.shapes import Images, Latents, Loss
 from gan_cli.trainer import real_batches, train, update
 from gan_cli.turns import discriminator_turn, generator_turn
 
@@ -81,3 +83,62 @@ def test_every_turn_of_a_step_gets_a_fresh_batch_and_counts_as_asked(experiment:
     list(train(tiny))
     assert {int(state["step"]) for state in tiny.discriminator_optimizer.state.values()} == {3}
     assert {int(state["step"]) for state in tiny.generator_optimizer.state.values()} == {2}
+
+
+def test_the_discriminator_turn_tells_real_from_fake(experiment: Build) -> None:
+    tiny = experiment(*TINY)
+    game, sampler, batch = tiny.players.game, tiny.players.latent_sampler, next(real_batches(tiny, 0))
+    torch.manual_seed(0)
+    turn = discriminator_turn(game, sampler, {}, batch)
+    torch.manual_seed(0)
+    fake = game.generator(sampler.sample(4, torch.device("cpu")))
+    real_logits, fake_logits = game.discriminator(batch.images), game.discriminator(fake)
+    expected = softplus(-real_logits).mean() + softplus(fake_logits).mean()
+    torch.testing.assert_close(turn.losses["adversarial"], expected)
+    torch.testing.assert_close((turn.real_score, turn.fake_score), (real_logits.mean(), fake_logits.mean()))
+
+
+def test_penalties_are_handed_real_and_fake_unswapped_with_their_labels(experiment: Build) -> None:
+    seen = []
+
+    class Spy(ForDiscriminator):
+        def penalty(self, game: Game, turn: Turn) -> Loss:
+            seen.append(turn)
+            return torch.tensor(0.0)
+
+    tiny = experiment(*TINY)
+    batch = next(real_batches(tiny, 0))
+    discriminator_turn(tiny.players.game, tiny.players.latent_sampler, {"spy": Spy(weight=1.0)}, batch)
+    assert seen[0].real is batch.images
+    assert seen[0].labels is batch.labels
+    assert seen[0].fake is not batch.images
+
+
+class TwoFaced(LatentSampler):
+    """Zeros for the discriminator, ones for the generator."""
+
+    def sample(self, count: int, device: torch.device) -> Latents:
+        return torch.full((count, 128), -1.0)
+
+    def for_discriminator(self, game: Game, real: Images) -> Latents:
+        return torch.zeros(len(real), 128)
+
+    def for_generator(self, game: Game, real: Images) -> Latents:
+        return torch.ones(len(real), 128)
+
+
+def test_each_turn_asks_the_sampler_for_its_own_latents(experiment: Build) -> None:
+    tiny, seen = experiment(*TINY), []
+    tiny.players.game.generator.register_forward_hook(
+        lambda module, inputs, output: seen.append(inputs[0].mean().item())
+    )
+    batch = next(real_batches(tiny, 0))
+    discriminator_turn(tiny.players.game, TwoFaced(), {}, batch)
+    generator_turn(tiny.players.game, TwoFaced(), {}, batch)
+    assert seen == [0.0, 1.0]
+
+
+def test_the_games_score_is_the_objectives(experiment: Build) -> None:
+    tiny = experiment(*TINY, "objective=realness", "num_outcomes=5")
+    game, images = tiny.players.game, next(real_batches(tiny, 0)).images
+    torch.testing.assert_close(game.score(images), game.objective.score(game.discriminator(images)))

@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -48,12 +48,8 @@ class Mixture(Dataset):
 
     @property
     def protocol(self) -> dict[str, str | int | float]:
-        return {
-            "dataset": type(self).__name__.lower(),
-            "split": "all",
-            "num_modes": len(self.centers()),
-            "std": self.std,
-        }
+        settings = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "metrics"}
+        return {"dataset": type(self).__name__.lower(), "split": "all"} | settings
 
     def draw(self, path: Path, values: Stored, score: Score | None) -> None:
         """Real and generated points over the discriminator's score."""

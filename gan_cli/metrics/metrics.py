@@ -32,7 +32,7 @@ class Scorer(ABC):
 
     @abstractmethod
     def floor(self) -> dict[str, float]:
-        """The same metrics between two random halves of the real images: what no generator should beat."""
+        """The same metrics on two random halves of the real images, one scored against the other: a scale for scores."""
 
 
 class Metrics(ABC):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gan_cli.objectives.objective import Objective
+from gan_cli.seeding import mix
 from gan_cli.shapes import Logits, Loss, Scores
 
 
@@ -19,7 +20,8 @@ class Realness(Objective):
 
     The atoms are evenly spaced on [support_min, support_max]. The fake anchor A0 is a histogram of normal draws, the
     real anchor A1 one of uniform draws, each over its own range (so their scale is irrelevant); each is then moved
-    along the support by its skew. `anchors` says what the histograms are: `resampled` at every loss, `fixed` by one
+    along the support by its skew. `anchors` says what the histograms are: `resampled` at every loss (the authors' code draws
+    once a step, for both players; the expectation is the same), `fixed` by one
     draw from `anchor_seed`, or `expected`, their exact mean. The generator's loss is equation 18, 19 or 20 of the paper
     for `generator_objective` 1, 2 or 3. Losses are cross entropies: the paper's KL divergences plus the anchors'
     entropies, which carry no gradient.
@@ -92,7 +94,7 @@ class Realness(Objective):
             bins = expected_histogram(law, self.num_anchor_samples, self.num_outcomes)
             return torch.tensor(bins, dtype=like.dtype, device=like.device)
         if self.anchors == "fixed":
-            generator = torch.Generator().manual_seed(self.anchor_seed)
+            generator = torch.Generator().manual_seed(mix(law, self.anchor_seed))
             return histogram(draw(law, self.num_anchor_samples, generator), self.num_outcomes).to(like)
         return histogram(draw(law, self.num_anchor_samples, None, like.device), self.num_outcomes).to(like)
 

@@ -1,6 +1,7 @@
 """Our FID, IS and KID are torch-fidelity's own, whatever the batch size; the caches can be lost, torn or foreign."""
 
 import hashlib
+import math
 import urllib.request
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +18,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from gan_cli.datasets import Digits
 from gan_cli.files import cache_folder
 from gan_cli.metrics.classifier import Classifier, ClassifierExtractor
-from gan_cli.metrics.feature_metrics import FeatureMetrics
+from gan_cli.metrics.feature_metrics import FeatureMetrics, match_channels
 from gan_cli.metrics.inception import FILE_NAME, InceptionExtractor
 from gan_cli.metrics.metrics import WeightsUnavailableError
 from gan_cli.table import Table
@@ -330,3 +331,30 @@ def test_weights_in_the_hub_cache_are_found(
     (folder / FILE_NAME).symlink_to(str(inception.weights))
     loaded = replace(inception, weights=None).load()
     assert loaded.weights_sha256.startswith(inception.sha256)
+
+
+def test_kid_subsets_fit_few_images_of_either_side() -> None:
+    for num_real, num_fake in ((30, 60), (60, 30)):
+        metrics = replace(DIGITS, kid_subset_size=50)
+        scores = metrics.against(table(images(num_real, 0)), num_fake).score(images(num_fake, 1))
+        assert math.isfinite(scores["kid_digits_mean"])
+
+
+def test_colour_is_averaged() -> None:
+    pixel = torch.tensor([10, 20, 60], dtype=torch.uint8).reshape(1, 3, 1, 1)
+    assert match_channels(pixel, 1).item() == 30
+
+
+@pytest.mark.parametrize("spoil", [lambda features: features * float("nan"), lambda features: features[:-1]])
+def test_a_cache_of_the_right_stamp_but_wrong_content_is_computed_again(
+    spoil: Callable[[Tensor], Tensor], counted: list[int], empty_cache: Path
+) -> None:
+    real = table(images(60, 0))
+    good = DIGITS.against(real, 50).real
+    (path,) = empty_cache.iterdir()
+    with np.load(path) as file:
+        stamp = str(file["stamp"])
+    np.savez(path, stamp=stamp, features=spoil(good.features).numpy(), logits=good.logits.numpy())
+    with pytest.warns(UserWarning, match="corrupt or foreign"):
+        DIGITS.against(real, 50)
+    assert counted == [60, 60]

@@ -100,3 +100,18 @@ def test_mlp_has_the_layers_of_the_toy_networks() -> None:
     widths = [(m.in_features, m.out_features) for m in network.modules() if isinstance(m, nn.Linear)]
     assert widths == [(2, 100), (100, 200), (200, 100), (100, 2)]
     assert sum(isinstance(m, nn.ReLU) for m in network.modules()) == 3
+
+
+def test_dcgan_has_the_published_layers() -> None:
+    generator: Any = dcgan.Generator(width=4, latent_dim=3, image_shape=(1, 16, 16))
+    discriminator: Any = dcgan.Discriminator(width=64, image_shape=(1, 16, 16), num_outcomes=1)
+    names = [type(layer).__name__ for layer in generator.layers]
+    assert names == ["ConvTranspose2d", "BatchNorm2d", "ReLU"] * 2 + ["ConvTranspose2d", "Tanh"]
+    assert [type(layer).__name__ for layer in discriminator.layers] == ["Conv2d", "LeakyReLU"] * 2 + [
+        "Flatten",
+        "Linear",
+    ]
+    layers = [*generator.modules(), *discriminator.modules()]
+    assert {layer.negative_slope for layer in layers if isinstance(layer, nn.LeakyReLU)} == {0.2}
+    assert all(layer.bias is None for layer in layers if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d))
+    assert discriminator.layers.shrink4.weight.std().item() == pytest.approx(0.02, rel=0.05)

@@ -217,3 +217,34 @@ def test_settings_out_of_range_are_named(change: dict[str, float], named: str) -
 
 def shares(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
+
+
+def test_skews_are_independent_of_each_other() -> None:
+    like, both = torch.zeros(1, dtype=torch.float64), replace(BASE, num_outcomes=3)
+    one = replace(both, real_skew=0.0)
+    torch.testing.assert_close(one.fake_anchor(like), both.fake_anchor(like))
+    torch.testing.assert_close(one.real_anchor(like), torch.full((3,), 1 / 3, dtype=torch.float64), atol=1e-3, rtol=0)
+
+
+def test_expected_histogram_of_few_normal_draws() -> None:
+    """Of three draws only the middle one is not an extreme: Monte Carlo of where it falls between them."""
+    draws = torch.randn(400_000, 3, generator=torch.Generator().manual_seed(0)).sort(1).values
+    place = (draws[:, 1] - draws[:, 0]) / (draws[:, 2] - draws[:, 0])
+    mean = (place * 4).long().clamp(max=3).bincount(minlength=4) / 400_000 / 3
+    mean[0] += 1 / 3
+    mean[-1] += 1 / 3
+    torch.testing.assert_close(torch.tensor(expected_histogram("normal", 3, 4)), mean, atol=1.5e-3, rtol=0)
+
+
+def test_objective_two_sends_no_gradient_to_real_logits() -> None:
+    real, fake = torch.zeros(2, 5, requires_grad=True), torch.ones(2, 5, requires_grad=True)
+    assert torch.autograd.grad(BASE.generator_loss(real, fake), real, allow_unused=True) == (None,)
+
+
+def test_fixed_anchors_are_drawn_independently() -> None:
+    """With one generator state for both, the ranks of their draws would agree."""
+    fixed, like = replace(BASE, anchors="fixed", num_outcomes=2), torch.zeros(1)
+    assert (
+        not torch.equal(fixed.histogram("normal", like) > 0.5, fixed.histogram("uniform", like) > 0.5)
+        or (fixed.histogram("normal", like) - fixed.histogram("uniform", like)).abs().max() > 0
+    )

@@ -105,3 +105,15 @@ def test_spectral_norm_brings_every_largest_singular_value_to_one() -> None:
         largest = torch.linalg.matrix_norm(layer.weight.flatten(1), ord=2)
         assert largest.item() == pytest.approx(1.0, rel=1e-6)
     assert not hasattr(network[1], "parametrizations")
+
+
+def test_input_gradient_does_not_mark_its_input() -> None:
+    images = torch.ones(2, 1)
+    input_gradient(lambda values: values.square(), images, differentiable=True)
+    assert not images.requires_grad
+
+
+def test_spectral_norm_iterates_as_often_as_asked() -> None:
+    layer = nn.Linear(4, 4)
+    SpectralNorm(num_power_iterations=3).impose(layer)
+    assert layer.parametrizations.weight[0].n_power_iterations == 3
