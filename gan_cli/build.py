@@ -31,8 +31,8 @@ def build_experiment(config: Config, device: torch.device) -> Experiment:
     dataset = build_dataset(config)
     try:
         table = dataset.load()
-    except ValueError as error:
-        raise UserError(one_line(error)) from error
+    except (ValueError, RuntimeError, MemoryError, OverflowError) as error:
+        raise UserError(f"the data set cannot be loaded: {one_line(error) or 'it does not fit into memory'}") from error
     if len(table) < settings.batch_size:
         raise UserError(
             f"batch_size={settings.batch_size} is more than the {len(table)} images of the data set: lower it"
@@ -106,7 +106,7 @@ def built_regularizers(config: Config) -> dict[str, Regularizer | Constraint]:
 def build_optimizer(name: str, config: Config, player: nn.Module) -> Optimizer:
     # torch refuses betas that mix int and float, as [0, 0.9] in YAML does
     node = {
-        key: [float(item) for item in value] if isinstance(value, list) else value
+        key: tuple(float(item) for item in value) if isinstance(value, list) else value
         for key, value in config[name].items()
     }
     optimizer: Optimizer = build(name, node, params=player.parameters())
@@ -119,7 +119,7 @@ def build(path: str, node: Mapping[str, Any], **given: Any) -> Any:
         return instantiate(node, _partial_=True, _convert_="all")(**given)
     except InstantiationException as error:
         raise UserError(f"{path}: {one_line(error.__cause__ or error)}") from error
-    except (ValueError, TypeError, RuntimeError) as error:
+    except (ValueError, TypeError, RuntimeError, MemoryError, OverflowError) as error:
         raise UserError(f"{path}: {one_line(error)}") from error
 
 

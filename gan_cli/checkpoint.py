@@ -1,9 +1,10 @@
 """Checkpoints: a folder with tensors and plain JSON, hashed, written whole or not at all, and never trusted."""
 
 import json
+import math
 import os
 import shutil
-import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,22 +114,25 @@ def named(checkpoints: Path, name: str) -> Path | None:
     """The checkpoint that `best` or `latest` names, if it is there."""
     try:
         folder = checkpoints / Path((checkpoints / name).read_text().strip()).name
-    except OSError:
+    except (OSError, ValueError):
         return None
     return folder if (folder / META).is_file() else None
 
 
 def newest(run: Path) -> Checkpoint | None:
     """The newest undamaged checkpoint of a run folder, with a loud line for each damaged one; None without any."""
-    damaged = None
+    damaged = []
     for folder in reversed(complete(run / "checkpoints")):
         try:
-            return open_checkpoint(folder)
+            found = open_checkpoint(folder)
         except CheckpointError as error:
-            damaged = error
-            print(f"warning: {error}; falling back to the one before", file=sys.stderr)
-    if damaged is not None:
-        raise CheckpointError(f"no undamaged checkpoint is left in {run}: {damaged}")
+            damaged.append(error)
+            continue
+        for reason in damaged:
+            warnings.warn(f"{reason}; falling back to the one before", stacklevel=2)
+        return found
+    if damaged:
+        raise CheckpointError(f"no undamaged checkpoint is left in {run}: {damaged[0]}")
     return None
 
 
@@ -166,6 +170,8 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         if state_file.stat().st_size != expected["bytes"] or sha256(state_file) != expected["sha256"]:
             raise CheckpointError(f"checkpoint {folder} is damaged: {STATE} is not what was written")
         channels, height, width = (int(size) for size in meta["image_shape"])
+        if meta["step"] < 0 or not math.isfinite(meta["seconds"]):
+            raise ValueError("no such step")
         return Checkpoint(
             folder=folder,
             step=int(meta["step"]),
@@ -176,7 +182,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         )
     except OSError as error:
         raise CheckpointError(f"checkpoint {folder} cannot be read: {error}") from error
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError, OverflowError) as error:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"checkpoint {folder} is damaged: {META} is not what was written") from error

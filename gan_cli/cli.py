@@ -1,5 +1,7 @@
 """The console scripts: parse, then hand over; torch is imported only once the command line is known to be right."""
 
+import io
+import logging
 import os
 import signal
 import sys
@@ -38,11 +40,18 @@ def launch(name: str) -> None:
         print(f"{program} {__version__}")
         return
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us, instead of Hydra's own printing
+    logging.getLogger("hydra").setLevel(logging.CRITICAL)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no ± is no reason to fail
+    running = False
     warnings.showwarning = lambda message, *where: print(f"{program}: warning: {message}", file=sys.stderr)
 
     def job(composed: DictConfig) -> None:
         from gan_cli import commands
 
+        nonlocal running
+        running = True
         try:
             commands.COMMANDS[name](composed)
         except EndError as end:
@@ -59,6 +68,10 @@ def launch(name: str) -> None:
         leave(program, explain(error, name), REFUSED_BY_HYDRA)
     except EndError as end:
         leave(program, str(end), end.code)
+    except Exception as error:
+        if running:
+            raise
+        leave(program, explain(error, name), REFUSED_BY_HYDRA)
     except KeyboardInterrupt:
         leave(program, "interrupted", 128 + signal.SIGINT)
 

@@ -11,16 +11,14 @@ from typing import Any
 import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from rich.console import Console
 
 from gan_cli import checkpoint
 from gan_cli.build import build_dataset, build_experiment, build_scorer, load_players
-from gan_cli.config import Config, option_problems, read_config
+from gan_cli.config import EVALUATION, SAMPLING, Config, read_config, read_options
 from gan_cli.engine import choose_device
 from gan_cli.errors import InterruptedRunError, UserError
 from gan_cli.evaluation import generate, scoring
-from gan_cli.report import print_summary, scores_table
+from gan_cli.report import console, print_summary, scores_table
 from gan_cli.run_folder import RunFolder, create
 from gan_cli.runner import Run, protocol, stop_on_signal
 from gan_cli.trust import trusted_config
@@ -44,20 +42,25 @@ def begin(config: Config, options: dict[str, Any], overrides: list[str], compose
         run(config, options["device"], None, lambda: create(Path(options["outputs"]), short_name), composed, overrides)
         return
     path = Path(options["run_dir"])
-    if path.exists() and not path.is_dir():
-        raise UserError(f"run_dir={path} is not a folder")
+    try:
+        if path.exists() and not path.is_dir():
+            raise UserError(f"run_dir={path} is not a folder")
+    except OSError as error:
+        raise UserError(f"run_dir={path} cannot be a folder: {error}") from error
     strangers = {file.name for file in path.iterdir()} - {".lock"} if path.is_dir() else set()
     if strangers and ".hydra" not in strangers:
         raise UserError(f"run_dir={path} holds files that are not a run's: choose an empty or a new folder")
     found = checkpoint.newest(path)
     if found is not None and found.config != config:
-        raise UserError(f"run_dir={path} was started with another config ({difference(found.config, config)})")
+        changes = difference(found.config, config)
+        raise UserError(f"run_dir={path} was started with another config ({changes}): choose another run_dir")
     run(config, options["device"], found, lambda: path, composed, overrides)
 
 
 def resume(options: dict[str, Any], overrides: list[str]) -> None:
     """Continues the run in `resume` as it was started."""
-    others = [override for override in overrides if override.split("=")[0] not in ("resume", "device", "trust")]
+    allowed = ("resume", "device", "trust")
+    others = [override for override in overrides if override.split("=")[0].lstrip("+") not in allowed]
     if others:
         raise UserError(f"resume continues a run as it was started: remove {' '.join(others)}")
     path = Path(options["resume"])
@@ -81,7 +84,7 @@ def run(
     if found is not None:
         finished = RunFolder(found.folder.parents[1])
         summary = finished.summary()
-        if summary is not None and summary["status"] == "completed":
+        if summary is not None and summary["status"] == "completed" and found.step == config["steps"]:
             print_summary(summary, finished.path)
             return
     experiment = build_experiment(config, choose_device(device_name))
@@ -95,8 +98,8 @@ def run(
         folder.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"the run's folder cannot be made: {error}") from error
-    print(f"run folder: {folder.path}", file=sys.stderr)
     with folder.locked(), stop_on_signal() as stop:
+        print(f"run folder: {folder.path}", file=sys.stderr)
         newest = checkpoint.newest(folder.path)
         if (newest and newest.step) != (found and found.step):
             raise UserError(f"{folder.path} was written by another process in the meantime: repeat the command")
@@ -136,11 +139,13 @@ def flatten(node: Any, path: str = "") -> dict[str, Any]:
 
 def evaluate(composed: DictConfig) -> None:
     """gan-eval: the scores of a checkpoint, as JSON on stdout and as a table on stderr."""
-    options = checked_options(composed)
+    options = read_options(composed, EVALUATION)
     found = checkpoint.find(Path(options["checkpoint"]), options["which"])
     config = trusted_config(found, options["trust"])
     config |= {key: options[key] for key in ("num_eval_images", "evaluation_seed") if options[key] is not None}
-    if options["dataset"]["root"] is not None:
+    if options["dataset"].get("root") is not None:
+        if "root" not in config["dataset"]:
+            raise UserError("the checkpoint's data set has no root: remove dataset.root")
         config["dataset"]["root"] = options["dataset"]["root"]
     experiment = build_experiment(config, choose_device(options["device"]))
     found.restore(experiment.players.parts(), experiment.players.device)
@@ -150,7 +155,7 @@ def evaluate(composed: DictConfig) -> None:
     seed, count = experiment.settings.evaluation_seed, experiment.num_eval_images
     fake = generate(experiment.players, count, seed, experiment.calibration(), experiment.dataset.stored)
     metrics, floor = scorer.score(fake), scorer.floor()
-    Console(stderr=True).print(scores_table(f"step {found.step}", {"score": metrics, "floor": floor}))
+    console(stderr=True).print(scores_table(f"step {found.step}", {"score": metrics, "floor": floor}))
     result = {
         "checkpoint": str(found.folder),
         "step": found.step,
@@ -163,35 +168,27 @@ def evaluate(composed: DictConfig) -> None:
 
 def sample(composed: DictConfig) -> None:
     """gan-sample: images of a checkpoint, as one grid and one file each."""
-    options = checked_options(composed)
+    options = read_options(composed, SAMPLING)
     found = checkpoint.find(Path(options["checkpoint"]), options["which"])
     config = trusted_config(found, options["trust"])
     players = load_players(found, config, choose_device(options["device"]))
     dataset = build_dataset(config)
     run_name = found.folder.resolve().parents[1].name
     out = Path(options["out"] or f"gan-sample-{run_name}-step-{found.step}-seed-{options['seed']}")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    try:
+        taken = out.exists() and (not out.is_dir() or any(out.iterdir()))
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if not out.exists():
+            raise UserError(f"out={out} cannot be made: {error}") from error
+        taken = True
+    if taken:
         raise UserError(f"out={out} is there already and not an empty folder: choose another with out=<folder>")
     no_calibration = torch.empty(0, *found.image_shape, device=players.device)
     values = generate(players, options["num_images"], options["seed"], no_calibration, dataset.stored)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"out={out} cannot be made: {error}") from error
     dataset.draw(out / "grid.png", values, scoring(players))
     dataset.write(out, values)
     print(out)
-
-
-def checked_options(composed: DictConfig) -> dict[str, Any]:
-    """The options of gan-eval or gan-sample."""
-    try:
-        options: dict[str, Any] = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
-    except OmegaConfBaseException as error:
-        raise UserError(f"give a run's folder: {HydraConfig.get().job.name} checkpoint=outputs/<run>") from error
-    if problems := option_problems(options):
-        raise UserError("; ".join(problems))
-    return options
 
 
 COMMANDS = {"train": train, "eval": evaluate, "sample": sample}

@@ -18,15 +18,25 @@ def explain(error: Exception, config_name: str) -> str:
     """Hydra's refusal of an override in one line, with what was probably meant."""
     text = str(error)
     if isinstance(error, OverrideParseException):
-        return f"cannot read '{error.override}': {error.message.splitlines()[0]}"
+        reason = error.message.splitlines()[0]
+        return f"cannot read '{error.override}': write key=value, and odd values as key='\"a=b\"' ({reason})"
     if choice := re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", text):
         group, wanted = choice[1].removeprefix(f"{config_name}/"), choice[2]
-        known = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+        known = sorted({path.stem for folder in config_folders() for path in (folder / group).glob("*.yaml")})
         return f"unknown {group} '{wanted}'{closest(wanted, known)} (known: {', '.join(known)})"
     if key := re.search(r"Could not override '([^']+)'", text):
         return f"unknown key '{key[1]}'{introduced_by(key[1]) or closest(key[1], known_keys(config_name))}"
+    if "override must be a string" in text:
+        return "a choice is missing: give group=choice, as in objective=hinge or regularizer=none"
     cause = f" ({error.__cause__})" if error.__cause__ else ""
     return " ".join(f"{text}{cause}".split())
+
+
+def config_folders() -> list[Path]:
+    """This package's, and the one given as --config-dir."""
+    arguments = [part for argument in sys.argv[1:] for part in argument.split("=", 1)]
+    flags = zip(arguments, arguments[1:], strict=False)
+    return [CONF, *(Path(value).absolute() for flag, value in flags if flag in ("--config-dir", "-cd"))]
 
 
 def closest(word: str, known: list[str]) -> str:
@@ -47,12 +57,17 @@ def introduced_by(key: str) -> str:
 
 
 def known_keys(config_name: str) -> list[str]:
-    """Every key of the config as composed from the group choices on the command line."""
-    choices = [
-        arg for arg in sys.argv[1:] if re.fullmatch(r"[\w/]+=[\w\[\],]+", arg) and (CONF / arg.split("=")[0]).is_dir()
-    ]
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = hydra.compose(config_name, choices)
+    """Every key of the config as composed from the group choices on the command line, as far as it can be."""
+    choices = [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in config_folders()[1:])}]"]
+    for argument in sys.argv[1:]:
+        choice = re.fullmatch(r"([\w/]+)=[\w\[\],]+", argument)
+        if choice and any((folder / choice[1]).is_dir() for folder in config_folders()):
+            choices.append(argument)
+    try:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            composed = hydra.compose(config_name, choices)
+    except Exception:  # the hint is a courtesy: what was wrong has been found already
+        return []
     return sorted(dotted(OmegaConf.to_container(composed)))
 
 

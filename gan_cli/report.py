@@ -34,7 +34,7 @@ def trajectory(records: list[Record]) -> dict[str, dict[str, float]]:
             "mean": fmean(values),
             "std": pstdev(values),
         }
-        for key in (evaluated[-1] if evaluated else {})
+        for key in dict.fromkeys(key for metrics in evaluated for key in metrics)
         for values in [[metrics[key] for metrics in evaluated if key in metrics]]
     }
 
@@ -64,18 +64,29 @@ def shown(scores: Scores, key: str) -> str:
     return f"{scores[key]:.3g}" + (f" ± {deviation:.1g}" if deviation is not None else "")
 
 
+class PipeConsole(Console):
+    """Where rich would end the program with an error code because the reader has gone, says so instead."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+def console(*, stderr: bool = False) -> Console:
+    return PipeConsole(stderr=stderr)
+
+
 def print_summary(summary: Mapping[str, Any], folder: Path) -> None:
     """The table at the end of a run, on stdout."""
-    console = Console()
+    out = console()
     metrics, cost = summary["metrics"], summary["cost"]
     title = f"{summary['status']} at step {summary['step']}"
     if "unavailable" in metrics:
-        console.print(title, style="bold")
-        console.print(f"scores unavailable: {metrics['unavailable']}", markup=False, highlight=False, soft_wrap=True)
+        out.print(title, style="bold")
+        out.print(f"scores unavailable: {metrics['unavailable']}", markup=False, highlight=False, soft_wrap=True)
     else:
         best = f"best (step {metrics['best_step']})" if metrics["best"] else "best"
         columns = {"last": metrics["last"], best: metrics["best"], "floor": metrics["floor"]}
-        console.print(scores_table(title, columns))
+        out.print(scores_table(title, columns))
     lines = {
         "floor": "the same metrics on two random halves of the real images, one scored against the other",
         "protocol": ", ".join(f"{key} {short(value)}" for key, value in summary["protocol"].items()),
@@ -86,7 +97,7 @@ def print_summary(summary: Mapping[str, Any], folder: Path) -> None:
         "again": f"gan-eval checkpoint={folder}",
     }
     for name, line in lines.items():
-        console.print(f"{name}: {line}", markup=False, highlight=False, soft_wrap=True)
+        out.print(f"{name}: {line}", markup=False, highlight=False, soft_wrap=True)
 
 
 def short(value: object) -> str:

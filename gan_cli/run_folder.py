@@ -44,8 +44,7 @@ class RunFolder:
 
     def start(self, composed: str, overrides: list[str]) -> None:
         """Creates what every run has from its first moment."""
-        for folder in (self.path / ".hydra", self.checkpoints, self.samples):
-            folder.mkdir(parents=True, exist_ok=True)
+        (self.path / ".hydra").mkdir(parents=True, exist_ok=True)
         for name, text in (("config", composed), ("overrides", json.dumps(overrides, indent=0))):
             with atomic(self.path / ".hydra" / f"{name}.yaml") as partial:
                 partial.write_text(text, encoding="utf-8")
@@ -55,31 +54,39 @@ class RunFolder:
             file.write(json.dumps(record) + "\n")
 
     def records(self) -> list[Record]:
-        """Every whole record; the last line may be torn by a crash, and is then left out."""
+        """Every whole record; what a crash tore off, and anything after it, is left out."""
         records = []
-        for line in self.metrics.read_text(encoding="utf-8").splitlines() if self.metrics.exists() else []:
+        text = self.metrics.read_text(encoding="utf-8", errors="replace") if self.metrics.exists() else ""
+        for line in text.splitlines():
             try:
-                records.append(json.loads(line))
+                record = json.loads(line)
             except json.JSONDecodeError:
                 break
+            if not isinstance(record, dict) or not isinstance(record.get("step"), int):
+                break
+            records.append(record)
         return records
 
     def rewind(self, step: int) -> None:
         """Forgets what was recorded after `step`, which is going to be trained again, and what was half-written."""
+        for folder in (self.checkpoints, self.samples):
+            folder.mkdir(parents=True, exist_ok=True)
         sweep_partial(self.checkpoints)
         kept = [json.dumps(record) + "\n" for record in self.records() if record["step"] <= step]
         with atomic(self.metrics) as partial:
             partial.write_text("".join(kept), encoding="utf-8")
-        for sample in self.samples.glob("[0-9]*.png"):
-            if int(sample.stem) > step:
+        for sample in self.samples.glob("*.png"):
+            if sample.stem.isdecimal() and int(sample.stem) > step:
                 sample.unlink()
         (self.path / "summary.json").unlink(missing_ok=True)
 
     def summary(self) -> Record | None:
         try:
-            return json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
+            summary = json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
+        whole = isinstance(summary, dict) and {"status", "step", "metrics", "protocol", "cost"} <= set(summary)
+        return summary if whole else None
 
     def write_summary(self, summary: Record) -> None:
         write_json(self.path / "summary.json", summary)

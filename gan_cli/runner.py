@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from gan_cli import checkpoint, pictures
+from gan_cli.ema import tensors
 from gan_cli.engine import peak_memory
 from gan_cli.errors import DivergedError
 from gan_cli.evaluation import generate, scoring
@@ -26,9 +27,13 @@ from gan_cli.trainer import Step, train
 
 @dataclass
 class Stop:
-    """Set by the first Ctrl-C or SIGTERM; the step in progress is finished and saved. A second one is immediate."""
+    """Set by the first Ctrl-C or SIGTERM; the step in progress is finished and saved. A second one is immediate.
+
+    Once the run is `closing`, which takes a moment, there is nothing left to interrupt.
+    """
 
     signal: int | None = None
+    closing: bool = False
 
 
 @contextmanager
@@ -36,9 +41,10 @@ def stop_on_signal() -> Iterator[Stop]:
     stop = Stop()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if stop.signal is not None:
+        again, stop.signal = stop.signal is not None, number
+        if again and not stop.closing:
+            stop.closing = True
             raise KeyboardInterrupt
-        stop.signal = number
 
     previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -81,6 +87,7 @@ class Run:
             error = f"{type(failure).__name__}: {failure}"
             raise
         finally:
+            stop.closing = True
             self.finish(status, error)
         return status
 
@@ -141,7 +148,8 @@ class Run:
 
     def evaluate(self, scorer: Scorer, progress: Progress) -> bool:
         """Scores this step; says whether it is the best so far."""
-        metrics = scorer.score(self.generate(self.experiment.num_eval_images, self.experiment.settings.evaluation_seed))
+        fake = self.generate(self.experiment.num_eval_images, self.experiment.settings.evaluation_seed)
+        metrics = {key: value for key, value in scorer.score(fake).items() if math.isfinite(value)}
         self.folder.log({"step": self.step, "metrics": metrics})
         shown = "  ".join(f"{key} {value:.4g}" for key, value in metrics.items() if not key.endswith("_std"))
         progress.note(f"step {self.step}/{self.experiment.settings.steps}  {shown}")
@@ -240,7 +248,12 @@ def check_finite(reading: Record, step: int) -> None:
 
 
 def check_weights(experiment: Experiment, step: int) -> None:
-    game = experiment.players.game
-    for player, network in (("generator", game.generator), ("discriminator", game.discriminator)):
-        if not all(parameter.isfinite().all() for parameter in network.parameters()):
-            raise DivergedError(f"diverged: the {player} has weights that are not finite at step {step}")
+    players = experiment.players
+    networks = {
+        "generator": players.game.generator,
+        "discriminator": players.game.discriminator,
+        "moving average": players.ema_generator,
+    }
+    for name, network in networks.items():
+        if not all(tensor.isfinite().all() for tensor in tensors(network)):
+            raise DivergedError(f"diverged: the {name} has weights that are not finite at step {step}")

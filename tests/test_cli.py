@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 from PIL import Image
@@ -205,7 +206,14 @@ REFUSED: list[tuple[str, list[str], int, str]] = [
     ("train", ["model.generator.wdth=3"], 1, "unknown key 'model.generator.wdth': did you mean model.generator.width?"),
     ("train", ["width=3"], 1, "did you mean model."),
     ("train", ["objective=hinge", "num_outcomes=51"], 1, "'num_outcomes': it comes with objective=realness"),
-    ("train", ["steps=[1"], 1, "steps=[1"),
+    ("train", ["steps=[1"], 1, "cannot read 'steps=[1'"),
+    ("train", ["run_dir=a=b"], 1, "cannot read 'run_dir=a=b'"),
+    ("train", ["regularizer=null"], 1, "give group=choice"),
+    ("eval", ["checkpoint=.", "dataset=digits"], 1, "dataset"),
+    ("train", ["objective._target_=os.system"], 2, "objective._target_=os.system cannot be imported"),
+    ("train", ["run_dir=" + "x" * 300], 2, "cannot be a folder"),
+    ("eval", ["checkpoint=.", "~which"], 2, "which is missing"),
+    ("sample", ["checkpoint=.", "~seed"], 2, "seed is missing"),
     ("train", ["+extra=1"], 2, "unknown key 'extra'"),
     ("train", ["steps=abc", "batch_size=0"], 2, "steps=abc must be an integer; batch_size=0 must be at least 2"),
     ("train", ["dataset=image_folder", "dataset.root=absent"], 2, "dataset.root=absent is not a folder"),
@@ -215,7 +223,7 @@ REFUSED: list[tuple[str, list[str], int, str]] = [
     ("train", ["num_eval_images=3"], 2, "num_eval_images=3 must be at least 10"),
     ("train", ["device=abacus"], 2, "device=abacus is not available"),
     ("train", ["resume=absent"], 2, "resume=absent is not a run's folder"),
-    ("eval", [], 2, "gan-eval checkpoint=outputs/<run>"),
+    ("eval", [], 2, "give its folder: checkpoint=outputs/<run>"),
     ("eval", ["checkpoint=absent"], 2, "checkpoint=absent does not exist"),
     ("eval", ["checkpoint=.", "which=first"], 2, "which=first must be one of latest, best"),
     ("eval", ["checkpoint=.", "+more=1"], 2, "unknown key 'more'"),
@@ -240,14 +248,14 @@ def test_refusals_are_one_line_and_write_nothing(
 def test_a_gpu_that_is_not_there_is_refused(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    empty = torch.empty
+    zeros = torch.zeros
 
     def without_gpu(*size: int, device: object = None) -> torch.Tensor:
         if str(device).startswith("cuda"):
             raise RuntimeError("no GPU")
-        return empty(*size, device=device)
+        return zeros(*size, device=device)
 
-    monkeypatch.setattr(torch, "empty", without_gpu)
+    monkeypatch.setattr(torch, "zeros", without_gpu)
     code, _, err = command("train", "device=cuda")
     assert code == 2
     assert "device=cuda is not available on this machine: use device=cpu" in err
@@ -360,10 +368,52 @@ def test_a_killed_run_is_continued_by_repeating_its_command(training: "subproces
     assert not list((tmp_path / "run" / "checkpoints").glob(".*partial"))
 
 
+def test_an_impatient_user_still_gets_a_summary(training: "subprocess.Popen[str]", tmp_path: Path) -> None:
+    for _ in range(6):
+        training.send_signal(signal.SIGINT)
+        time.sleep(0.03)
+    _, err = training.communicate(timeout=60)
+    assert training.returncode == 130
+    assert "go on with: gan-train resume=run" in err
+    assert "Traceback" not in err
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "interrupted"
+
+
+def test_an_objective_of_ones_own_needs_one_file_and_one_yaml(tmp_path: Path) -> None:
+    """The README's own example, word for word."""
+    readme = (CONF.parent / "README.md").read_text()
+    code, yaml = (re.search(rf"```{kind}\n(.*?)```", readme, re.DOTALL) for kind in ("python", "yaml"))
+    assert code is not None
+    assert yaml is not None
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "least_squares.py").write_text(code[1])
+    (tmp_path / "conf" / "objective").mkdir(parents=True)
+    (tmp_path / "conf" / "objective" / "least_squares.yaml").write_text(yaml[1])
+
+    def run(name: str, *arguments: str) -> tuple[int, str]:
+        running = process(name, *arguments, cwd=tmp_path, PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+        _, err = running.communicate()
+        return running.returncode, err
+
+    own = ("--config-dir", "conf")
+    assert run("train", *own, *SHORT, "objective=least_squares", "run_dir=run") == (0, ANY)
+    refusals = {
+        "did you mean least_squares?": run("train", *own, "objective=least_square"),
+        "did you mean objective.real_target?": run("train", *own, "objective=least_squares", "objective.real_targt=2"),
+        "add trust=[mine]": run("eval", "checkpoint=run"),
+    }
+    for hint, (status, err) in refusals.items():
+        assert status in (1, 2)
+        assert hint in err
+        assert err.count("\n") == 1
+    assert run("eval", "checkpoint=run", "trust=[mine]") == (0, ANY)
+
+
 def test_a_second_process_is_kept_out(training: "subprocess.Popen[str]", tmp_path: Path) -> None:
     other = process("train", *LONG, "run_dir=run", cwd=tmp_path)
     _, err = other.communicate(timeout=60)
     assert other.returncode == 2
+    assert err.count("\n") == 1
     assert "is being written by another process" in err
     assert training.poll() is None
 

@@ -143,6 +143,23 @@ REFUSED: list[tuple[list[str], str]] = [
     (["model.generator.width=wide"], "model.generator.width=wide must be an integer"),
     (["~model.generator.width"], "model.generator.width is missing"),
     (["run_dir=5"], "run_dir=5 must be text or null"),
+    (["run_dir=''"], "run_dir is empty"),
+    (["~steps"], "steps is missing"),
+    (["~model.generator"], "model.generator must name a class"),
+    (["ema_decay=nan"], "ema_decay=nan must be a finite number"),
+    (["regularizer.r1.weight=inf"], "regularizer.r1.weight=inf must be a finite number"),
+    (["generator_optimizer=null"], "generator_optimizer must name a class"),
+    (["generator_optimizer.betas=[0.5]"], "generator_optimizer.betas=(0.5,) must be"),
+    (["generator_optimizer.lr=fast"], "generator_optimizer.lr=fast must be"),
+    (["++generator_optimizer.amsgrad=nope"], "generator_optimizer.amsgrad=nope must be true or false"),
+    (["++generator_optimizer.params=[]"], "unknown key 'generator_optimizer.params'"),
+    (["++model.generator.latent_dim=5"], "unknown key 'model.generator.latent_dim'"),
+    (["objective._target_=collections.OrderedDict", "~objective.saturating"], "is not a Objective"),
+    (["latent_sampler._target_=torch.nn.Linear"], "is not a LatentSampler"),
+    (
+        ["objective=realness", "objective.num_outcomes=7"],
+        "give num_outcomes=<value> in place of objective.num_outcomes",
+    ),
     (["dataset=image_folder"], "dataset.root needs a value"),
     (["objective._target_=gan_cli.nothing"], "cannot be imported"),
 ]
@@ -166,6 +183,9 @@ MISFITS: list[tuple[list[str], str]] = [
     (["dataset=image_folder", "dataset.root=/nowhere/at/all"], "is not a folder"),
     (["dataset=mnist", "dataset.download=false", "dataset.root=/nowhere"], "MNIST is not in"),
     (["latent_sampler.latent_dim=0"], "latent_dim=0 must be at least 1"),
+    (["regularizer.r1.weight=-1.0"], "weight=-1.0 must be at least 0"),
+    (["dataset.metrics.kid_subset_size=1"], "kid_subset_size=1 must be at least 2"),
+    (["dataset.image_size=1000000"], "the data set cannot be loaded"),
 ]
 
 

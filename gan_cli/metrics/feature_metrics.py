@@ -48,6 +48,8 @@ class FeatureMetrics(Metrics):
         for name in ("inception_score_splits", "kid_subsets", "kid_subset_size", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        if self.kid_subset_size < 2:
+            raise ValueError(f"kid_subset_size={self.kid_subset_size} must be at least 2")
         if "fid" not in self.names:
             raise ValueError("names must hold fid: it picks the best checkpoint")
 

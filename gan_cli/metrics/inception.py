@@ -60,7 +60,10 @@ class InceptionExtractor(Extractor):
     def find(self) -> Path:
         if self.weights is not None:
             if not Path(self.weights).is_file():
-                raise ValueError(f"dataset.metrics.extractor.weights={self.weights} is not a file")
+                raise ValueError(
+                    f"dataset.metrics.extractor.weights={self.weights} is not a file: "
+                    "give the weights' file, or null to fetch it"
+                )
             return Path(self.weights)
         cached = Path(torch.hub.get_dir()) / "checkpoints" / FILE_NAME
         if not cached.is_file():

@@ -32,7 +32,7 @@ class Scorer(ABC):
 
     @abstractmethod
     def floor(self) -> dict[str, float]:
-        """The same metrics on two random halves of the real images, one scored against the other: a scale for scores."""
+        """The same metrics on two random halves of the real images, one scored against the other: a scale."""
 
 
 class Metrics(ABC):

@@ -20,11 +20,11 @@ class Realness(Objective):
 
     The atoms are evenly spaced on [support_min, support_max]. The fake anchor A0 is a histogram of normal draws, the
     real anchor A1 one of uniform draws, each over its own range (so their scale is irrelevant); each is then moved
-    along the support by its skew. `anchors` says what the histograms are: `resampled` at every loss (the authors' code draws
-    once a step, for both players; the expectation is the same), `fixed` by one
-    draw from `anchor_seed`, or `expected`, their exact mean. The generator's loss is equation 18, 19 or 20 of the paper
-    for `generator_objective` 1, 2 or 3. Losses are cross entropies: the paper's KL divergences plus the anchors'
-    entropies, which carry no gradient.
+    along the support by its skew. `anchors` says what the histograms are: `resampled` at every loss (the authors' code
+    draws once a step for both players; the expectation is the same), `fixed` by one draw from `anchor_seed`, or
+    `expected`, their exact mean. The generator's loss is equation 18, 19 or 20 of the paper for `generator_objective`
+    1, 2 or 3. Losses are cross entropies: the paper's KL divergences plus the anchors' entropies, which carry no
+    gradient.
 
     Raises ValueError for a setting outside its range.
     """

@@ -16,10 +16,14 @@ Player = Literal["discriminator", "generator"]
 
 @dataclass(frozen=True, kw_only=True)
 class Regularizer(ABC):
-    """A weighted penalty added to one player's loss."""
+    """A weighted penalty added to one player's loss; raises ValueError for a negative weight."""
 
     player: ClassVar[Player]
     weight: float
+
+    def __post_init__(self) -> None:
+        if self.weight < 0:
+            raise ValueError(f"weight={self.weight} must be at least 0")
 
     @abstractmethod
     def penalty(self, game: "Game", turn: "Turn") -> Loss:
