@@ -1,14 +1,25 @@
 """What a run says on stderr while it trains: a bar on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.text import Text
 
 SECONDS_BETWEEN_LINES = 5.0
+
+
+class BarAndReading(Bar):
+    """The bar, and under it what was read last: together they would not fit into 80 columns."""
+
+    reading = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        yield Text(self.reading)
 
 
 class Progress:
@@ -18,17 +29,18 @@ class Progress:
         self.console = Console(stderr=True)
         self.total = total
         self.printed = 0.0
-        self.bar = Bar(
-            TextColumn("training"),
+        self.bar = BarAndReading(
+            TextColumn("step"),
             MofNCompleteColumn(),
             BarColumn(bar_width=None),
-            TextColumn("{task.fields[reading]}"),
+            TextColumn("{task.fields[speed]}"),
             TimeRemainingColumn(),
+            TextColumn("left"),
             console=self.console,
             disable=not self.console.is_terminal,
             expand=True,
         )
-        self.task = self.bar.add_task("training", total=total, completed=first_step, reading="")
+        self.task = self.bar.add_task("training", total=total, completed=first_step, speed="")
 
     def __enter__(self) -> "Progress":
         self.bar.start()
@@ -42,16 +54,18 @@ class Progress:
     def update(
         self, step: int, images_per_second: float, losses: Mapping[str, float], scores: Mapping[str, float]
     ) -> None:
+        """`losses` by player, penalties included, and mean `scores` of real and fake images."""
+        speed = f"{images_per_second:,.0f} images/s"
         reading = "  ".join(
-            [f"{images_per_second:,.0f} images/s"]
-            + [f"loss {player[0].upper()} {loss:.3f}" for player, loss in losses.items()]
+            [f"loss {player[0].upper()} {loss:.3f}" for player, loss in losses.items()]
             + [f"score {side} {score:.2f}" for side, score in scores.items()]
         )
-        self.bar.update(self.task, completed=step, reading=reading)
+        self.bar.reading = reading
+        self.bar.update(self.task, completed=step, speed=speed)
         now = time.monotonic()
         if not self.console.is_terminal and (now - self.printed > SECONDS_BETWEEN_LINES or step == self.total):
             self.printed = now
-            self.note(f"step {step}/{self.total}  {reading}")
+            self.note(f"step {step}/{self.total}  {speed}  {reading}")
 
     def note(self, line: str) -> None:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)

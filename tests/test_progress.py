@@ -13,7 +13,7 @@ def test_both_say_the_same(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> N
     written = io.StringIO()
 
     def console(**settings: object) -> Console:
-        return Console(file=written, force_terminal=terminal, width=160)
+        return Console(file=written, force_terminal=terminal, width=80)
 
     monkeypatch.setattr(progress, "Console", console)
     with progress.Progress(total=10, first_step=0) as shown:

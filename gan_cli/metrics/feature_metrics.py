@@ -56,12 +56,12 @@ class FeatureMetrics(Metrics):
     def against(self, table: Table, num_fake: int) -> "FeatureScorer":
         if table.values.dtype != torch.uint8:
             raise ValueError("FID and IS need images, not toy points: use the data set's own metrics")
+        extractor = self.extractor.load()
         fewest = max(MIN_IMAGES, self.inception_score_splits)
         if num_fake < fewest:
             raise ValueError(f"num_eval_images={num_fake} must be at least {fewest}")
         if len(table) < 2 * fewest:
-            raise ValueError(f"the data set has {len(table)} images; its metrics need at least {2 * fewest}")
-        extractor = self.extractor.load()
+            raise ValueError(f"the data set has {len(table)} images, its metrics need at least {2 * fewest}: add some")
         return FeatureScorer(self, extractor, self.real_features(extractor, table.values))
 
     def features(self, extractor: LoadedExtractor, pixels: Stored) -> "ImageFeatures":

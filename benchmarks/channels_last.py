@@ -1,0 +1,42 @@
+"""Steps of the default run with each memory layout, interleaved in one process: python benchmarks/channels_last.py."""
+
+import statistics
+import time
+from collections.abc import Iterator
+
+import torch
+from hydra import compose, initialize_config_dir
+
+from gan_cli.build import build_experiment
+from gan_cli.config import read_config
+from gan_cli.hints import CONF
+from gan_cli.trainer import Step, train
+
+ROUNDS, STEPS = 5, 40
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
+
+
+def running(overrides: list[str], layout: torch.memory_format) -> Iterator[Step]:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config, _ = read_config(compose("train", [*overrides, "steps=1000000"]))
+    experiment = build_experiment(config, torch.device("cpu"))
+    for player in (experiment.players.game.generator, experiment.players.game.discriminator):
+        player.to(memory_format=layout)
+    return train(experiment)
+
+
+def milliseconds(steps: Iterator[Step]) -> float:
+    started = time.perf_counter()
+    for _ in range(STEPS):
+        next(steps)
+    return (time.perf_counter() - started) / STEPS * 1000
+
+
+for overrides in (["regularizer=none"], [], ["objective=wgan_gp"]):
+    runs = {name: running(overrides, layout) for name, layout in LAYOUTS.items()}
+    for steps in runs.values():
+        milliseconds(steps)  # warm-up
+    rounds = [{name: milliseconds(steps) for name, steps in runs.items()} for _ in range(ROUNDS)]
+    medians = {name: statistics.median(times[name] for times in rounds) for name in runs}
+    ratio = medians["contiguous"] / medians["channels last"]
+    print(overrides or ["default"], {name: f"{value:.2f} ms" for name, value in medians.items()}, f"ratio {ratio:.2f}")
