@@ -41,8 +41,10 @@ def save_image(path: Path, pixels: torch.Tensor, scale: int = 1) -> None:
         enlarged.save(partial, format="PNG")
 
 
-def save_points(path: Path, real: Stored, fake: Stored, score: Callable[[Images], Scores] | None) -> None:
-    """Real and generated points, [points, 2, 1, 1], over the discriminator's score where it is given."""
+def save_points(
+    path: Path, real: Stored, fake: Stored | None = None, score: Callable[[Images], Scores] | None = None
+) -> None:
+    """Points [points, 2, 1, 1]: real ones, and generated ones over the discriminator's score where they are given."""
     figure = new_figure(6.4, 5.6)
     axes = figure.subplots()
     reach = 1.25 * real.abs().max().item()
@@ -52,13 +54,20 @@ def save_points(path: Path, real: Stored, fake: Stored, score: Callable[[Images]
         heights = score(plane).reshape(150, 150).cpu().numpy()
         shades = axes.contourf(line.numpy(), line.numpy(), heights, levels=30, cmap="Greys_r", alpha=0.55)
         figure.colorbar(shades, ax=axes, label="discriminator score")
-    shown = real.flatten(1)[torch.linspace(0, len(real) - 1, min(2000, len(real))).long()].cpu().numpy()
-    drawn = fake.flatten(1)[:2000].cpu().numpy()
-    axes.scatter(shown[:, 0], shown[:, 1], s=14, c=REAL, alpha=0.35, linewidths=0, label="real")
-    axes.scatter(drawn[:, 0], drawn[:, 1], s=4, c=FAKE, alpha=0.8, linewidths=0, label="generated")
+    x, y = some(real)
+    axes.scatter(x, y, s=14, c=REAL, alpha=0.35, linewidths=0, label="real")
+    if fake is not None:
+        x, y = some(fake)
+        axes.scatter(x, y, s=4, c=FAKE, alpha=0.8, linewidths=0, label="generated")
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     figure.legend(loc="outside lower center", ncols=2, markerscale=2, frameon=False)
     save_figure(path, figure)
+
+
+def some(points: Stored) -> torch.Tensor:
+    """At most 2,000 of the points, evenly picked: [2, points], on the CPU."""
+    rows = torch.linspace(0, len(points) - 1, min(2000, len(points))).long()
+    return points.flatten(1)[rows].T.cpu()
 
 
 def save_curves(

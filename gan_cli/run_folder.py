@@ -19,7 +19,7 @@ Record = dict[str, Any]
 
 
 class RunFolder:
-    """Paths and records of one run; see design of a run's folder in docs/run-folder.md."""
+    """Paths and records of one run; docs/run-folder.md tells what each file is."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -45,7 +45,10 @@ class RunFolder:
     def start(self, composed: str, overrides: list[str]) -> None:
         """Creates what every run has from its first moment."""
         (self.path / ".hydra").mkdir(parents=True, exist_ok=True)
-        for name, text in (("config", composed), ("overrides", json.dumps(overrides, indent=0))):
+        for name, text in (
+            ("config", composed),
+            ("overrides", "".join(f"- {json.dumps(item)}\n" for item in overrides)),
+        ):
             with atomic(self.path / ".hydra" / f"{name}.yaml") as partial:
                 partial.write_text(text, encoding="utf-8")
 

@@ -99,7 +99,7 @@ class Run:
             self.save()
         dataset, table = self.experiment.dataset, self.experiment.table
         rows = torch.linspace(0, len(table) - 1, min(dataset.num_drawn, len(table))).long()
-        dataset.draw(self.folder.samples / "real.png", table.values[rows].cpu(), None)
+        dataset.draw_real(self.folder.samples / "real.png", table.values[rows].cpu())
 
     def loop(self, stop: Stop) -> None:
         settings = self.experiment.settings

@@ -426,7 +426,9 @@ def wheel_environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("the sources are not here")
     folder = tmp_path_factory.mktemp("wheel")
     subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--outdir", folder, root], check=True, capture_output=True
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, root],
+        check=True,
+        capture_output=True,
     )
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
     python = folder / "venv" / "bin" / "python"

@@ -24,7 +24,11 @@ def test_a_grid_shows_every_image_in_reading_order(tmp_path: Path, channels: int
 
 def test_points_and_curves_can_be_drawn_from_little(tmp_path: Path) -> None:
     points = torch.randn(5, 2, 1, 1)
+    save_points(tmp_path / "real.png", points)
     save_points(tmp_path / "points.png", points, points, lambda images: images.flatten(1).sum(1))
+    blue, both = (colours(tmp_path / name) for name in ("real.png", "points.png"))
+    assert {"real"} == blue
+    assert {"real", "generated"} == both
     record = {
         "step": 1,
         "losses": {"discriminator": {"adversarial": 1.0}, "generator": {"adversarial": 2.0}},
@@ -33,8 +37,15 @@ def test_points_and_curves_can_be_drawn_from_little(tmp_path: Path) -> None:
     for name, records in {
         "none": [],
         "losses": [record],
-        "both": [record, {"step": 1, "metrics": {"fid": 3.0}}],
+        "both": [record, {"step": 1, "metrics": {"fid": 3.0, "kid_mean": 1.0}}, {"step": 2, "metrics": {"fid": 2.0}}],
     }.items():
         save_curves(tmp_path / f"{name}.png", records, {"fid": 1.0}, 4)
         with Image.open(tmp_path / f"{name}.png") as image:
             assert image.width > 1000
+
+
+def colours(path: Path) -> set[str]:
+    """Which of the two kinds of points a picture shows: real ones are blue, generated ones red."""
+    red, _, blue = np.asarray(Image.open(path).convert("RGB")).reshape(-1, 3).T.astype(int)
+    shown = {"real": blue - red > 25, "generated": red - blue > 60}
+    return {name for name, pixels in shown.items() if pixels.any()}

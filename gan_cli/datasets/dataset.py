@@ -34,9 +34,12 @@ class Dataset(ABC):
     def protocol(self) -> dict[str, str | int | float]:
         """What a score on this data depends on: its name, split, resolution and resize."""
 
-    def draw(self, path: Path, values: Stored, score: Score | None) -> None:
-        """One picture of `values`; `score` is the discriminator's, for those who can show it."""
-        pictures.save_grid(path, values)
+    def draw(self, path: Path, fake: Stored, score: Score) -> None:
+        """One picture of generated images; `score` is the discriminator's, for those who can show it."""
+        pictures.save_grid(path, fake)
+
+    def draw_real(self, path: Path, real: Stored) -> None:
+        pictures.save_grid(path, real)
 
     def write(self, folder: Path, values: Stored) -> None:
         """Every image as a file of its own, named by its number."""

@@ -51,9 +51,12 @@ class Mixture(Dataset):
         settings = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "metrics"}
         return {"dataset": type(self).__name__.lower(), "split": "all"} | settings
 
-    def draw(self, path: Path, values: Stored, score: Score | None) -> None:
+    def draw(self, path: Path, fake: Stored, score: Score) -> None:
         """Real and generated points over the discriminator's score."""
-        pictures.save_points(path, self.load().values, values, score)
+        pictures.save_points(path, self.load().values, fake, score)
+
+    def draw_real(self, path: Path, real: Stored) -> None:
+        pictures.save_points(path, real)
 
     def write(self, folder: Path, values: Stored) -> None:
         np.savetxt(folder / "points.csv", values.flatten(1).numpy(), delimiter=",", header="x,y", comments="")
