@@ -89,10 +89,9 @@ def save_curves(
     panels["losses"].set(title="losses", xlabel="step")
     panels["scores"].set(title="mean discriminator score", xlabel="step")
     for key in keys:
-        seen = [record["step"] * images_per_step for record in evaluations]
-        panels[key].plot(
-            seen, [record["metrics"][key] for record in evaluations], "o-", ms=3, c=FAKE, label="generated"
-        )
+        scored = [record for record in evaluations if key in record["metrics"]]  # others were not finite
+        seen = [record["step"] * images_per_step for record in scored]
+        panels[key].plot(seen, [record["metrics"][key] for record in scored], "o-", ms=3, c=FAKE, label="generated")
         if key in floor:
             panels[key].axhline(floor[key], c=REAL, lw=0.9, ls="--", label="real against real")
         panels[key].set(title=key, xlabel="images seen")
