@@ -87,7 +87,8 @@ def print_summary(summary: Mapping[str, Any], folder: Path) -> None:
         best = f"best (step {metrics['best_step']})" if metrics["best"] else "best"
         columns = {"last": metrics["last"], best: metrics["best"], "floor": metrics["floor"]}
         out.print(scores_table(title, columns))
-        out.print("floor: the same metrics on two random halves of the real images, one scored against the other")
+        floor = "floor: the same metrics on two random halves of the real images, one scored against the other"
+        out.print(floor, highlight=False, soft_wrap=True)
     lines = {
         "protocol": ", ".join(f"{key} {short(value)}" for key, value in summary["protocol"].items()),
         "cost": f"{cost['seconds']:.1f} s of training, {cost['images_per_second']:,.0f} images/s, "
