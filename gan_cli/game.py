@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from gan_cli.objectives.objective import Objective
@@ -17,8 +18,10 @@ class Game:
     def generator_loss(self, real: Images, fake: Images) -> Loss:
         """The generator's adversarial loss on `fake`; `real` is scored only if the objective reads it."""
         fake_logits: Logits = self.discriminator(fake)
-        # Real images carry no gradient to the generator, so their logits are constants of this turn.
-        real_logits = self.discriminator(real).detach() if self.objective.generator_reads_real else fake_logits[:0]
+        if not self.objective.generator_reads_real:
+            return self.objective.generator_loss(fake_logits[:0], fake_logits)
+        with torch.no_grad():  # real images carry no gradient to the generator
+            real_logits: Logits = self.discriminator(real)
         return self.objective.generator_loss(real_logits, fake_logits)
 
     def score(self, images: Images) -> Scores:

@@ -60,6 +60,13 @@ def kill(monkeypatch: pytest.MonkeyPatch, step: int, *, after_report: bool) -> N
     monkeypatch.setattr(runner.Run, "finish", lambda self, status, error: None)
 
 
+def start_and_kill(folder: Path, objective: str, step: int, *, after_report: bool) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        kill(patch, step, after_report=after_report)
+        with pytest.raises(Killed):
+            start(folder, objective)
+
+
 def outcome(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any], dict[str, bytes]]:
     """Everything a run leaves behind, without wall time."""
     run = RunFolder(folder)
@@ -105,10 +112,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_killed_at_any_step_and_continued(
     objective: str, step: int, after_report: bool, undisturbed: dict[str, Path], tmp_path: Path
 ) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        kill(patch, step, after_report=after_report)
-        with pytest.raises(Killed):
-            start(tmp_path / "run", objective)
+    start_and_kill(tmp_path / "run", objective, step, after_report=after_report)
     start(tmp_path / "run", objective)
     assert_equal(outcome(tmp_path / "run"), outcome(undisturbed[objective]))
 
@@ -137,10 +141,7 @@ def test_a_changed_config_is_refused_with_a_diff(undisturbed: dict[str, Path]) -
 
 def test_resume_continues_a_run_as_it_was_started(undisturbed: dict[str, Path], tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        kill(patch, 4, after_report=False)
-        with pytest.raises(Killed):
-            start(folder, "realness")
+    start_and_kill(folder, "realness", 4, after_report=False)
     options = {"resume": str(folder), "device": "cpu", "trust": []}
     with pytest.raises(UserError, match="remove steps=9"):
         commands.resume(options, [f"resume={folder}", "steps=9"])
@@ -153,10 +154,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     damage: str, undisturbed: dict[str, Path], tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        kill(patch, 5, after_report=False)
-        with pytest.raises(Killed):
-            start(folder, "stdgan")
+    start_and_kill(folder, "stdgan", 5, after_report=False)
     newest = complete(folder / "checkpoints")[-1]
     content = (newest / "state.pt").read_bytes()
     if damage == "truncated":
@@ -175,10 +173,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
 
 def test_no_undamaged_checkpoint_is_an_error_not_a_fresh_start(undisturbed: dict[str, Path], tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        kill(patch, 3, after_report=False)
-        with pytest.raises(Killed):
-            start(folder, "stdgan")
+    start_and_kill(folder, "stdgan", 3, after_report=False)
     for checkpoint in complete(folder / "checkpoints"):
         (checkpoint / "state.pt").write_bytes(b"")
     with pytest.raises(CheckpointError, match="no undamaged checkpoint is left"):
@@ -187,10 +182,7 @@ def test_no_undamaged_checkpoint_is_an_error_not_a_fresh_start(undisturbed: dict
 
 def test_a_torn_last_line_of_metrics_is_forgotten(undisturbed: dict[str, Path], tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        kill(patch, 5, after_report=False)
-        with pytest.raises(Killed):
-            start(folder, "stdgan")
+    start_and_kill(folder, "stdgan", 5, after_report=False)
     with (folder / "metrics.jsonl").open("a") as file:
         file.write('{"step": 5, "los')
     start(folder, "stdgan")
