@@ -23,30 +23,25 @@ from gan_cli.game import Game
 from gan_cli.metrics.metrics import Scorer, WeightsUnavailableError
 from gan_cli.regularizers.regularizer import Constraint, Regularizer
 from gan_cli.seeding import mix
+from gan_cli.table import Table
 
 
 def build_experiment(config: Config, device: torch.device) -> Experiment:
     """Loads the data and builds the players; raises UserError where parts do not fit each other."""
     settings = RunSettings(**{name: config[name] for name in SETTINGS})
     dataset = build_dataset(config)
-    try:
-        table = dataset.load()
-    except (ValueError, RuntimeError, MemoryError, OverflowError) as error:
-        raise UserError(f"the data set cannot be loaded: {one_line(error) or 'it does not fit into memory'}") from error
+    table = load_table(dataset)
     if len(table) < settings.batch_size:
         raise UserError(
             f"batch_size={settings.batch_size} is more than the {len(table)} images of the data set: lower it"
         )
     players = build_players(config, table.image_shape, device)
-    regularizers = {
-        name: regularizer
-        for name, regularizer in built_regularizers(config).items()
-        if isinstance(regularizer, Regularizer)
-    }
+    named = built_regularizers(config)
     game = players.game
     return Experiment(
         players=players,
-        regularizers=regularizers,
+        regularizers={name: part for name, part in named.items() if isinstance(part, Regularizer)},
+        constraints=[part for part in named.values() if isinstance(part, Constraint)],
         generator_optimizer=build_optimizer("generator_optimizer", config, game.generator),
         discriminator_optimizer=build_optimizer("discriminator_optimizer", config, game.discriminator),
         dataset=dataset,
@@ -58,6 +53,13 @@ def build_experiment(config: Config, device: torch.device) -> Experiment:
 def build_dataset(config: Config) -> Dataset:
     dataset: Dataset = build("dataset", config["dataset"])
     return dataset
+
+
+def load_table(dataset: Dataset) -> Table:
+    try:
+        return dataset.load()
+    except (ValueError, RuntimeError, MemoryError, OverflowError) as error:
+        raise UserError(f"the data set cannot be loaded: {one_line(error) or 'it does not fit into memory'}") from error
 
 
 def build_scorer(experiment: Experiment) -> tuple[Scorer | None, str]:
@@ -78,8 +80,8 @@ def build_players(config: Config, image_shape: tuple[int, int, int], device: tor
     latent_dim = latent_sampler.sample(1, torch.device("meta")).shape[1]
     model = config["model"]
     generator = build("model.generator", model["generator"], latent_dim=latent_dim, image_shape=image_shape)
-    discriminator = build(
-        "model.discriminator", model["discriminator"], image_shape=image_shape, num_outcomes=objective.num_outcomes
+    discriminator = objective.head(
+        lambda width: build("model.discriminator", model["discriminator"], image_shape=image_shape, num_outcomes=width)
     )
     ema_generator = copy.deepcopy(generator).eval().requires_grad_(False)
     players = {"generator": generator, "discriminator": discriminator}

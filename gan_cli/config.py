@@ -61,6 +61,8 @@ EVALUATION: dict[str, Any] = {
     "num_eval_images": int | None,
     "evaluation_seed": int | None,
     "dataset": dict[str, str | None],
+    "latent_sampler": dict[str, Any] | None,
+    "out": str | None,
     "device": str,
     "trust": list[str],
 }
@@ -69,6 +71,8 @@ SAMPLING: dict[str, Any] = {
     "which": typing.Literal["latest", "best"],
     "num_images": int,
     "seed": int,
+    "dataset": dict[str, str | None],
+    "latent_sampler": dict[str, Any] | None,
     "out": str | None,
     "device": str,
     "trust": list[str],
@@ -96,13 +100,22 @@ def read_config(composed: DictConfig) -> tuple[Config, dict[str, Any]]:
 
 def read_options(composed: DictConfig, hints: Mapping[str, Any]) -> dict[str, Any]:
     """The options of gan-eval or gan-sample; raises UserError that names everything wrong with them at once."""
+    composed = composed.copy()
+    OmegaConf.update(composed, "latent_dim", None, force_add=True)  # what priors refer to is the checkpoint's
     try:
         options: dict[str, Any] = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     except MissingMandatoryValue as error:
         raise UserError("which run? give its folder: checkpoint=outputs/<run>") from error
     except OmegaConfBaseException as error:
         raise UserError(one_line(error)) from error
+    del options["latent_dim"]
+    options.setdefault("latent_sampler", None)
     problems = [unknown(key, hints) for key in options if key not in hints]
+    problems += [
+        f"{path}={value} is the checkpoint's own: remove it"
+        for path, value in leaves(options["latent_sampler"], "latent_sampler")
+        if path.endswith(".latent_dim") and value is not None
+    ]
     problems += missing(options, hints) + type_problems(options, hints)
     lowest = {"num_images": 1, "num_eval_images": 1, "seed": 0, "evaluation_seed": 0}
     problems += [

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from gan_cli.datasets.dataset import Dataset
 from gan_cli.game import Game
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
-from gan_cli.regularizers.regularizer import Regularizer
+from gan_cli.regularizers.regularizer import Constraint, Regularizer
 from gan_cli.shapes import Images
 from gan_cli.table import Table
 
@@ -58,6 +58,11 @@ class Players:
     latent_sampler: LatentSampler
     device: torch.device
 
+    def calibration(self, table: Table) -> Images:
+        """Real images from all over the table, at most 1,000, if the latent sampler reads any; else none."""
+        wanted = min(1000, len(table)) if self.latent_sampler.reads_real(self.game.objective) else 0
+        return table.batch(torch.linspace(0, len(table) - 1, wanted).long()).images.to(self.device)
+
     def parts(self) -> dict[str, Stateful]:
         return {
             "generator": self.game.generator,
@@ -70,6 +75,7 @@ class Players:
 class Experiment:
     players: Players
     regularizers: dict[str, Regularizer]
+    constraints: list[Constraint]
     generator_optimizer: Optimizer
     discriminator_optimizer: Optimizer
     dataset: Dataset
@@ -84,8 +90,8 @@ class Experiment:
         }
 
     def calibration(self) -> Images:
-        """The first real images: the batch that latent samplers may calibrate themselves on before scoring."""
-        return self.table.batch(torch.arange(min(self.settings.batch_size, len(self.table)))).images
+        """The real images that the latent sampler reads before it is scored."""
+        return self.players.calibration(self.table)
 
     @property
     def num_eval_images(self) -> int:

@@ -1,5 +1,6 @@
 """The two players, the objective they play for, and what one turn has on the table."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,12 +18,23 @@ class Game:
 
     def generator_loss(self, real: Images, fake: Images) -> Loss:
         """The generator's adversarial loss on `fake`; `real` is scored only if the objective reads it."""
-        fake_logits: Logits = self.discriminator(fake)
-        if not self.objective.generator_reads_real:
-            return self.objective.generator_loss(fake_logits[:0], fake_logits)
-        with torch.no_grad():  # real images carry no gradient to the generator
-            real_logits: Logits = self.discriminator(real)
-        return self.objective.generator_loss(real_logits, fake_logits)
+        return self.generator_loss_against(real)(fake)
+
+    def generator_loss_against(self, real: Images) -> Callable[[Images], Loss]:
+        """The generator's adversarial loss as a function of fake images, the real ones scored once and for all.
+
+        Real images carry no gradient to the generator.
+        """
+        real_logits: Logits | None = None
+        if self.objective.generator_reads_real:
+            with torch.no_grad():
+                real_logits = self.discriminator(real)
+
+        def loss(fake: Images) -> Loss:
+            fake_logits: Logits = self.discriminator(fake)
+            return self.objective.generator_loss(fake_logits[:0] if real_logits is None else real_logits, fake_logits)
+
+        return loss
 
     def score(self, images: Images) -> Scores:
         return self.objective.score(self.discriminator(images))

@@ -1,4 +1,4 @@
-"""Gradients with respect to inputs: the only place that calls autograd.grad."""
+"""Gradients with respect to inputs, and steps along their sign: the only place that calls autograd.grad."""
 
 from collections.abc import Callable
 
@@ -13,5 +13,32 @@ def input_gradient(function: Callable[[Tensor], Tensor], inputs: Tensor, *, diff
     `.grad` is touched.
     """
     inputs = inputs.detach().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(function(inputs).sum(), inputs, create_graph=differentiable)
+    with torch.enable_grad():
+        (gradient,) = torch.autograd.grad(function(inputs).sum(), inputs, create_graph=differentiable)
     return gradient
+
+
+def signed_descent(
+    function: Callable[[Tensor], Tensor],
+    start: Tensor,
+    *,
+    steps: int,
+    step_size: float,
+    project: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """`steps` steps of `step_size` against the sign of the gradient of sum(function), each one projected.
+
+    The iterated fast gradient sign method (Kurakin et al. 2017, arXiv:1607.02533, section 2.2), downhill; with no
+    steps the start itself.
+    """
+    point = start.detach()
+    for _ in range(steps):
+        point = project(point - step_size * input_gradient(function, point, differentiable=False).sign())
+    return point
+
+
+def ball(center: Tensor, radius: float | None) -> Callable[[Tensor], Tensor]:
+    """Projects onto all points of which no coordinate is farther than `radius` from `center`; None: onto everything."""
+    if radius is None:
+        return lambda point: point
+    return lambda point: center + (point - center).clamp(-radius, radius)

@@ -10,7 +10,7 @@ from PIL import Image
 from torch.nn.functional import pad
 
 from gan_cli.files import atomic
-from gan_cli.shapes import Images, Scores, Stored
+from gan_cli.shapes import Images, Latents, Scores, Stored
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,6 +64,36 @@ def save_points(
     save_figure(path, figure)
 
 
+def save_beside(path: Path, pictures: Mapping[str, Path]) -> None:
+    """Pictures of one size side by side, pixel for pixel, each under its title."""
+    images = {title: Image.open(picture) for title, picture in pictures.items()}
+    width, height = next(iter(images.values())).size
+    dpi, margin = 120, 40
+    figure = new_figure(len(images) * (width + 2 * margin) / dpi, (height + 2 * margin) / dpi)
+    for axes, (title, image) in zip(figure.subplots(1, len(images), squeeze=False)[0], images.items(), strict=True):
+        axes.imshow(image, cmap="gray", interpolation="nearest")
+        axes.set_title(title)
+        axes.axis("off")
+    save_figure(path, figure)
+
+
+def save_latents(path: Path, latents: Mapping[str, Latents]) -> None:
+    """The density of two-dimensional latents [latents, 2], one panel each, on the same axes and shades."""
+    reach = max(points.abs().quantile(0.999).item() for points in latents.values())
+    figure = new_figure(4.6 * len(latents), 4.2)
+    panels = figure.subplots(1, len(latents), squeeze=False, sharex=True, sharey=True)[0]
+    edges = torch.linspace(-reach, reach, 61)
+    counts = [torch.histogramdd(points, [edges, edges], density=True).hist for points in latents.values()]
+    for axes, title, density in zip(panels, latents, counts, strict=True):
+        shades = axes.pcolormesh(
+            edges, edges, density.T, vmin=0, vmax=max(c.max().item() for c in counts), cmap="magma"
+        )
+        axes.set(title=title, aspect="equal", xlabel="first coordinate")
+    panels[0].set_ylabel("second coordinate")
+    figure.colorbar(shades, ax=list(panels), label="density")
+    save_figure(path, figure)
+
+
 def some(points: Stored) -> torch.Tensor:
     """At most 2,000 of the points, evenly picked: [2, points], on the CPU."""
     rows = torch.linspace(0, len(points) - 1, min(2000, len(points))).long()
@@ -83,9 +113,10 @@ def save_curves(
     figure = new_figure(11.0, 3.2 * len(mosaic))
     panels = figure.subplot_mosaic(mosaic)  # type: ignore[arg-type]
     for panel, part in (("losses", "losses"), ("scores", "scores")):
-        rows = [flat(record[part]) for record in losses]
-        for name in rows[0] if rows else []:
-            panels[panel].plot([record["step"] for record in losses], [row[name] for row in rows], lw=0.9, label=name)
+        rows = [(record["step"], flat(record[part])) for record in losses]
+        for name in dict.fromkeys(name for _, row in rows for name in row):
+            present = [(step, row[name]) for step, row in rows if name in row]  # a lazy penalty is not in every one
+            panels[panel].plot(*zip(*present, strict=True), lw=0.9, label=name)
     panels["losses"].set(title="losses", xlabel="step")
     panels["scores"].set(title="mean discriminator score", xlabel="step")
     for key in keys:

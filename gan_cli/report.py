@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gan_cli import __version__
+from gan_cli.evaluation import SamplingCost
 from gan_cli.run_folder import Record
 
 Scores = Mapping[str, float]
@@ -62,6 +63,19 @@ def shown(scores: Scores, key: str) -> str:
         return "-"
     deviation = scores.get(key.removesuffix("_mean") + "_std")
     return f"{scores[key]:.3g}" + (f" ± {deviation:.1g}" if deviation is not None else "")
+
+
+def costs_table(costs: Mapping[str, SamplingCost]) -> Table:
+    """What each sampler's images cost, samplers across."""
+    table = Table(title="cost", title_justify="left", title_style="bold")
+    table.add_column("", no_wrap=True)
+    for name in costs:
+        table.add_column(name, justify="right")
+    table.add_row("seconds", *(f"{cost.seconds:.2f}" for cost in costs.values()))
+    for key in ("gradient_calls", "generator_passes", "discriminator_passes"):
+        values = (cost.as_dict()[key] for cost in costs.values())
+        table.add_row(f"{key.replace('_', ' ')} per image", *(f"{value:.4g}" for value in values))
+    return table
 
 
 class PipeConsole(Console):

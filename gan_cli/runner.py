@@ -15,13 +15,12 @@ from gan_cli import checkpoint, pictures
 from gan_cli.ema import tensors
 from gan_cli.engine import peak_memory
 from gan_cli.errors import DivergedError
-from gan_cli.evaluation import generate, scoring
+from gan_cli.evaluation import Generated, generate, scoring
 from gan_cli.experiment import Experiment
 from gan_cli.metrics.metrics import Scorer
 from gan_cli.progress import Progress
 from gan_cli.report import best_record, trajectory, versions
 from gan_cli.run_folder import Record, RunFolder
-from gan_cli.shapes import Stored
 from gan_cli.trainer import Step, train
 
 
@@ -119,7 +118,7 @@ class Run:
                     )
                 }
                 due["checkpoint"] |= stopping
-                reading = fetch(step) if any(due.values()) else None  # waits for the device
+                reading = fetch(step, self.experiment) if any(due.values()) else None  # waits for the device
                 self.step, self.seconds = step.number, self.seconds + time.perf_counter() - started
                 if reading is not None:
                     speed = (self.step - first_step) * settings.images_per_step / (self.seconds - first_seconds)
@@ -148,23 +147,24 @@ class Run:
 
     def evaluate(self, scorer: Scorer, progress: Progress) -> bool:
         """Scores this step; says whether it is the best so far."""
-        fake = self.generate(self.experiment.num_eval_images, self.experiment.settings.evaluation_seed)
-        metrics = {key: value for key, value in scorer.score(fake).items() if math.isfinite(value)}
-        self.folder.log({"step": self.step, "metrics": metrics})
+        fake = self.generate(self.experiment.num_eval_images)
+        metrics = {key: value for key, value in scorer.score(fake.values).items() if math.isfinite(value)}
+        self.folder.log({"step": self.step, "metrics": metrics, "sampling": fake.cost.as_dict()})
         shown = "  ".join(f"{key} {value:.4g}" for key, value in metrics.items() if not key.endswith("_std"))
         progress.note(f"step {self.step}/{self.experiment.settings.steps}  {shown}")
         best = best_record(self.folder.records(), scorer.leading, scorer.lower_is_better)
         return best is not None and best["step"] == self.step
 
-    def generate(self, count: int, seed: int) -> Stored:
+    def generate(self, count: int) -> Generated:
         experiment = self.experiment
-        return generate(experiment.players, count, seed, experiment.calibration(), experiment.dataset.stored)
+        seed, real = experiment.settings.evaluation_seed, experiment.calibration()
+        return generate(experiment.players, count, seed, real, experiment.dataset.stored)
 
     def draw(self) -> None:
         """The same latents at every step: the first that are scored."""
-        dataset, settings = self.experiment.dataset, self.experiment.settings
-        fake = self.generate(dataset.num_drawn, settings.evaluation_seed)
-        dataset.draw(self.folder.samples / f"{self.step:08d}.png", fake, scoring(self.experiment.players))
+        dataset = self.experiment.dataset
+        fake = self.generate(dataset.num_drawn)
+        dataset.draw(self.folder.samples / f"{self.step:08d}.png", fake.values, scoring(self.experiment.players))
 
     def save(self, best: bool = False) -> None:
         folder = checkpoint.save(
@@ -190,6 +190,7 @@ class Run:
                 "step": self.step,
                 "error": error,
                 "metrics": self.metrics(records),
+                "objective": self.experiment.players.game.objective.facts(),
                 "protocol": self.protocol(),
                 "cost": {
                     "seconds": self.seconds,
@@ -199,6 +200,7 @@ class Run:
                     "generator_updates": self.step * settings.generator_steps,
                     "peak_memory_bytes": peak_memory(self.experiment.players.device),
                     "device": str(self.experiment.players.device),
+                    "sampling": next((r["sampling"] for r in reversed(records) if "sampling" in r), {}),
                 },
                 "versions": versions(),
                 "overrides": self.overrides,
@@ -234,10 +236,14 @@ def protocol(experiment: Experiment, scorer: Scorer | None, num_fake: int, seed:
     )
 
 
-def fetch(step: Step) -> Record:
+def fetch(step: Step, experiment: Experiment) -> Record:
     """The step's numbers, read from the device."""
     losses = {player: {name: loss.item() for name, loss in terms.items()} for player, terms in step.losses.items()}
-    return {"losses": losses, "scores": {side: score.item() for side, score in step.scores.items()}}
+    reading = {"losses": losses, "scores": {side: score.item() for side, score in step.scores.items()}}
+    equilibrium = experiment.players.game.objective.equilibrium_loss()
+    if equilibrium is not None:
+        reading["above_equilibrium"] = losses["discriminator"]["adversarial"] - equilibrium
+    return reading
 
 
 def check_finite(reading: Record, step: int) -> None:

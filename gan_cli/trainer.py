@@ -1,6 +1,6 @@
 """The loop: seed, turns, updates, moving average; it yields after every step and does nothing else."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from gan_cli.ema import follow
 from gan_cli.experiment import Experiment
-from gan_cli.regularizers.regularizer import Player
+from gan_cli.regularizers.regularizer import Constraint, Player
 from gan_cli.seeding import batch_rows, seed_step
 from gan_cli.shapes import Loss
 from gan_cli.table import Batch
@@ -28,16 +28,18 @@ class Step:
 def train(experiment: Experiment, first_step: int = 0) -> Iterator[Step]:
     """Yields each step as it finishes; the caller reports, evaluates and saves between them."""
     players, settings, regularizers = experiment.players, experiment.settings, experiment.regularizers
-    game, sampler = players.game, players.latent_sampler
+    game, sampler, constraints = players.game, players.latent_sampler, experiment.constraints
     for step in range(first_step, settings.steps):
         seed_step(settings.seed, rank=0, step=step)
         batches = real_batches(experiment, step)
-        for _ in range(settings.discriminator_steps):
-            turn = discriminator_turn(game, sampler, regularizers, next(batches))
+        for number in range(step * settings.discriminator_steps, (step + 1) * settings.discriminator_steps):
+            turn = discriminator_turn(game, sampler, regularizers, next(batches), number + 1)
             update(game.discriminator, experiment.discriminator_optimizer, turn.losses)
-        for _ in range(settings.generator_steps):
-            generator_losses = generator_turn(game, sampler, regularizers, next(batches))
+            constrain("discriminator", game.discriminator, constraints)
+        for number in range(step * settings.generator_steps, (step + 1) * settings.generator_steps):
+            generator_losses = generator_turn(game, sampler, regularizers, next(batches), number + 1)
             update(game.generator, experiment.generator_optimizer, generator_losses)
+            constrain("generator", game.generator, constraints)
         follow(players.ema_generator, game.generator, settings.ema_decay)
         yield Step(
             number=step + 1,
@@ -60,3 +62,9 @@ def update(player: nn.Module, optimizer: Optimizer, losses: Losses) -> None:
     # One backward for all terms: across ranks, a penalty on its own would be averaged wrongly.
     torch.stack(list(losses.values())).sum().backward(inputs=list(player.parameters()))
     optimizer.step()
+
+
+def constrain(player: Player, network: nn.Module, constraints: Iterable[Constraint]) -> None:
+    for constraint in constraints:
+        if constraint.player == player:
+            constraint.after_update(network)

@@ -1,5 +1,6 @@
 """What a config that came from a file may name: parts of this package, or of one that the user trusts."""
 
+import inspect
 import json
 
 import torch
@@ -38,11 +39,16 @@ def check_trust(config: Config, trust: list[str]) -> None:
 
 
 def known_targets(bases: tuple[type, ...]) -> list[str]:
-    names = []
-    for base in bases:
-        known: list[type] = base.__subclasses__()
-        names += [f"{leaf.__module__}.{leaf.__qualname__}" for leaf in known]
+    """Every class of this package that belongs under these bases and could be built."""
+    leaves = {leaf for base in bases for leaf in concrete(base)}
+    names = (f"{leaf.__module__}.{leaf.__qualname__}" for leaf in leaves)
     return sorted(name for name in names if name.startswith("gan_cli."))
+
+
+def concrete(base: type) -> set[type]:
+    children: list[type] = base.__subclasses__()
+    below = {leaf for child in children for leaf in concrete(child)}
+    return below if inspect.isabstract(base) else below | {base}
 
 
 def trusted_config(checkpoint: Checkpoint, trust: list[str]) -> Config:

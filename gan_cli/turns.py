@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from gan_cli.game import Game, Turn
+from gan_cli.isolation import isolated
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
 from gan_cli.regularizers.regularizer import Player, Regularizer
 from gan_cli.shapes import Loss
@@ -24,9 +25,12 @@ class DiscriminatorTurn:
 
 
 def discriminator_turn(
-    game: Game, latent_sampler: LatentSampler, regularizers: Mapping[str, Regularizer], real: Batch
+    game: Game, latent_sampler: LatentSampler, regularizers: Mapping[str, Regularizer], real: Batch, number: int
 ) -> DiscriminatorTurn:
-    """The discriminator's losses on one real batch; the generator's graph is never built."""
+    """The discriminator's losses on one real batch; the generator's graph is never built.
+
+    `number` counts the player's turns from 1, as in `generator_turn`: lazy regularizers go by it.
+    """
     latents = latent_sampler.for_discriminator(game, real.images)
     with torch.no_grad():
         fake = game.generator(latents)
@@ -34,26 +38,32 @@ def discriminator_turn(
     losses = {"adversarial": game.objective.discriminator_loss(real_logits, fake_logits)}
     turn = Turn(real.images, real.labels, latents, fake)
     return DiscriminatorTurn(
-        losses=losses | penalties("discriminator", regularizers, game, turn),
+        losses=losses | penalties("discriminator", regularizers, game, turn, number),
         real_score=game.objective.score(real_logits.detach()).mean(),
         fake_score=game.objective.score(fake_logits.detach()).mean(),
     )
 
 
 def generator_turn(
-    game: Game, latent_sampler: LatentSampler, regularizers: Mapping[str, Regularizer], real: Batch
+    game: Game, latent_sampler: LatentSampler, regularizers: Mapping[str, Regularizer], real: Batch, number: int
 ) -> Losses:
     """The generator's losses on as many fresh latents as there are real images."""
     latents = latent_sampler.for_generator(game, real.images)
     fake = game.generator(latents)
     losses = {"adversarial": game.generator_loss(real.images, fake)}
-    return losses | penalties("generator", regularizers, game, Turn(real.images, real.labels, latents, fake))
+    turn = Turn(real.images, real.labels, latents, fake)
+    return losses | penalties("generator", regularizers, game, turn, number)
 
 
-def penalties(player: Player, regularizers: Mapping[str, Regularizer], game: Game, turn: Turn) -> Losses:
-    """Every weighted penalty of this player, by the name it was configured under."""
-    return {
-        name: regularizer.weight * regularizer.penalty(game, turn)
-        for name, regularizer in regularizers.items()
-        if regularizer.player == player
-    }
+def penalties(player: Player, regularizers: Mapping[str, Regularizer], game: Game, turn: Turn, number: int) -> Losses:
+    """Every weighted penalty that is due for this player, by the name it was configured under.
+
+    A lazy one weighs as much more as it comes less often. Whatever passes and draws one needs, the rest of the step
+    does not see them.
+    """
+    losses = {}
+    for name, regularizer in regularizers.items():
+        if regularizer.player == player and number % regularizer.every == 0:
+            with isolated(f"{name} {number}", game.generator, game.discriminator):
+                losses[name] = regularizer.every * regularizer.weight * regularizer.penalty(game, turn)
+    return losses

@@ -88,7 +88,17 @@ def test_a_run_leaves_the_whole_folder(command: Command) -> None:
     assert [record["step"] for record in records if "metrics" in record] == [2, 4]
     assert losses[-1]["images_seen"] == 16
     summary = json.loads((run / "summary.json").read_text())
-    assert set(summary) == {"status", "step", "error", "metrics", "protocol", "cost", "versions", "overrides"}
+    assert set(summary) == {
+        "status",
+        "step",
+        "error",
+        "metrics",
+        "objective",
+        "protocol",
+        "cost",
+        "versions",
+        "overrides",
+    }
     assert (summary["status"], summary["step"], summary["error"]) == ("completed", 4, "")
     assert {"last", "best", "floor", "trajectory"} <= set(summary["metrics"])
     assert set(summary["metrics"]["trajectory"]["fid_digits"]) == {"min", "max", "mean", "std"}

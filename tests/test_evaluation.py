@@ -15,7 +15,7 @@ Build = Callable[..., Experiment]
 
 
 def images(players: Players, count: int, seed: int = 0) -> torch.Tensor:
-    return generate(players, count, seed, torch.empty(0, 1, 16, 16), torch.uint8)
+    return generate(players, count, seed, torch.empty(0, 1, 16, 16), torch.uint8).values
 
 
 def test_image_n_is_the_same_however_many_are_made(experiment: Build) -> None:

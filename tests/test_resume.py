@@ -73,10 +73,12 @@ def outcome(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[st
     records = run.records()
     for record in records:
         record.pop("seconds", None)
+        record.get("sampling", {}).pop("seconds", None)
     summary = json.loads((folder / "summary.json").read_text())
     summary.pop("overrides")
     for measured in ("seconds", "images_per_second", "peak_memory_bytes"):
         summary["cost"].pop(measured)
+    summary["cost"]["sampling"].pop("seconds")
     state = load_state(complete(run.checkpoints)[-1] / "state.pt", torch.device("cpu"))
     pictures = {path.name: path.read_bytes() for path in sorted(run.samples.iterdir())}
     return state, records, summary, pictures

@@ -37,7 +37,7 @@ class ForDiscriminator(Constant):
 def test_the_discriminator_turn_never_reaches_the_generator(experiment: Build) -> None:
     tiny = experiment(*TINY, "regularizer=r1")
     game = tiny.players.game
-    turn = discriminator_turn(game, tiny.players.latent_sampler, tiny.regularizers, next(real_batches(tiny, 0)))
+    turn = discriminator_turn(game, tiny.players.latent_sampler, tiny.regularizers, next(real_batches(tiny, 0)), 1)
     assert set(turn.losses) == {"adversarial", "r1"}
     torch.stack(list(turn.losses.values())).sum().backward()
     assert all(parameter.grad is None for parameter in game.generator.parameters())
@@ -47,7 +47,7 @@ def test_the_discriminator_turn_never_reaches_the_generator(experiment: Build) -
 def test_the_generator_update_never_accumulates_in_the_discriminator(experiment: Build) -> None:
     tiny = experiment(*TINY)
     game = tiny.players.game
-    losses = generator_turn(game, tiny.players.latent_sampler, tiny.regularizers, next(real_batches(tiny, 0)))
+    losses = generator_turn(game, tiny.players.latent_sampler, tiny.regularizers, next(real_batches(tiny, 0)), 1)
     before = [parameter.clone() for parameter in game.discriminator.parameters()]
     update(game.generator, tiny.generator_optimizer, losses)
     assert all(parameter.grad is None for parameter in game.discriminator.parameters())
@@ -59,7 +59,7 @@ def test_the_generator_turn_scores_real_images_only_if_read(experiment: Build, n
     tiny = experiment(*TINY, "objective=realness", f"objective.generator_objective={number}")
     calls = []
     tiny.players.game.discriminator.register_forward_hook(lambda *_: calls.append(1))
-    generator_turn(tiny.players.game, tiny.players.latent_sampler, {}, next(real_batches(tiny, 0)))
+    generator_turn(tiny.players.game, tiny.players.latent_sampler, {}, next(real_batches(tiny, 0)), 1)
     assert len(calls) == passes
 
 
@@ -67,8 +67,8 @@ def test_penalties_are_weighted_and_given_to_their_player(experiment: Build) -> 
     tiny = experiment(*TINY)
     regularizers = {"g": ForGenerator(weight=2.0), "d": ForDiscriminator(weight=0.5)}
     batch = next(real_batches(tiny, 0))
-    turn = discriminator_turn(tiny.players.game, tiny.players.latent_sampler, regularizers, batch)
-    losses = generator_turn(tiny.players.game, tiny.players.latent_sampler, regularizers, batch)
+    turn = discriminator_turn(tiny.players.game, tiny.players.latent_sampler, regularizers, batch, 1)
+    losses = generator_turn(tiny.players.game, tiny.players.latent_sampler, regularizers, batch, 1)
     assert set(turn.losses) == {"adversarial", "d"}
     assert turn.losses["d"].item() == 1.5
     assert set(losses) == {"adversarial", "g"}
@@ -89,7 +89,7 @@ def test_the_discriminator_turn_tells_real_from_fake(experiment: Build) -> None:
     tiny = experiment(*TINY)
     game, sampler, batch = tiny.players.game, tiny.players.latent_sampler, next(real_batches(tiny, 0))
     torch.manual_seed(0)
-    turn = discriminator_turn(game, sampler, {}, batch)
+    turn = discriminator_turn(game, sampler, {}, batch, 1)
     torch.manual_seed(0)
     fake = game.generator(sampler.sample(4, torch.device("cpu")))
     real_logits, fake_logits = game.discriminator(batch.images), game.discriminator(fake)
@@ -108,7 +108,7 @@ def test_penalties_are_handed_real_and_fake_unswapped_with_their_labels(experime
 
     tiny = experiment(*TINY)
     batch = next(real_batches(tiny, 0))
-    discriminator_turn(tiny.players.game, tiny.players.latent_sampler, {"spy": Spy(weight=1.0)}, batch)
+    discriminator_turn(tiny.players.game, tiny.players.latent_sampler, {"spy": Spy(weight=1.0)}, batch, 1)
     assert seen[0].real is batch.images
     assert seen[0].labels is batch.labels
     assert seen[0].fake is not batch.images
@@ -133,8 +133,8 @@ def test_each_turn_asks_the_sampler_for_its_own_latents(experiment: Build) -> No
         lambda module, inputs, output: seen.append(inputs[0].mean().item())
     )
     batch = next(real_batches(tiny, 0))
-    discriminator_turn(tiny.players.game, TwoFaced(), {}, batch)
-    generator_turn(tiny.players.game, TwoFaced(), {}, batch)
+    discriminator_turn(tiny.players.game, TwoFaced(), {}, batch, 1)
+    generator_turn(tiny.players.game, TwoFaced(), {}, batch, 1)
     assert seen == [0.0, 1.0]
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
-from gan_cli.shapes import Latents
+from gan_cli.shapes import Latents, Scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,8 +15,15 @@ class Gaussian(LatentSampler):
     latent_dim: int
 
     def __post_init__(self) -> None:
-        if self.latent_dim < 1:
-            raise ValueError(f"latent_dim={self.latent_dim} must be at least 1")
+        check_dim(self.latent_dim)
 
     def sample(self, count: int, device: torch.device) -> Latents:
         return torch.randn(count, self.latent_dim, device=device)
+
+    def log_density(self, latents: Latents) -> Scores:
+        return -latents.square().sum(1) / 2
+
+
+def check_dim(latent_dim: int) -> None:
+    if latent_dim < 1:
+        raise ValueError(f"latent_dim={latent_dim} must be at least 1")

@@ -1,14 +1,17 @@
 """Where latents come from: a prior, which each use of it may refine."""
 
+import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
-from gan_cli.shapes import Images, Latents
+from gan_cli.shapes import Images, Latents, Scores
 
 if TYPE_CHECKING:
     from gan_cli.game import Game
+    from gan_cli.objectives.objective import Objective
 
 
 class LatentSampler(ABC):
@@ -16,6 +19,8 @@ class LatentSampler(ABC):
 
     `real` is a batch of real images; as many latents are returned, on its device.
     """
+
+    half_width: float = math.inf  # every coordinate of a draw lies within +- this
 
     @abstractmethod
     def sample(self, count: int, device: torch.device) -> Latents:
@@ -28,5 +33,49 @@ class LatentSampler(ABC):
         return self.sample(len(real), real.device)
 
     def for_evaluation(self, game: "Game", latents: Latents, real: Images) -> Latents:
-        """What is scored in place of the prior draws `latents`; `real` is a calibration batch."""
+        """What is scored in place of the prior draws `latents`; `real` is a calibration batch, or empty."""
         return latents
+
+    def fitted(self, game: "Game", real: Images) -> "LatentSampler":
+        """This sampler with what it has to learn once, before many calls of `for_evaluation` on the same game."""
+        return self
+
+    def reads_real(self, objective: "Objective") -> bool:
+        """Whether `fitted` or `for_evaluation` look at `real`; it is empty, [0, ...], where they do not."""
+        return False
+
+    def log_density(self, latents: Latents) -> Scores:
+        """The prior's log density up to a constant, inside its support; raises ValueError where it is not known."""
+        raise ValueError(f"{type(self).__name__} does not say how dense its draws are")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refinement(LatentSampler):
+    """A sampler on top of another one, the same as that one wherever it does not say otherwise."""
+
+    prior: LatentSampler
+
+    @property
+    def half_width(self) -> float:  # type: ignore[override]
+        return self.prior.half_width
+
+    def sample(self, count: int, device: torch.device) -> Latents:
+        return self.prior.sample(count, device)
+
+    def for_discriminator(self, game: "Game", real: Images) -> Latents:
+        return self.prior.for_discriminator(game, real)
+
+    def for_generator(self, game: "Game", real: Images) -> Latents:
+        return self.prior.for_generator(game, real)
+
+    def for_evaluation(self, game: "Game", latents: Latents, real: Images) -> Latents:
+        return self.prior.for_evaluation(game, latents, real)
+
+    def fitted(self, game: "Game", real: Images) -> LatentSampler:
+        return replace(self, prior=self.prior.fitted(game, real))
+
+    def reads_real(self, objective: "Objective") -> bool:
+        return self.prior.reads_real(objective)
+
+    def log_density(self, latents: Latents) -> Scores:
+        return self.prior.log_density(latents)

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import torch
 
+from gan_cli.latent_samplers.gaussian import check_dim
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
-from gan_cli.shapes import Latents
+from gan_cli.shapes import Latents, Scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,9 +15,13 @@ class Uniform(LatentSampler):
 
     latent_dim: int
 
+    half_width = 1.0
+
     def __post_init__(self) -> None:
-        if self.latent_dim < 1:
-            raise ValueError(f"latent_dim={self.latent_dim} must be at least 1")
+        check_dim(self.latent_dim)
 
     def sample(self, count: int, device: torch.device) -> Latents:
         return torch.rand(count, self.latent_dim, device=device) * 2 - 1
+
+    def log_density(self, latents: Latents) -> Scores:
+        return 0 * latents.sum(1)

@@ -1,6 +1,9 @@
 """What the two players minimise, as a function of raw discriminator outputs."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from torch import nn
 
 from gan_cli.shapes import Logits, Loss, Scores
 
@@ -24,3 +27,26 @@ class Objective(ABC):
     def score(self, logits: Logits) -> Scores:
         """The scalar that gradient penalties differentiate and reports plot."""
         return logits.squeeze(1)
+
+    def disagreement(self, logits: Logits, others: Logits) -> Scores:
+        """How far `others` are from the predictions `logits` of the same images, at least 0: what VAT smooths.
+
+        Half the squared difference, for a critic; objectives whose outputs are probabilities use the KL divergence.
+        """
+        return (self.score(logits) - self.score(others)).square() / 2
+
+    def equilibrium_loss(self) -> float | None:
+        """The best discriminator's loss once generated images are distributed as real ones; None if not known.
+
+        What a logged loss is above or below it can be compared between settings of one objective.
+        """
+        return None
+
+    def facts(self) -> dict[str, float]:
+        """Numbers that follow from the settings alone, for summary.json."""
+        equilibrium = self.equilibrium_loss()
+        return {} if equilibrium is None else {"equilibrium_loss": equilibrium}
+
+    def head(self, discriminator: Callable[[int], nn.Module]) -> nn.Module:
+        """The network that this objective reads; `discriminator` builds one with a given number of outputs."""
+        return discriminator(self.num_outcomes)

@@ -1,43 +1,57 @@
 """RealnessGAN (Xiangli et al. 2020, arXiv:2002.05512): realness is a distribution, not one number."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gan_cli.objectives.objective import Objective
 from gan_cli.seeding import mix
 from gan_cli.shapes import Logits, Loss, Scores
+
+Side = Literal["real", "fake"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Realness(Objective):
     """The discriminator predicts a distribution over `num_outcomes` atoms; each side has an anchor to match.
 
-    The atoms are evenly spaced on [support_min, support_max]. The fake anchor A0 is a histogram of normal draws, the
-    real anchor A1 one of uniform draws, each over its own range (so their scale is irrelevant); each is then moved
-    along the support by its skew. `anchors` says what the histograms are: `resampled` at every loss (the authors' code
-    draws once a step for both players; the expectation is the same), `fixed` by one draw from `anchor_seed`, or
-    `expected`, their exact mean. The generator's loss is equation 18, 19 or 20 of the paper for `generator_objective`
-    1, 2 or 3. Losses are cross entropies: the paper's KL divergences plus the anchors' entropies, which carry no
-    gradient.
+    The atoms are evenly spaced on [support_min, support_max]. The anchors A0 (fake) and A1 (real) are histograms of
+    random draws, each over its own range (so their scale is irrelevant): of normal and uniform draws where
+    `anchor_shape` is `normal_uniform`, else of skew-normal draws of shape -`anchor_skewness` and +`anchor_skewness`.
+    Each is then moved along the support by its skew, which is in the unit of the outcomes: the atoms are
+    (support_max - support_min) / (num_outcomes - 1) apart. `anchors` says what the histograms are: `resampled` at every
+    loss (the authors' code draws once a step for both players; the expectation is the same), `fixed` by one draw from
+    `anchor_seed`, or `expected`, their exact mean.
+
+    The generator's loss is equation 18, 19 or 20 of the paper for `generator_objective` 1, 2 or 3. Equation 19 compares
+    each fake prediction with a real one: the batch mean of them, or that of the same row where `pairing` is `index`.
+    Losses are cross entropies: the paper's KL divergences plus the anchors' entropies, which carry no gradient.
+
+    `feature_resampling` draws the logits of every training pass from a normal distribution whose mean and variance
+    the discriminator predicts (the authors' second head); at rest they are the mean.
 
     Raises ValueError for a setting outside its range.
     """
 
     num_outcomes: int = field()  # not the inherited 1
     generator_objective: Literal[1, 2, 3]
+    pairing: Literal["mean", "index"]
     anchors: Literal["resampled", "fixed", "expected"]
+    anchor_shape: Literal["normal_uniform", "skewed_normal"]
+    anchor_skewness: float
     num_anchor_samples: int
     anchor_seed: int
     support_min: float
     support_max: float
     real_skew: float
     fake_skew: float
+    feature_resampling: bool
 
     def __post_init__(self) -> None:
         if self.num_outcomes < 2:
@@ -63,9 +77,20 @@ class Realness(Objective):
         if self.generator_objective == 1:
             return away_from_fake
         if self.generator_objective == 2:
-            # The mean over real images in place of an arbitrary pairing: the same expectation, less variance.
-            return cross_entropy(real_logits.softmax(1).mean(0).detach(), fake_logits) + away_from_fake
+            return cross_entropy(self.paired(real_logits, fake_logits), fake_logits) + away_from_fake
         return cross_entropy(self.real_anchor(fake_logits), fake_logits) + away_from_fake
+
+    def paired(self, real_logits: Logits, fake_logits: Logits) -> Tensor:
+        """What each fake prediction is compared with in equation 19, without a gradient: [outcomes] or a row for each.
+
+        The mean over real images has the expectation of an arbitrary pairing, and less variance.
+        """
+        real = real_logits.softmax(1).detach()
+        if self.pairing == "mean":
+            return real.mean(0)
+        if len(real) != len(fake_logits):
+            raise ValueError(f"pairs need as many real images as fake ones, not {len(real)} and {len(fake_logits)}")
+        return real
 
     def score(self, logits: Logits) -> Scores:
         """<A1 - A0, logits> for the expected anchors: how much better the real one fits than the fake one.
@@ -73,8 +98,37 @@ class Realness(Objective):
         Linear in the logits, so that a confident discriminator still has a slope to penalise; with two outcomes and
         one-atom anchors it is the standard GAN's logit.
         """
+        real_anchor, fake_anchor = self.expected_anchors(logits)
+        return logits @ (real_anchor - fake_anchor)
+
+    def disagreement(self, logits: Logits, others: Logits) -> Scores:
+        """The KL divergence between the two distributions over outcomes, in nats."""
+        log_p, log_q = logits.log_softmax(1), others.log_softmax(1)
+        return (log_p.exp() * (log_p - log_q)).sum(1)
+
+    def equilibrium_loss(self) -> float:
+        """Twice the entropy of the anchors' mean (theorem 1); a loss less this is their KL divergences less 2 JS."""
+        middle = sum(self.expected_anchors(torch.zeros(1, dtype=torch.float64))) / 2
+        return -2 * torch.special.xlogy(middle, middle).sum().item()
+
+    def facts(self) -> dict[str, float]:
+        """Also KL(A1 || A0) and the Jensen-Shannon divergence of the expected anchors, in nats.
+
+        An atom that A0 leaves empty counts as 1e-16, as in the authors' code; their divergence would be infinite.
+        """
+        real_anchor, fake_anchor = self.expected_anchors(torch.zeros(1, dtype=torch.float64))
+        entropies = [-torch.special.xlogy(a, a).sum().item() for a in (real_anchor, fake_anchor)]
+        kl = torch.special.xlogy(real_anchor, (real_anchor + 1e-16) / (fake_anchor + 1e-16)).sum().item()
+        return super().facts() | {"anchor_kl": kl, "anchor_js": (self.equilibrium_loss() - sum(entropies)) / 2}
+
+    def head(self, discriminator: Callable[[int], nn.Module]) -> nn.Module:
+        if self.feature_resampling:
+            return ResamplingHead(discriminator(2 * self.num_outcomes))
+        return super().head(discriminator)
+
+    def expected_anchors(self, like: Tensor) -> tuple[Tensor, Tensor]:
         expected = replace(self, anchors="expected")
-        return logits @ (expected.real_anchor(logits) - expected.fake_anchor(logits))
+        return expected.real_anchor(like), expected.fake_anchor(like)
 
     def support(self, like: Tensor) -> Tensor:
         return torch.linspace(
@@ -82,21 +136,27 @@ class Realness(Objective):
         )
 
     def real_anchor(self, like: Tensor) -> Tensor:
-        """A1, [outcomes]: uniform draws, moved by `real_skew`."""
-        return self.histogram("uniform", like) @ self.shift(self.real_skew, like)
+        """A1, [outcomes], moved by `real_skew`."""
+        return self.histogram("real", like) @ self.shift(self.real_skew, like)
 
     def fake_anchor(self, like: Tensor) -> Tensor:
-        """A0, [outcomes]: normal draws, moved by `fake_skew`."""
-        return self.histogram("normal", like) @ self.shift(self.fake_skew, like)
+        """A0, [outcomes], moved by `fake_skew`."""
+        return self.histogram("fake", like) @ self.shift(self.fake_skew, like)
 
-    def histogram(self, law: Literal["normal", "uniform"], like: Tensor) -> Tensor:
+    def law(self, side: Side) -> "Law":
+        if self.anchor_shape == "skewed_normal":
+            return Law("skewed_normal", self.anchor_skewness if side == "real" else -self.anchor_skewness)
+        return Law("uniform" if side == "real" else "normal")
+
+    def histogram(self, side: Side, like: Tensor) -> Tensor:
+        law, count = self.law(side), self.num_anchor_samples
         if self.anchors == "expected":
-            bins = expected_histogram(law, self.num_anchor_samples, self.num_outcomes)
+            bins = expected_histogram(law, count, self.num_outcomes)
             return torch.tensor(bins, dtype=like.dtype, device=like.device)
         if self.anchors == "fixed":
-            generator = torch.Generator().manual_seed(mix(law, self.anchor_seed))
-            return histogram(draw(law, self.num_anchor_samples, generator), self.num_outcomes).to(like)
-        return histogram(draw(law, self.num_anchor_samples, None, like.device), self.num_outcomes).to(like)
+            generator = torch.Generator().manual_seed(mix(side, self.anchor_seed))
+            return histogram(law.draw(count, generator), self.num_outcomes).to(like)
+        return histogram(law.draw(count, None, like.device), self.num_outcomes).to(like)
 
     def shift(self, skew: float, like: Tensor) -> Tensor:
         """[outcomes, outcomes]: where the mass of each atom lands, split linearly between its two new neighbours.
@@ -111,14 +171,52 @@ class Realness(Objective):
         return (1 - (position[:, None] - atoms).abs()).clamp(min=0)
 
 
+class ResamplingHead(nn.Module):
+    """Logits mu + exp(log_variance / 2) e, e ~ N(0, I) at every training pass, from a network that predicts both."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Logits:
+        mean, log_variance = self.network(images).chunk(2, dim=1)
+        return mean + (log_variance / 2).exp() * torch.randn_like(mean) if self.training else mean
+
+
+@dataclass(frozen=True)
+class Law:
+    """What an anchor is a histogram of; its scale does not matter, only its shape."""
+
+    name: Literal["normal", "uniform", "skewed_normal"]
+    skewness: float = 0.0
+
+    def draw(self, count: int, generator: torch.Generator | None, device: torch.device | None = None) -> Tensor:
+        if self.name == "uniform":
+            return torch.rand(count, generator=generator, device=device)
+        normal = torch.randn(count, generator=generator, device=device)
+        if self.name == "normal":
+            return normal
+        # Azzalini 1985: the part of a normal variable that its correlation with a positive one makes skew
+        correlation = self.skewness / math.hypot(1, self.skewness)
+        positive = torch.randn(count, generator=generator, device=device).abs()
+        return correlation * positive + math.sqrt(1 - correlation**2) * normal
+
+    def distribution(self) -> Any:
+        from scipy.stats import norm, skewnorm, uniform  # here, because the import takes its time
+
+        return {"normal": norm, "uniform": uniform, "skewed_normal": skewnorm(self.skewness)}[self.name]
+
+    def cdf(self, values: Any) -> Any:
+        from scipy.special import ndtr, owens_t
+
+        if self.name == "skewed_normal":  # scipy.stats has the same, a thousand times slower
+            return ndtr(values) - 2 * owens_t(values, self.skewness)
+        return self.distribution().cdf(values)
+
+
 def cross_entropy(target: Tensor, logits: Logits) -> Loss:
-    """KL(target || prediction) up to the target's entropy; `target` is one distribution [outcomes] for the batch."""
-    return -(logits.log_softmax(1) @ target).mean()
-
-
-def draw(law: str, count: int, generator: torch.Generator | None, device: torch.device | None = None) -> Tensor:
-    sample = torch.randn if law == "normal" else torch.rand
-    return sample(count, generator=generator, device=device)
+    """KL(target || prediction) up to the target's entropy; one target [outcomes] for the batch, or a row for each."""
+    return -(logits.log_softmax(1) * target).sum(1).mean()
 
 
 def histogram(draws: Tensor, num_bins: int) -> Tensor:
@@ -130,7 +228,7 @@ def histogram(draws: Tensor, num_bins: int) -> Tensor:
 
 
 @lru_cache
-def expected_histogram(law: str, num_draws: int, num_bins: int) -> tuple[float, ...]:
+def expected_histogram(law: Law, num_draws: int, num_bins: int) -> tuple[float, ...]:
     """The exact mean of `histogram` over samples of `num_draws`.
 
     The extremes fall into the outer bins; given them, the other draws are independent between them. The extremes'
@@ -138,21 +236,16 @@ def expected_histogram(law: str, num_draws: int, num_bins: int) -> tuple[float, 
     u = 1 - (1 - p)^(1/n), and the largest then u + (1 - u) q^(1/(n-1)).
     """
     nodes, weights = np.polynomial.legendre.leggauss(200)
-    p, weight = torch.tensor((nodes + 1) / 2), torch.tensor(weights / 2)
-    low = -torch.expm1(torch.log1p(-p) / num_draws)[:, None]
-    above = (1 - low) * -torch.expm1(torch.log(p) / (num_draws - 1))[None, :]  # 1 - high, without cancellation
-    if law == "normal":
-        start, end = torch.special.ndtri(low), -torch.special.ndtri(above)
-    else:
-        start, end = low, 1 - above
-    fractions = torch.linspace(0, 1, num_bins + 1, dtype=torch.float64)
-    edges = start[..., None] + (end - start)[..., None] * fractions
-    ranks = torch.special.ndtr(edges) if law == "normal" else edges
-    between = ranks.diff(dim=-1) / (ranks[..., -1:] - ranks[..., :1])
-    inner = torch.einsum("i,j,ijk->k", weight, weight, between)
-    outer = torch.zeros(num_bins, dtype=torch.float64)
-    outer[0] += 1
-    outer[-1] += 1
-    mean = (inner * (num_draws - 2) + outer) / num_draws
-    assert math.isclose(mean.sum().item(), 1, abs_tol=1e-9)
-    return tuple(mean.tolist())
+    p, weight = (nodes + 1) / 2, weights / 2
+    low = -np.expm1(np.log1p(-p) / num_draws)[:, None]
+    above = (1 - low) * -np.expm1(np.log(p) / (num_draws - 1))[None, :]  # 1 - high, without cancellation
+    distribution = law.distribution()
+    start, end = distribution.ppf(low), distribution.isf(above)
+    fractions = np.linspace(0, 1, num_bins + 1)
+    ranks = law.cdf(start[..., None] + (end - start)[..., None] * fractions)
+    between = np.diff(ranks, axis=-1) / (ranks[..., -1:] - ranks[..., :1])
+    mean = np.einsum("i,j,ijk->k", weight, weight, between) * (num_draws - 2)
+    mean[0] += 1
+    mean[-1] += 1
+    assert math.isclose(mean.sum(), num_draws, rel_tol=1e-9)
+    return tuple((mean / num_draws).tolist())

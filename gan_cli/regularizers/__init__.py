@@ -1,8 +1,26 @@
 """Regularizers: what keeps a player in bounds."""
 
+from gan_cli.regularizers.adversarial_training import AdversarialTraining
+from gan_cli.regularizers.dragan import Dragan
 from gan_cli.regularizers.gradient_penalty import GradientPenalty
+from gan_cli.regularizers.mode_seeking import ModeSeeking
 from gan_cli.regularizers.r1 import R1
+from gan_cli.regularizers.r2 import R2
 from gan_cli.regularizers.regularizer import Constraint, Regularizer
 from gan_cli.regularizers.spectral_norm import SpectralNorm
+from gan_cli.regularizers.vat import VAT
+from gan_cli.regularizers.weight_clipping import WeightClipping
 
-__all__ = ["R1", "Constraint", "GradientPenalty", "Regularizer", "SpectralNorm"]
+__all__ = [
+    "R1",
+    "R2",
+    "VAT",
+    "AdversarialTraining",
+    "Constraint",
+    "Dragan",
+    "GradientPenalty",
+    "ModeSeeking",
+    "Regularizer",
+    "SpectralNorm",
+    "WeightClipping",
+]

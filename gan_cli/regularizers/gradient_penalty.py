@@ -8,7 +8,7 @@ from torch.nn.functional import relu
 from gan_cli.game import Game, Turn
 from gan_cli.gradients import input_gradient
 from gan_cli.regularizers.regularizer import Regularizer
-from gan_cli.shapes import Loss
+from gan_cli.shapes import Images, Loss, Scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,11 @@ class GradientPenalty(Regularizer):
     def penalty(self, game: Game, turn: Turn) -> Loss:
         mixture = torch.rand_like(turn.real[:, :1, :1, :1])
         between = mixture * turn.real + (1 - mixture) * turn.fake
-        gradient = input_gradient(game.score, between, differentiable=True)
-        slope = (gradient.square().flatten(1).sum(1) + 1e-12).sqrt()  # a norm of exactly zero has no gradient
-        excess = slope - self.target
+        excess = slope(game, between) - self.target
         return (relu(excess) if self.one_sided else excess).square().mean()
+
+
+def slope(game: Game, images: Images) -> Scores:
+    """The length of the score's gradient at each image, [batch]."""
+    gradient = input_gradient(game.score, images, differentiable=True)
+    return (gradient.square().flatten(1).sum(1) + 1e-12).sqrt()  # a length of exactly zero has no gradient

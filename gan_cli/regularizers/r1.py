@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from gan_cli.game import Game, Turn
 from gan_cli.gradients import input_gradient
 from gan_cli.regularizers.regularizer import Regularizer
-from gan_cli.shapes import Loss
+from gan_cli.shapes import Images, Loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,5 +15,9 @@ class R1(Regularizer):
     player = "discriminator"
 
     def penalty(self, game: Game, turn: Turn) -> Loss:
-        gradient = input_gradient(game.score, turn.real, differentiable=True)
-        return gradient.square().flatten(1).sum(1).mean() / 2
+        return half_squared_slope(game, turn.real)
+
+
+def half_squared_slope(game: Game, images: Images) -> Loss:
+    """Half the squared length of the score's gradient, averaged over the images."""
+    return input_gradient(game.score, images, differentiable=True).square().flatten(1).sum(1).mean() / 2

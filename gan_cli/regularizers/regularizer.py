@@ -16,18 +16,28 @@ Player = Literal["discriminator", "generator"]
 
 @dataclass(frozen=True, kw_only=True)
 class Regularizer(ABC):
-    """A weighted penalty added to one player's loss; raises ValueError for a negative weight."""
+    """A weighted penalty added to one player's loss.
+
+    A lazy one is only added at every `every`-th turn of its player, with `every` times the weight (Karras et al. 2020,
+    arXiv:1912.04958, section 3.1). Raises ValueError for a negative weight, or unless `every` is at least 1.
+    """
 
     player: ClassVar[Player]
     weight: float
+    every: int = 1  # a default, so that regularizers that know nothing of laziness need not say so
 
     def __post_init__(self) -> None:
         if self.weight < 0:
             raise ValueError(f"weight={self.weight} must be at least 0")
+        if self.every < 1:
+            raise ValueError(f"every={self.every} must be at least 1")
 
     @abstractmethod
     def penalty(self, game: "Game", turn: "Turn") -> Loss:
-        """The unweighted penalty; it may score any image with `game`, also under differentiation."""
+        """The unweighted penalty; it may pass any image through `game`, also under differentiation.
+
+        It is called inside `isolated`: statistics, singular vectors and random state are not its concern.
+        """
 
 
 class Constraint(ABC):
@@ -35,6 +45,8 @@ class Constraint(ABC):
 
     player: ClassVar[Player]
 
-    @abstractmethod
-    def impose(self, network: nn.Module) -> None:
+    def impose(self, network: nn.Module) -> None:  # noqa: B027
         """Changes the network in place, once, after its weights are initialised."""
+
+    def after_update(self, network: nn.Module) -> None:  # noqa: B027
+        """Changes the weights in place, after each update of the player."""

@@ -1,24 +1,29 @@
 """RealnessGAN against its reductions, its gradient identities and the optimum of the paper's theorem, in float64."""
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from gan_cli.objectives import Realness, StdGAN, realness
-from gan_cli.objectives.realness import cross_entropy, expected_histogram, histogram
+from gan_cli.objectives import Realness, StdGAN
+from gan_cli.objectives.realness import Law, ResamplingHead, cross_entropy, expected_histogram, histogram
 
 BASE = Realness(
     num_outcomes=5,
     generator_objective=2,
+    pairing="mean",
     anchors="expected",
+    anchor_shape="normal_uniform",
+    anchor_skewness=5.0,
     num_anchor_samples=1000,
     anchor_seed=0,
     support_min=-1.0,
     support_max=1.0,
     real_skew=1.0,
     fake_skew=-1.0,
+    feature_resampling=False,
 )
 TWO_ATOMS = replace(BASE, num_outcomes=2, real_skew=2.0, fake_skew=-2.0)  # A0 = (1, 0), A1 = (0, 1)
 
@@ -114,7 +119,7 @@ def test_equilibrium_value_is_twice_the_entropy_of_the_middle() -> None:
 def test_expected_histogram_of_normal_draws(outcomes: int, normal: list[float], tolerance: float) -> None:
     """Against means over 20,000 redraws."""
     torch.testing.assert_close(
-        torch.tensor(expected_histogram("normal", 1000, outcomes)), torch.tensor(normal), atol=tolerance, rtol=0
+        torch.tensor(expected_histogram(Law("normal"), 1000, outcomes)), torch.tensor(normal), atol=tolerance, rtol=0
     )
 
 
@@ -124,16 +129,17 @@ def test_expected_histogram_of_uniform_draws_has_a_closed_form(draws: int) -> No
     expected = torch.full((4,), (draws - 2) / 4)
     expected[0] += 1
     expected[-1] += 1
-    torch.testing.assert_close(torch.tensor(expected_histogram("uniform", draws, 4)), expected / draws)
+    torch.testing.assert_close(torch.tensor(expected_histogram(Law("uniform"), draws, 4)), expected / draws)
 
 
-@pytest.mark.parametrize("law", ["normal", "uniform"])
-def test_resampled_anchors_average_to_the_expected_ones(law: str) -> None:
+@pytest.mark.parametrize("side", ["real", "fake"])
+@pytest.mark.parametrize("shape", ["normal_uniform", "skewed_normal"])
+def test_resampled_anchors_average_to_the_expected_ones(side: str, shape: str) -> None:
     torch.manual_seed(0)
-    objective = replace(BASE, anchors="resampled", num_anchor_samples=50)
+    objective = replace(BASE, anchors="resampled", num_anchor_samples=50, anchor_shape=shape)
     like = torch.zeros(1, dtype=torch.float64)
-    mean = torch.stack([objective.histogram(law, like) for _ in range(4000)]).mean(0)
-    expected = torch.tensor(expected_histogram(law, 50, 5), dtype=torch.float64)
+    mean = torch.stack([objective.histogram(side, like) for _ in range(4000)]).mean(0)
+    expected = replace(objective, anchors="expected").histogram(side, like)
     torch.testing.assert_close(mean, expected, atol=4e-3, rtol=0)
 
 
@@ -233,7 +239,7 @@ def test_expected_histogram_of_few_normal_draws() -> None:
     mean = (place * 4).long().clamp(max=3).bincount(minlength=4) / 400_000 / 3
     mean[0] += 1 / 3
     mean[-1] += 1 / 3
-    torch.testing.assert_close(torch.tensor(expected_histogram("normal", 3, 4)), mean, atol=1.5e-3, rtol=0)
+    torch.testing.assert_close(torch.tensor(expected_histogram(Law("normal"), 3, 4)), mean, atol=1.5e-3, rtol=0)
 
 
 def test_objective_two_sends_no_gradient_to_real_logits() -> None:
@@ -245,13 +251,145 @@ def test_fixed_anchors_are_drawn_independently(monkeypatch: pytest.MonkeyPatch) 
     """From one seed for both, the noise of the two anchors would agree."""
     seeds: dict[str, int] = {}
 
-    def watched(law: str, count: int, generator: torch.Generator) -> Tensor:
-        seeds[law] = generator.initial_seed()
+    def watched(law: Law, count: int, generator: torch.Generator) -> Tensor:
+        seeds[law.name] = generator.initial_seed()
         return torch.linspace(0, 1, count)
 
-    monkeypatch.setattr(realness, "draw", watched)
+    monkeypatch.setattr(Law, "draw", watched)
     fixed, like = replace(BASE, anchors="fixed"), torch.zeros(1)
     fixed.fake_anchor(like)
     fixed.real_anchor(like)
     assert set(seeds) == {"normal", "uniform"}
     assert seeds["normal"] != seeds["uniform"]
+
+
+def test_skewed_anchors_mirror_each_other() -> None:
+    like, skewed = torch.zeros(1, dtype=torch.float64), replace(BASE, anchor_shape="skewed_normal")
+    real_anchor, fake_anchor = skewed.expected_anchors(like)
+    torch.testing.assert_close(real_anchor, fake_anchor.flip(0))
+    symmetric = replace(skewed, anchor_skewness=0.0)
+    torch.testing.assert_close(symmetric.histogram("real", like), BASE.histogram("fake", like))
+
+
+def test_skew_normal_draws_have_the_closed_form_moments() -> None:
+    """Azzalini 1985: mean d sqrt(2 / pi), variance 1 - 2 d^2 / pi, with d = a / sqrt(1 + a^2)."""
+    d = 5 / 26**0.5
+    draws = Law("skewed_normal", 5.0).draw(400_000, torch.Generator().manual_seed(0))
+    assert draws.mean().item() == pytest.approx(d * (2 / torch.pi) ** 0.5, abs=4e-3)
+    assert draws.var().item() == pytest.approx(1 - 2 * d**2 / torch.pi, abs=4e-3)
+    below = (draws < 0.5).double().mean().item()
+    assert below == pytest.approx(Law("skewed_normal", 5.0).cdf(torch.tensor(0.5).numpy()).item(), abs=4e-3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "outcomes", "skew", "kl", "tolerance"),
+    [
+        ("skewed_normal", 3, 0.0, 1.66, 0.43),  # means over redraws, and their deviations
+        ("normal_uniform", 3, 0.0, 0.35, 0.09),
+        ("normal_uniform", 3, 1.0, 24.5, 0.1),
+        ("normal_uniform", 51, 1.0, 34.0, 0.1),
+        ("normal_uniform", 51, 0.5, 17.4, 0.7),
+    ],
+)
+def test_the_divergence_between_the_anchors_is_told(
+    shape: str, outcomes: int, skew: float, kl: float, tolerance: float
+) -> None:
+    objective = replace(BASE, num_outcomes=outcomes, anchor_shape=shape, real_skew=skew, fake_skew=-skew)
+    assert objective.facts()["anchor_kl"] == pytest.approx(kl, abs=tolerance)
+
+
+def test_the_divergence_of_redrawn_anchors_agrees_with_the_table() -> None:
+    torch.manual_seed(0)
+    objective = replace(
+        BASE, num_outcomes=3, anchors="resampled", anchor_shape="skewed_normal", real_skew=0.0, fake_skew=0.0
+    )
+    like, divergences = torch.zeros(1, dtype=torch.float64), []
+    for _ in range(300):
+        real_anchor, fake_anchor = objective.real_anchor(like), objective.fake_anchor(like)
+        divergences.append((real_anchor * (real_anchor / fake_anchor).log()).sum())
+    assert torch.stack(divergences).mean().item() == pytest.approx(1.66, abs=0.1)
+    assert torch.stack(divergences).std().item() == pytest.approx(0.43, abs=0.1)
+
+
+def test_a_loss_above_equilibrium_is_its_divergences_above_twice_the_jensen_shannon_one() -> None:
+    objective, real, fake = replace(BASE, real_skew=0.4, fake_skew=-0.4), logits(6, 5, 0), logits(6, 5, 1)
+    like = torch.zeros(1, dtype=torch.float64)
+    real_anchor, fake_anchor = objective.expected_anchors(like)
+    kl = sum(
+        (anchor * (anchor.log() - rows.log_softmax(1))).sum(1).mean()
+        for anchor, rows in ((real_anchor, real), (fake_anchor, fake))
+    )
+    middle = (real_anchor + fake_anchor) / 2
+    js = sum((anchor * (anchor / middle).log()).sum() for anchor in (real_anchor, fake_anchor)) / 2
+    above = objective.discriminator_loss(real, fake) - objective.equilibrium_loss()
+    torch.testing.assert_close(above, kl - 2 * js)
+    assert objective.facts()["anchor_js"] == pytest.approx(js.item(), rel=1e-12)
+
+
+def test_pairing_by_index_compares_row_with_row() -> None:
+    real, fake = logits(4, 5, 0), logits(4, 5, 1)
+    paired = replace(BASE, pairing="index")
+    p, q = real.softmax(1), fake.log_softmax(1)
+    expected = -(p * q).sum(1).mean() - cross_entropy(BASE.fake_anchor(real), fake)
+    torch.testing.assert_close(paired.generator_loss(real, fake), expected)
+    rolled = torch.stack([paired.generator_loss(real.roll(shift, 0), fake) for shift in range(4)])
+    torch.testing.assert_close(rolled.mean(), BASE.generator_loss(real, fake))
+    assert not torch.allclose(rolled[0], rolled[1])
+    with pytest.raises(ValueError, match="as many real images as fake"):
+        paired.generator_loss(real[:3], fake)
+
+
+def test_a_table_of_logits_learns_the_mixture_of_anchors() -> None:
+    """Gradient descent on a finite space ends at D*(x) = (p A1 + q A0) / (p + q) of theorem 1."""
+    p, q = shares(0.2, 0.3, 0.5), shares(0.5, 0.25, 0.25)
+    objective = replace(BASE, real_skew=0.3, fake_skew=-0.3)
+    rows_real, rows_fake = (torch.arange(3).repeat_interleave((w * 20).round().long()) for w in (p, q))
+    table = torch.zeros(3, 5, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([table], max_iter=300, tolerance_grad=1e-12, line_search_fn="strong_wolfe")
+
+    def loss() -> float:
+        optimizer.zero_grad()
+        value = objective.discriminator_loss(table[rows_real], table[rows_fake])
+        value.backward()
+        return value.item()
+
+    optimizer.step(loss)
+    real_anchor, fake_anchor = objective.expected_anchors(torch.zeros(1, dtype=torch.float64))
+    optimum = (p[:, None] * real_anchor + q[:, None] * fake_anchor) / (p + q)[:, None]
+    torch.testing.assert_close(table.detach().softmax(1), optimum, atol=1e-5, rtol=0)
+
+
+def test_feature_resampling_draws_logits_around_a_predicted_mean() -> None:
+    """Mean mu and variance exp(log_variance) in training; mu alone at rest; gradients reach both."""
+    torch.manual_seed(0)
+    statistics = torch.tensor([[1.0, -2.0, 0.5, 2 * math.log(3)]])
+    network = torch.nn.Linear(1, 4, bias=False)
+    network.weight.data = statistics.T.clone()
+    head = ResamplingHead(network)
+    drawn = head(torch.ones(200_000, 1))
+    torch.testing.assert_close(drawn.mean(0), torch.tensor([1.0, -2.0]), atol=0.03, rtol=0)
+    torch.testing.assert_close(drawn.std(0), torch.tensor([math.exp(0.25), 3.0]), atol=0.03, rtol=0)
+    drawn.square().sum().backward()
+    assert (network.weight.grad != 0).all()
+    torch.testing.assert_close(head.eval()(torch.ones(2, 1)), torch.tensor([[1.0, -2.0]]).expand(2, 2))
+
+
+def test_feature_resampling_asks_for_twice_the_outputs() -> None:
+    widths: list[int] = []
+
+    def build(width: int) -> torch.nn.Module:
+        widths.append(width)
+        return torch.nn.Linear(3, width)
+
+    plain, resampling = BASE.head(build), replace(BASE, feature_resampling=True).head(build)
+    assert widths == [5, 10]
+    assert plain(torch.zeros(2, 3)).shape == resampling(torch.zeros(2, 3)).shape == (2, 5)
+
+
+def test_disagreement_is_the_divergence_between_two_predictions() -> None:
+    one, other = logits(6, 5, 0), logits(6, 5, 1)
+    expected = torch.distributions.kl_divergence(
+        torch.distributions.Categorical(logits=one), torch.distributions.Categorical(logits=other)
+    )
+    torch.testing.assert_close(BASE.disagreement(one, other), expected)
+    torch.testing.assert_close(BASE.disagreement(one, one + 1.0), torch.zeros(6, dtype=torch.float64))

@@ -1,0 +1,65 @@
+"""Extra passes through the players that leave nothing behind: no statistics, no singular vectors, no random state."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.utils.parametrize import ParametrizationList
+
+from gan_cli.seeding import mix
+
+
+@contextmanager
+def isolated(key: str, *networks: nn.Module) -> Iterator[None]:
+    """Inside, `networks` keep their buffers, and random draws are a stream of their own.
+
+    The stream depends on the seed last set and on `key`: entering again with the same key draws the same again.
+    Batch norm goes on using the batch's statistics, without tracking them; spectral norm its present singular vectors.
+    """
+    with random_stream(key, *networks), frozen_buffers(*networks):
+        yield
+
+
+@contextmanager
+def random_stream(key: str, *networks: nn.Module) -> Iterator[None]:
+    """The default generators of the CPU and of the networks' devices (torch.manual_seed would seed every device)."""
+    devices = {next(network.parameters()).device for network in networks if any(True for _ in network.parameters())}
+    generators = [torch.default_generator] + [
+        torch.cuda.default_generators[device.index or 0] for device in devices if device.type == "cuda"
+    ]
+    states = [generator.get_state() for generator in generators]
+    seed = mix(key, torch.initial_seed())
+    for generator in generators:
+        generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
+
+
+@contextmanager
+def frozen_buffers(*networks: nn.Module) -> Iterator[None]:
+    modules = [module for network in networks for module in network.modules()]
+    tracking = [module for module in modules if isinstance(module, _NormBase) and module.track_running_stats]
+    tracking = [module for module in tracking if module.training]  # at rest it reads its buffers and writes none
+    iterating = [
+        parametrization
+        for module in modules
+        if isinstance(module, ParametrizationList)
+        for parametrization in module
+        if parametrization.training
+    ]
+    for module in tracking:
+        module.track_running_stats = False
+    for parametrization in iterating:
+        parametrization.training = False
+    try:
+        yield
+    finally:
+        for module in tracking:
+            module.track_running_stats = True
+        for parametrization in iterating:
+            parametrization.training = True

@@ -1,0 +1,67 @@
+"""From a discriminator's scores to log density ratios: what rejection and Metropolis-Hastings sampling go by."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import torch
+
+from gan_cli.game import Game
+from gan_cli.latent_samplers.latent_sampler import LatentSampler
+from gan_cli.shapes import Images, Latents, Scores
+
+Method = Literal["none", "logistic", "isotonic"]
+LogRatio = Callable[[Scores], Scores]
+BATCH = 256
+
+
+def calibrated(method: Method, real: Scores, fake: Scores) -> LogRatio:
+    """Scores to log(p_data / p_generator) in float64, fitted to scores of real and generated images in equal weight.
+
+    `none` takes the score as it is, which is right for an optimal discriminator of the standard GAN; `logistic` fits a
+    line; `isotonic` any increasing step function, smoothed by one image of either kind in all so that it stays finite.
+    """
+    if method == "none":
+        return lambda scores: scores.double()
+    if len(real) == 0:
+        raise ValueError(f"calibration={method} needs real images to compare with")
+    scores = torch.cat([real, fake]).double().cpu().numpy()
+    is_real = np.repeat([1.0, 0.0], [len(real), len(fake)])
+    weights = np.where(is_real, 1 / len(real), 1 / len(fake))
+    if method == "logistic":
+        from sklearn.linear_model import LogisticRegression
+
+        center, width = scores.mean(), scores.std() or 1.0
+        model = LogisticRegression(C=1e4).fit(
+            (scores[:, None] - center) / width, is_real, sample_weight=weights * len(scores) / 2
+        )
+        slope, intercept = max(model.coef_.item(), 0.0) / width, model.intercept_.item()
+        return lambda scores: slope * (scores.double() - center) + intercept
+    from sklearn.isotonic import IsotonicRegression
+
+    model = IsotonicRegression(out_of_bounds="clip").fit(scores, is_real, sample_weight=weights)
+    margin = 1 / (len(scores) + 2)
+
+    def log_ratio(scores: Scores) -> Scores:
+        probability = torch.from_numpy(model.predict(scores.double().cpu().numpy())).to(scores.device)
+        return torch.logit(margin + (1 - 2 * margin) * probability)
+
+    return log_ratio
+
+
+def scores_of(game: Game, images: Images) -> Scores:
+    """The scores of any number of images."""
+    with torch.no_grad():
+        return torch.cat([game.score(batch) for batch in images.split(BATCH)] or [images.new_empty(0)])
+
+
+def scores_at(game: Game, latents: Latents) -> Scores:
+    """The scores of what the generator makes of any number of latents."""
+    with torch.no_grad():
+        return torch.cat([game.score(game.generator(batch)) for batch in latents.split(BATCH)])
+
+
+def proposals(prior: LatentSampler, game: Game, count: int, real: Images, device: torch.device) -> Latents:
+    """`count` latents as the prior would have them scored."""
+    sizes = [BATCH] * (count // BATCH) + [count % BATCH] * (count % BATCH > 0)
+    return torch.cat([prior.for_evaluation(game, prior.sample(size, device), real) for size in sizes])

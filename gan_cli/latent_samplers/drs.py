@@ -1,0 +1,94 @@
+"""Discriminator rejection sampling (Azadi et al. 2019, arXiv:1810.06758)."""
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from gan_cli.game import Game
+from gan_cli.latent_samplers.calibration import LogRatio, Method, calibrated, proposals, scores_at, scores_of
+from gan_cli.latent_samplers.latent_sampler import LatentSampler, Refinement
+from gan_cli.shapes import Images, Latents, Scores
+
+if TYPE_CHECKING:
+    from gan_cli.objectives.objective import Objective
+
+
+@dataclass(frozen=True, kw_only=True)
+class DRS(Refinement):
+    """Accepts prior draws with probability sigmoid(F) (section 3.2, algorithm 1), until there are enough.
+
+    F = d - M - log(1 - exp(d - M - `epsilon`)) - gamma, where d is the log density ratio that the discriminator
+    implies and M the largest of `num_burn_in` draws or of any since. gamma is the `percentile` of F among the draws at
+    hand, or zero for None: then what is accepted is distributed as the data, if the discriminator is optimal.
+    `calibration` of the scores stands in for the paper's further training of the discriminator. Where `max_rounds` of
+    as many draws as are wanted do not yield enough, the most real of the rest fill up, with a warning. Raises
+    ValueError for a setting out of range.
+    """
+
+    percentile: float | None
+    epsilon: float
+    num_burn_in: int
+    max_rounds: int
+    calibration: Method
+
+    def __post_init__(self) -> None:
+        if self.percentile is not None and not 0 <= self.percentile <= 100:
+            raise ValueError(f"percentile={self.percentile} must be from 0 to 100, or null for none")
+        if self.epsilon <= 0:
+            raise ValueError(f"epsilon={self.epsilon} must be above 0")
+        for name in ("num_burn_in", "max_rounds"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+
+    def reads_real(self, objective: "Objective") -> bool:
+        return self.calibration != "none" or self.prior.reads_real(objective)
+
+    def fitted(self, game: Game, real: Images) -> LatentSampler:
+        prior = self.prior.fitted(game, real)
+        scores = scores_at(game, proposals(prior, game, self.num_burn_in, real, real.device))
+        log_ratio = calibrated(self.calibration, scores_of(game, real), scores)
+        return FittedDRS(prior=prior, settings=self, log_ratio=log_ratio, highest=log_ratio(scores).max().item())
+
+    def for_evaluation(self, game: Game, latents: Latents, real: Images) -> Latents:
+        return self.fitted(game, real).for_evaluation(game, latents, real)
+
+    def log_odds_of_acceptance(self, log_ratio: Scores, highest: float) -> Scores:
+        """F, equation 7, of draws none of which is above `highest`."""
+        below = log_ratio - highest
+        odds = below - torch.log(-torch.expm1(below - self.epsilon))
+        return odds if self.percentile is None else odds - odds.quantile(self.percentile / 100)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedDRS(Refinement):
+    """Rejection sampling with what burn-in found."""
+
+    settings: DRS
+    log_ratio: LogRatio
+    highest: float
+
+    def for_evaluation(self, game: Game, latents: Latents, real: Images) -> Latents:
+        wanted, highest = len(latents), self.highest
+        accepted: list[Latents] = []
+        rejected: list[tuple[Latents, Scores]] = []
+        for attempt in range(self.settings.max_rounds):
+            draws = latents if attempt == 0 else self.prior.sample(wanted, latents.device)
+            draws = self.prior.for_evaluation(game, draws, real)
+            log_ratio = self.log_ratio(scores_at(game, draws))
+            highest = max(highest, log_ratio.max().item())
+            chance = self.settings.log_odds_of_acceptance(log_ratio, highest).sigmoid()
+            chosen = torch.rand_like(chance) < chance
+            accepted.append(draws[chosen])
+            rejected.append((draws[~chosen], log_ratio[~chosen]))
+            if sum(map(len, accepted)) >= wanted:
+                return torch.cat(accepted)[:wanted]
+        missing = wanted - sum(map(len, accepted))
+        warnings.warn(
+            f"rejection sampling accepted {wanted - missing} of {wanted * self.settings.max_rounds} draws, and the "
+            f"most real of the rest stand in for {missing}: raise max_rounds or lower percentile",
+            stacklevel=2,
+        )
+        rest, ratios = (torch.cat(parts) for parts in zip(*rejected, strict=True))
+        return torch.cat([*accepted, rest[ratios.topk(missing).indices]])

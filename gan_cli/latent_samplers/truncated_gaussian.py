@@ -1,0 +1,37 @@
+"""The truncated normal prior (Brock et al. 2019, arXiv:1809.11096, section 3.1)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from gan_cli.latent_samplers.gaussian import check_dim
+from gan_cli.latent_samplers.latent_sampler import LatentSampler
+from gan_cli.shapes import Latents, Scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class TruncatedGaussian(LatentSampler):
+    """Independent N(0, 1) coordinates, given that each is within `threshold` of zero.
+
+    Raises ValueError if there is not at least one, or unless the threshold is above 0.
+    """
+
+    latent_dim: int
+    threshold: float
+
+    def __post_init__(self) -> None:
+        check_dim(self.latent_dim)
+        if self.threshold <= 0:
+            raise ValueError(f"threshold={self.threshold} must be above 0")
+
+    @property
+    def half_width(self) -> float:  # type: ignore[override]
+        return self.threshold
+
+    def sample(self, count: int, device: torch.device) -> Latents:
+        latents = torch.empty(count, self.latent_dim, device=device)
+        return nn.init.trunc_normal_(latents, a=-self.threshold, b=self.threshold)
+
+    def log_density(self, latents: Latents) -> Scores:
+        return -latents.square().sum(1) / 2

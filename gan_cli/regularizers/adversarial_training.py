@@ -1,0 +1,60 @@
+"""Adversarial training (Goodfellow et al. 2015, arXiv:1412.6572; Kurakin et al. 2017, arXiv:1607.02533)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from gan_cli.game import Game, Turn
+from gan_cli.gradients import ball, signed_descent
+from gan_cli.regularizers.regularizer import Regularizer
+from gan_cli.shapes import Images, Loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdversarialTraining(Regularizer):
+    """The discriminator's loss on images moved against it by FGSM (one step) or I-FGSM (several).
+
+    Each of `steps` moves every pixel by `step_size`, at most `epsilon` in all ([-1, 1] a pixel: twice the value for
+    [0, 1]), up the discriminator's loss. `images` says which side is moved. Added with `weight` w, it makes 1 + w times
+    the mixture of Goodfellow et al. (section 6) with alpha = 1 / (1 + w). Images stay in [-1, 1]; toy points,
+    which have no bounds, in the range of their batch.
+
+    Raises ValueError for a step_size or epsilon that is not above 0, or unless there is a step.
+    """
+
+    epsilon: float
+    step_size: float
+    steps: int
+    images: Literal["real", "fake", "both"]
+
+    player = "discriminator"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("epsilon", "step_size"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}={getattr(self, name)} must be above 0")
+        if self.steps < 1:
+            raise ValueError(f"steps={self.steps} must be at least 1")
+
+    def penalty(self, game: Game, turn: Turn) -> Loss:
+        def loss(real: Images, fake: Images) -> Loss:
+            return game.objective.discriminator_loss(game.discriminator(real), game.discriminator(fake))
+
+        real, fake = turn.real, turn.fake
+        if self.images != "fake":
+            real = self.attacked(lambda images: loss(images, turn.fake), turn.real)
+        if self.images != "real":
+            fake = self.attacked(lambda images: loss(turn.real, images), turn.fake)
+        return loss(real, fake)
+
+    def attacked(self, loss: Callable[[Images], Loss], images: Images) -> Images:
+        low, high = images.min().clamp(max=-1.0), images.max().clamp(min=1.0)
+        within = ball(images, self.epsilon)
+        return signed_descent(
+            lambda moved: -loss(moved),
+            images,
+            steps=self.steps,
+            step_size=self.step_size,
+            project=lambda moved: within(moved).clamp(low, high),
+        )

@@ -1,0 +1,40 @@
+"""DRAGAN (Kodali et al. 2017, arXiv:1705.07215)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from gan_cli.game import Game, Turn
+from gan_cli.regularizers.gradient_penalty import slope
+from gan_cli.regularizers.regularizer import Regularizer
+from gan_cli.shapes import Images, Loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dragan(Regularizer):
+    """Pulls the score's slope towards `target` at real images with noise (section 2.3), `scale` batch deviations wide.
+
+    `noise` is `normal`, N(0, I), as in the paper's text, or `uniform` as in the authors' code: U(0, 1) for each pixel
+    times one U(0, 1) for each image, which only brightens. Raises ValueError for a negative scale.
+    """
+
+    target: float
+    scale: float
+    noise: Literal["normal", "uniform"]
+
+    player = "discriminator"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.scale < 0:
+            raise ValueError(f"scale={self.scale} must be at least 0")
+
+    def penalty(self, game: Game, turn: Turn) -> Loss:
+        return (slope(game, self.around(turn.real)) - self.target).square().mean()
+
+    def around(self, real: Images) -> Images:
+        width = self.scale * real.std()
+        if self.noise == "normal":
+            return real + width * torch.randn_like(real)
+        return real + width * torch.rand_like(real) * torch.rand_like(real[:, :1, :1, :1])

@@ -1,0 +1,69 @@
+"""Virtual adversarial training (Miyato et al. 2018, arXiv:1704.03976), of the discriminator."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from gan_cli.game import Game, Turn
+from gan_cli.gradients import input_gradient
+from gan_cli.isolation import random_stream
+from gan_cli.regularizers.regularizer import Regularizer
+from gan_cli.shapes import Images, Logits, Loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class VAT(Regularizer):
+    """The local distributional smoothness (LDS) of the discriminator's prediction (equations 5 and 8).
+
+    How far the prediction can be moved by a step of Euclidean length `epsilon` in the space of images ([-1, 1] a
+    pixel), in the worst direction that `num_power_iterations` find, starting from a random one (algorithm 1). `xi` is
+    the length of their finite difference. The objective says what distance between predictions is; the unperturbed one
+    carries no gradient. `images` says where: real, fake or both, their mean.
+
+    Raises ValueError for an epsilon or xi that is not above 0, or a negative number of iterations.
+    """
+
+    epsilon: float
+    xi: float
+    num_power_iterations: int
+    images: Literal["real", "fake", "both"]
+
+    player = "discriminator"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("epsilon", "xi"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}={getattr(self, name)} must be above 0")
+        if self.num_power_iterations < 0:
+            raise ValueError(f"num_power_iterations={self.num_power_iterations} must be at least 0")
+
+    def penalty(self, game: Game, turn: Turn) -> Loss:
+        chosen = {"real": [turn.real], "fake": [turn.fake], "both": [turn.real, turn.fake]}[self.images]
+        return self.smoothness(game, torch.cat(chosen))
+
+    def smoothness(self, game: Game, images: Images) -> Loss:
+        def predict(images: Images) -> Logits:
+            with random_stream("prediction", game.discriminator):  # the same dropout and noise at every pass
+                return game.discriminator(images)
+
+        with torch.no_grad():
+            prediction = predict(images)
+
+        def moved(offset: Tensor) -> Tensor:
+            return game.objective.disagreement(prediction, predict(images + offset))
+
+        direction = normalised(torch.randn_like(images))
+        for _ in range(self.num_power_iterations):
+            gradient = input_gradient(lambda d: moved(self.xi * d), direction, differentiable=False)
+            direction = normalised(gradient)
+        return moved(self.epsilon * direction).mean()
+
+
+def normalised(vectors: Tensor) -> Tensor:
+    """Each image at length 1, scaled by its largest element first so that nothing underflows; a zero one stays zero."""
+    largest = vectors.abs().flatten(1).amax(1).clamp(min=torch.finfo(vectors.dtype).tiny)
+    scaled = vectors / largest[:, None, None, None]
+    return scaled / scaled.flatten(1).norm(dim=1).clamp(min=1)[:, None, None, None]
