@@ -43,8 +43,9 @@ def random_stream(key: str, *networks: nn.Module) -> Iterator[None]:
 @contextmanager
 def frozen_buffers(*networks: nn.Module) -> Iterator[None]:
     modules = [module for network in networks for module in network.modules()]
-    tracking = [module for module in modules if isinstance(module, _NormBase) and module.track_running_stats]
-    tracking = [module for module in tracking if module.training]  # at rest it reads its buffers and writes none
+    norms = [module for module in modules if isinstance(module, _NormBase)]
+    tracking = [module for module in norms if module.track_running_stats and module.training]
+    momenta = [module.momentum for module in tracking]
     iterating = [
         parametrization
         for module in modules
@@ -52,14 +53,14 @@ def frozen_buffers(*networks: nn.Module) -> Iterator[None]:
         for parametrization in module
         if parametrization.training
     ]
-    for module in tracking:
-        module.track_running_stats = False
+    for module in tracking:  # batch norm then ignores its buffers; instance norm still writes them, with no weight
+        module.track_running_stats, module.momentum = False, 0.0
     for parametrization in iterating:
         parametrization.training = False
     try:
         yield
     finally:
-        for module in tracking:
-            module.track_running_stats = True
+        for module, momentum in zip(tracking, momenta, strict=True):
+            module.track_running_stats, module.momentum = True, momentum
         for parametrization in iterating:
             parametrization.training = True

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 REAL, FAKE = "#1f6f8b", "#d1495b"
+DPI = 120
 GAP = 90  # grey of the lines between the images of a grid
 
 
@@ -68,8 +69,8 @@ def save_beside(path: Path, pictures: Mapping[str, Path]) -> None:
     """Pictures of one size side by side, pixel for pixel, each under its title."""
     images = {title: Image.open(picture) for title, picture in pictures.items()}
     width, height = next(iter(images.values())).size
-    dpi, margin = 120, 40
-    figure = new_figure(len(images) * (width + 2 * margin) / dpi, (height + 2 * margin) / dpi)
+    margin = 40
+    figure = new_figure(len(images) * (width + 2 * margin) / DPI, (height + 3 * margin) / DPI)
     for axes, (title, image) in zip(figure.subplots(1, len(images), squeeze=False)[0], images.items(), strict=True):
         axes.imshow(image, cmap="gray", interpolation="nearest")
         axes.set_title(title)
@@ -78,16 +79,19 @@ def save_beside(path: Path, pictures: Mapping[str, Path]) -> None:
 
 
 def save_latents(path: Path, latents: Mapping[str, Latents]) -> None:
-    """The density of two-dimensional latents [latents, 2], one panel each, on the same axes and shades."""
+    """The density of two-dimensional latents [latents, 2], one panel each, on the same axes and logarithmic shades."""
+    from matplotlib.colors import LogNorm
+
     reach = max(points.abs().quantile(0.999).item() for points in latents.values())
-    figure = new_figure(4.6 * len(latents), 4.2)
+    figure = new_figure(4.6 * len(latents), 4.4)
     panels = figure.subplots(1, len(latents), squeeze=False, sharex=True, sharey=True)[0]
-    edges = torch.linspace(-reach, reach, 61)
-    counts = [torch.histogramdd(points, [edges, edges], density=True).hist for points in latents.values()]
-    for axes, title, density in zip(panels, latents, counts, strict=True):
-        shades = axes.pcolormesh(
-            edges, edges, density.T, vmin=0, vmax=max(c.max().item() for c in counts), cmap="magma"
-        )
+    edges = torch.linspace(-reach, reach, 51)
+    densities = [torch.histogramdd(points, [edges, edges], density=True).hist for points in latents.values()]
+    filled = torch.cat([density[density > 0] for density in densities])
+    norm = LogNorm(filled.min().item(), filled.max().item())
+    for axes, title, density in zip(panels, latents, densities, strict=True):
+        axes.set_facecolor("black")
+        shades = axes.pcolormesh(edges, edges, density.T.where(density.T > 0, torch.nan), norm=norm, cmap="magma")
         axes.set(title=title, aspect="equal", xlabel="first coordinate")
     panels[0].set_ylabel("second coordinate")
     figure.colorbar(shades, ax=list(panels), label="density")
@@ -150,4 +154,4 @@ def new_figure(width: float, height: float) -> "Figure":
 
 def save_figure(path: Path, figure: "Figure") -> None:
     with atomic(path) as partial:
-        figure.savefig(partial, format="png", dpi=120)
+        figure.savefig(partial, format="png", dpi=DPI)

@@ -19,32 +19,46 @@ def calibrated(method: Method, real: Scores, fake: Scores) -> LogRatio:
     """Scores to log(p_data / p_generator) in float64, fitted to scores of real and generated images in equal weight.
 
     `none` takes the score as it is, which is right for an optimal discriminator of the standard GAN; `logistic` fits a
-    line; `isotonic` any increasing step function, smoothed by one image of either kind in all so that it stays finite.
+    line, `isotonic` any increasing step function. Raises ValueError where images to fit to are missing.
     """
     if method == "none":
         return lambda scores: scores.double()
     if len(real) == 0:
         raise ValueError(f"calibration={method} needs real images to compare with")
-    scores = torch.cat([real, fake]).double().cpu().numpy()
-    is_real = np.repeat([1.0, 0.0], [len(real), len(fake)])
-    weights = np.where(is_real, 1 / len(real), 1 / len(fake))
-    if method == "logistic":
-        from sklearn.linear_model import LogisticRegression
+    return {"logistic": logistic, "isotonic": isotonic}[method](
+        real.double().cpu().numpy(), fake.double().cpu().numpy()
+    )
 
-        center, width = scores.mean(), scores.std() or 1.0
-        model = LogisticRegression(C=1e4).fit(
-            (scores[:, None] - center) / width, is_real, sample_weight=weights * len(scores) / 2
-        )
-        slope, intercept = max(model.coef_.item(), 0.0) / width, model.intercept_.item()
-        return lambda scores: slope * (scores.double() - center) + intercept
+
+def logistic(real: np.ndarray, fake: np.ndarray) -> LogRatio:
+    """Platt scaling, nearly unpenalised; a score that falls with realness counts for nothing."""
+    from sklearn.linear_model import LogisticRegression
+
+    scores, is_real = np.concatenate([real, fake]), np.repeat([1, 0], [len(real), len(fake)])
+    center, width = scores.mean(), scores.std() or 1.0
+    model = LogisticRegression(C=1e4, class_weight="balanced").fit((scores[:, None] - center) / width, is_real)
+    slope, intercept = max(model.coef_.item(), 0.0) / width, model.intercept_.item()
+    return lambda scores: slope * (scores.double() - center) + intercept
+
+
+def isotonic(real: np.ndarray, fake: np.ndarray) -> LogRatio:
+    """Isotonic regression; each of its steps is smoothed by half an image of either kind.
+
+    Without that the few best real images, which no generated one reaches, would have an infinite ratio, and a chain
+    that came near them would never leave again.
+    """
     from sklearn.isotonic import IsotonicRegression
 
+    scores, is_real = np.concatenate([real, fake]), np.repeat([1.0, 0.0], [len(real), len(fake)])
+    weights = np.where(is_real == 1, 1 / len(real), 1 / len(fake))
     model = IsotonicRegression(out_of_bounds="clip").fit(scores, is_real, sample_weight=weights)
-    margin = 1 / (len(scores) + 2)
+    steps, step = np.unique(model.predict(scores).round(12), return_inverse=True)
+    num_real, num_fake = (np.bincount(step, weights=kind) for kind in (is_real, 1 - is_real))
+    log_ratios = np.log((num_real + 0.5) / (len(real) + 0.5)) - np.log((num_fake + 0.5) / (len(fake) + 0.5))
 
     def log_ratio(scores: Scores) -> Scores:
-        probability = torch.from_numpy(model.predict(scores.double().cpu().numpy())).to(scores.device)
-        return torch.logit(margin + (1 - 2 * margin) * probability)
+        probabilities = model.predict(scores.double().cpu().numpy())
+        return torch.from_numpy(np.interp(probabilities, steps, log_ratios)).to(scores.device)
 
     return log_ratio
 

@@ -1,13 +1,14 @@
 """Objectives against closed forms, in float64."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from gan_cli.objectives import Hinge, Objective, StdGAN, Wasserstein
+from gan_cli.objectives import LSGAN, Hinge, Objective, Relativistic, StdGAN, Wasserstein
 
 REAL = torch.tensor([[0.3], [-1.2], [2.5], [40.0]], dtype=torch.float64)
 FAKE = torch.tensor([[-0.7], [0.4], [1.0], [-40.0]], dtype=torch.float64)
@@ -74,3 +75,130 @@ def repeated(output: Tensor, weights: Tensor) -> Tensor:
 
 def shares(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
+
+
+def test_one_sided_label_smoothing_moves_the_optimum_of_real_images_alone() -> None:
+    """sigma(v*) = s p / (p + q) (Salimans et al. 2016, section 3.4): stationary there, and nowhere else."""
+    p, q, s = shares(0.2, 0.3, 0.5), shares(0.5, 0.25, 0.25), 0.9
+    optimum = torch.logit(s * p / (p + q)).requires_grad_(True)
+    rows = [torch.arange(3).repeat_interleave((weights * 20).round().long()) for weights in (p, q)]
+    smoothed = StdGAN(saturating=False, real_target=s)
+    loss = smoothed.discriminator_loss(*(optimum[row][:, None] for row in rows))
+    (gradient,) = torch.autograd.grad(loss, optimum)
+    torch.testing.assert_close(gradient, torch.zeros(3).double(), atol=1e-12, rtol=0)
+    targets = torch.full_like(REAL, s)
+    expected = binary_cross_entropy_with_logits(REAL, targets) + binary_cross_entropy_with_logits(FAKE, 0 * FAKE)
+    torch.testing.assert_close(smoothed.discriminator_loss(REAL, FAKE), expected)
+    torch.testing.assert_close(smoothed.generator_loss(REAL[:0], FAKE), STANDARD.generator_loss(REAL[:0], FAKE))
+
+
+STANDARD = StdGAN(saturating=False)
+
+
+def test_lsgan_regresses_to_its_three_targets() -> None:
+    objective = LSGAN(fake_target=-1.0, real_target=1.0, generator_target=0.0)
+    real, fake = torch.tensor([[3.0], [1.0]]).double(), torch.tensor([[-1.0], [2.0]]).double()
+    assert objective.discriminator_loss(real, fake).item() == pytest.approx((4 + 0) / 4 + (0 + 9) / 4)
+    assert objective.generator_loss(real[:0], fake).item() == pytest.approx((1 + 4) / 4)
+
+
+def test_lsgan_generator_minimises_a_pearson_divergence() -> None:
+    """Mao et al. 2017, section 3.2: with (-1, 1, 0), 2 C(G) = chi^2(p + q || 2 q), the real term included."""
+    p, q = shares(0.2, 0.3, 0.5), shares(0.5, 0.25, 0.25)
+    objective = LSGAN(fake_target=-1.0, real_target=1.0, generator_target=0.0)
+    optimum = (p - q) / (p + q)  # (b p + a q) / (p + q)
+    cost = objective.generator_loss(REAL[:0], repeated(optimum, q)) + objective.generator_loss(
+        REAL[:0], repeated(optimum, p)
+    )
+    torch.testing.assert_close(2 * cost, ((p + q - 2 * q) ** 2 / (p + q)).sum())
+
+
+@pytest.mark.parametrize("loss", ["standard", "least_squares", "hinge"])
+def test_relativistic_losses_against_their_formulas(loss: str) -> None:
+    real, fake = torch.tensor([[0.5], [-1.0], [2.0]]).double(), torch.tensor([[1.5], [0.0], [-0.5]]).double()
+    cost = {
+        "standard": lambda x: torch.log1p(torch.exp(-x)),
+        "least_squares": lambda x: (x - 1) ** 2,
+        "hinge": lambda x: (1 - x).clamp(min=0),
+    }[loss]
+    paired, average = (Relativistic(pairing=pairing, loss=loss) for pairing in ("paired", "average"))
+    torch.testing.assert_close(paired.discriminator_loss(real, fake), cost(real - fake).mean())
+    torch.testing.assert_close(paired.generator_loss(real, fake), cost(fake - real).mean())
+    torch.testing.assert_close(
+        average.discriminator_loss(real, fake), cost(real - fake.mean()).mean() + cost(real.mean() - fake).mean()
+    )
+    torch.testing.assert_close(
+        average.generator_loss(real, fake), cost(fake - real.mean()).mean() + cost(fake.mean() - real).mean()
+    )
+
+
+@pytest.mark.parametrize("pairing", ["paired", "average"])
+def test_relativistic_losses_only_know_differences(pairing: str) -> None:
+    for loss in ("standard", "least_squares", "hinge"):
+        objective = Relativistic(pairing=pairing, loss=loss)  # type: ignore[arg-type]
+        torch.testing.assert_close(
+            objective.discriminator_loss(REAL + 3, FAKE + 3), objective.discriminator_loss(REAL, FAKE)
+        )
+
+
+def test_gradients_flow_through_the_average() -> None:
+    """With one image a side, standard and average: both terms see the same difference."""
+    real, fake = torch.tensor([[0.3]]).double().requires_grad_(True), torch.tensor([[0.1]]).double()
+    loss = Relativistic(pairing="average", loss="standard").discriminator_loss(real, fake)
+    (gradient,) = torch.autograd.grad(loss, real)
+    torch.testing.assert_close(gradient, -2 * torch.sigmoid(fake - real).detach())
+
+
+def test_pairs_need_equal_numbers() -> None:
+    with pytest.raises(ValueError, match="as many real images as fake"):
+        Relativistic(pairing="paired", loss="standard").discriminator_loss(REAL[:2], FAKE)
+
+
+EQUILIBRIA: list[Objective] = [
+    StdGAN(saturating=False),
+    StdGAN(saturating=True, real_target=0.8),
+    LSGAN(fake_target=-1.0, real_target=2.0, generator_target=0.0),
+    Hinge(),
+    Wasserstein(),
+    *(
+        Relativistic(pairing=pairing, loss=loss)  # type: ignore[arg-type]
+        for pairing in ("paired", "average")
+        for loss in ("standard", "least_squares", "hinge")
+    ),
+]
+
+
+@pytest.mark.parametrize("objective", EQUILIBRIA, ids=str)
+def test_equilibrium_loss_is_the_least_that_one_constant_output_can_reach(objective: Objective) -> None:
+    """Where p = q no image tells, so the best discriminator is constant: scan for it."""
+    outputs = torch.linspace(-5, 5, 10_001, dtype=torch.float64)
+    least = min(objective.discriminator_loss(v.view(1, 1), v.view(1, 1)).item() for v in outputs)
+    assert objective.equilibrium_loss() == pytest.approx(least, abs=1e-6)
+    assert objective.facts() == {"equilibrium_loss": objective.equilibrium_loss()}
+
+
+def test_disagreement_of_a_probability_is_the_bernoulli_divergence() -> None:
+    one, other = REAL, FAKE
+    expected = torch.distributions.kl_divergence(
+        torch.distributions.Bernoulli(logits=one[:3, 0]), torch.distributions.Bernoulli(logits=other[:3, 0])
+    )
+    torch.testing.assert_close(STANDARD.disagreement(one[:3], other[:3]), expected)
+    assert STANDARD.disagreement(one, other).isfinite().all()
+
+
+@pytest.mark.parametrize("objective", [Hinge(), Wasserstein(), EQUILIBRIA[2]], ids=str)
+def test_disagreement_of_critics_is_half_the_squared_difference(objective: Objective) -> None:
+    torch.testing.assert_close(objective.disagreement(REAL, FAKE), (REAL - FAKE).square()[:, 0] / 2)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: StdGAN(saturating=False, real_target=0.0), "real_target"),
+        (lambda: StdGAN(saturating=False, real_target=1.1), "real_target"),
+        (lambda: LSGAN(fake_target=1.0, real_target=1.0, generator_target=0.0), "must differ"),
+    ],
+)
+def test_settings_out_of_range_are_named(make: Callable[[], Objective], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()

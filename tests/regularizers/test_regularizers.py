@@ -1,14 +1,44 @@
 """Penalties of a linear critic, whose slope is known, in float64; spectral norm of a known matrix."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from gan_cli.game import Game, Turn
 from gan_cli.gradients import input_gradient
-from gan_cli.objectives import Wasserstein
-from gan_cli.regularizers import R1, GradientPenalty, Regularizer, SpectralNorm
+from gan_cli.objectives import Hinge, Objective, Realness, Relativistic, StdGAN, Wasserstein
+from gan_cli.regularizers import (
+    R1,
+    R2,
+    VAT,
+    AdversarialTraining,
+    Dragan,
+    GradientPenalty,
+    ModeSeeking,
+    Regularizer,
+    SpectralNorm,
+    WeightClipping,
+)
+from gan_cli.regularizers.mode_seeking import distance, halves
 
+REALNESS = Realness(
+    num_outcomes=4,
+    generator_objective=3,
+    pairing="mean",
+    anchors="expected",
+    anchor_shape="normal_uniform",
+    anchor_skewness=0.0,
+    num_anchor_samples=100,
+    anchor_seed=0,
+    support_min=-1.0,
+    support_max=1.0,
+    real_skew=1.0,
+    fake_skew=-1.0,
+    feature_resampling=False,
+)
 SHAPE = (5, 2, 3, 3)
 
 
@@ -117,3 +147,225 @@ def test_spectral_norm_iterates_as_often_as_asked() -> None:
     layer = nn.Linear(4, 4)
     SpectralNorm(num_power_iterations=3).impose(layer)
     assert layer.parametrizations.weight[0].n_power_iterations == 3
+
+
+def test_r2_is_taken_at_generated_images_per_image() -> None:
+    torch.testing.assert_close(penalty(R2(weight=1.0), Quadratic()), turn().fake.square().flatten(1).sum(1).mean() / 2)
+
+
+def test_dragan_of_a_linear_critic_is_the_gradient_penalty() -> None:
+    for slope in (0.0, 0.5, 3.0):
+        for noise in ("normal", "uniform"):
+            regularizer = Dragan(weight=1.0, target=1.0, scale=0.5, noise=noise)  # type: ignore[arg-type]
+            assert penalty(regularizer, Linear(slope)).item() == pytest.approx((slope - 1) ** 2, abs=3e-6)
+
+
+def test_dragan_looks_around_real_images() -> None:
+    real = torch.randn(200, 2, 8, 8, dtype=torch.float64)
+    normal, uniform = (Dragan(weight=1.0, target=1.0, scale=0.5, noise=n) for n in ("normal", "uniform"))
+    noise = (normal.around(real) - real) / real.std()
+    assert noise.mean().item() == pytest.approx(0.0, abs=0.02)
+    assert noise.std().item() == pytest.approx(0.5, abs=0.02)
+    noise = (uniform.around(real) - real) / real.std()
+    assert noise.min() >= 0  # the authors' noise only brightens
+    assert noise.mean().item() == pytest.approx(0.5 / 4, abs=0.02)  # U(0, 1) twice, each with mean 1/2
+    assert noise.flatten(1).mean(1).std().item() == pytest.approx(0.25 / 12**0.5, abs=0.02)  # one factor an image
+    torch.testing.assert_close(Dragan(weight=1.0, target=1.0, scale=0.0, noise="normal").around(real), real)
+
+
+def pair_turn(latents: Tensor, images: Tensor) -> Turn:
+    return Turn(images, torch.full((len(images),), -1), latents, images)
+
+
+@pytest.mark.parametrize("gain", [0.5, 2.0])
+def test_mode_seeking_of_a_linear_generator_is_its_gain(gain: float) -> None:
+    latents = torch.randn(8, 12, dtype=torch.float64)
+    seen = pair_turn(latents, (gain * latents).unflatten(1, (3, 2, 2)))
+    game = Game(nn.Identity(), nn.Identity(), Wasserstein())
+    inverse = ModeSeeking(weight=1.0, form="inverse").penalty(game, seen)
+    difference = ModeSeeking(weight=1.0, form="difference").penalty(game, seen)
+    assert inverse.item() == pytest.approx(1 / (gain + 1e-5), rel=1e-12)
+    assert difference.item() == pytest.approx(-gain, rel=1e-12)
+
+
+def test_mode_seeking_takes_the_ratio_of_mean_distances_of_pairs_half_a_batch_apart() -> None:
+    latents = torch.tensor([[0.0], [0.0], [1.0], [3.0], [99.0]]).double()  # the odd last row has no partner
+    images = torch.tensor([0.0, 0.0, 4.0, 2.0, 99.0]).double()[:, None, None, None]
+    value = ModeSeeking(weight=1.0, form="difference").penalty(
+        Game(nn.Identity(), nn.Identity(), Wasserstein()), pair_turn(latents, images)
+    )
+    assert value.item() == pytest.approx(-(4 + 2) / (1 + 3))
+
+
+def test_mean_distance_of_independent_normal_latents() -> None:
+    """E|z2 - z1| = 2 / sqrt(pi)."""
+    latents = torch.randn(4000, 128, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert distance(*halves(latents)).mean().item() == pytest.approx(2 / torch.pi**0.5, rel=0.01)
+
+
+def test_identical_latents_do_not_divide_by_zero() -> None:
+    zeros = torch.zeros(4, 2, dtype=torch.float64)
+    game = Game(nn.Identity(), nn.Identity(), Wasserstein())
+    value = ModeSeeking(weight=1.0, form="inverse").penalty(game, pair_turn(zeros, zeros[:, :, None, None]))
+    assert value.item() == pytest.approx(1e5)
+
+
+def vat(**changes: Any) -> VAT:
+    settings = {"weight": 1.0, "epsilon": 0.3, "xi": 0.1, "num_power_iterations": 1, "images": "both"}
+    return VAT(**(settings | changes))
+
+
+@pytest.mark.parametrize("images", ["real", "fake", "both"])
+@pytest.mark.parametrize("slope", [0.0, 0.5, 3.0])
+def test_vat_of_a_linear_critic_is_half_the_squared_step_along_its_slope(images: str, slope: float) -> None:
+    """Critics: 1/2 (v - v')^2 = 1/2 epsilon^2 |a|^2, exactly, after one power iteration: R1 with gamma = epsilon^2."""
+    measured = penalty(vat(images=images), Linear(slope))
+    assert measured.item() == pytest.approx(0.3**2 * slope**2 / 2, rel=1e-9, abs=1e-15)
+    if images == "real":
+        torch.testing.assert_close(measured, 0.3**2 * penalty(R1(weight=1.0), Linear(slope)))
+
+
+def test_vat_of_a_probability_has_its_rank_one_form() -> None:
+    """Bernoulli: KL at +-epsilon |a|, and 1/2 epsilon^2 sigma (1 - sigma) |a|^2 for a small epsilon."""
+    critic, small = Linear(2.0), 1e-3
+    game = Game(nn.Identity(), critic, StdGAN(saturating=False))
+    for epsilon in (0.3, small):
+        measured = vat(epsilon=epsilon, images="real").penalty(game, turn())
+        logits = critic(turn().real).detach()
+        sides = [StdGAN(saturating=False).disagreement(logits, logits + s * epsilon * 2.0) for s in (-1, 1)]
+        lowest, highest = torch.minimum(*sides).mean(), torch.maximum(*sides).mean()
+        assert lowest - 1e-12 <= measured <= highest + 1e-12
+    probability = logits.sigmoid()
+    expected = small**2 * (probability * (1 - probability)).mean() * 2.0**2 / 2
+    torch.testing.assert_close(measured, expected, rtol=2e-3, atol=0)
+
+
+def test_vat_of_outcomes_approaches_the_top_of_the_fisher_spectrum() -> None:
+    """Categorical: 1/2 epsilon^2 times the largest eigenvalue of J' F J, with enough power iterations."""
+    torch.manual_seed(0)
+    discriminator = nn.Sequential(nn.Flatten(), nn.Linear(18, 4)).double()
+    game = Game(nn.Identity(), discriminator, REALNESS)
+    measured = vat(epsilon=1e-3, xi=1e-4, num_power_iterations=60, images="real").penalty(game, turn())
+    jacobian, tops = discriminator[1].weight.detach(), []
+    for p in discriminator(turn().real).softmax(1).detach():
+        fisher = p.diag() - p[:, None] * p[None, :]
+        tops.append(torch.linalg.eigvalsh(jacobian.T @ fisher @ jacobian)[-1])
+    torch.testing.assert_close(measured, 1e-6 / 2 * torch.stack(tops).mean(), rtol=5e-3, atol=0)
+
+
+class Constant(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return 0 * images.flatten(1).sum(1, keepdim=True) + 0.7
+
+
+@pytest.mark.parametrize("objective", [Wasserstein(), StdGAN(saturating=False)], ids=str)
+def test_vat_is_zero_for_a_constant_discriminator_and_never_negative(objective: Objective) -> None:
+    assert vat().penalty(Game(nn.Identity(), Constant(), objective), turn()).item() == 0.0
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(18, 8), nn.Tanh(), nn.Linear(8, 1)).double()
+    for iterations in (0, 1, 3):
+        value = vat(num_power_iterations=iterations).penalty(Game(nn.Identity(), network, objective), turn())
+        assert value.item() > 0
+
+
+def test_power_iterations_find_a_worse_direction() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(18, 8), nn.Tanh(), nn.Linear(8, 1)).double()
+    game, values = Game(nn.Identity(), network, Wasserstein()), []
+    for iterations in (0, 1):
+        torch.manual_seed(1)
+        values.append(vat(num_power_iterations=iterations).penalty(game, turn()).item())
+    assert values[1] > 2 * values[0]
+
+
+def test_vat_compares_passes_with_the_same_noise() -> None:
+    """A discriminator that adds its own noise at every pass, and ignores its images, disagrees with itself nowhere."""
+
+    class Noisy(Constant):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images) + torch.randn(len(images), 1, dtype=torch.float64)
+
+    assert vat().penalty(Game(nn.Identity(), Noisy(), Wasserstein()), turn()).item() == 0.0
+
+
+def test_the_unperturbed_prediction_carries_no_gradient() -> None:
+    """d/da of 1/2 (stop(v) - v')^2, v' = epsilon a . u, with u = a / |a| fixed and v = 0, is epsilon^2 |a| u."""
+    critic = Linear(2.0)
+    zeros = torch.zeros(SHAPE, dtype=torch.float64)
+    still = Turn(zeros, torch.full((5,), -1), torch.zeros(5, 1), zeros)
+    vat(images="real").penalty(Game(nn.Identity(), critic, Wasserstein()), still).backward()
+    torch.testing.assert_close(critic.direction.grad, 0.3**2 * critic.direction.detach())
+
+
+def attack(**changes: Any) -> AdversarialTraining:
+    settings = {"weight": 1.0, "epsilon": 0.05, "step_size": 0.05, "steps": 1, "images": "both"}
+    return AdversarialTraining(**(settings | changes))
+
+
+def bounded_turn() -> Turn:
+    seen = turn()
+    return Turn(seen.real.tanh() * 0.9, seen.labels, seen.latents, seen.fake.tanh() * 0.9)
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize("images", ["real", "fake", "both"])
+def test_attacked_images_of_a_linear_critic_cost_the_length_of_its_slope(steps: int, images: str) -> None:
+    """Wasserstein: each attacked side raises the loss by epsilon |a|_1, however many steps share it."""
+    critic, seen = Linear(2.0), bounded_turn()
+    game = Game(nn.Identity(), critic, Wasserstein())
+    clean = Wasserstein().discriminator_loss(critic(seen.real), critic(seen.fake))
+    raised = attack(steps=steps, step_size=0.05, images=images).penalty(game, seen) - clean
+    sides = 2 if images == "both" else 1
+    torch.testing.assert_close(raised, sides * 0.05 * critic.direction.abs().sum())
+
+
+def test_attacked_images_stay_in_the_ball_and_in_range() -> None:
+    images = torch.tensor([-1.0, -0.99, 0.0, 0.99, 1.0]).double().view(5, 1, 1, 1)
+    moved = attack(epsilon=0.05, step_size=0.03, steps=3).attacked(lambda x: x.sum(), images)
+    torch.testing.assert_close(moved.flatten(), torch.tensor([-0.95, -0.94, 0.05, 1.0, 1.0]).double())
+    points = 3 * images  # toy points have no bounds but their own
+    moved = attack(epsilon=0.5, step_size=0.5).attacked(lambda x: x.sum(), points)
+    torch.testing.assert_close(moved.flatten(), (points.flatten() + 0.5).clamp(max=3.0))
+
+
+def test_the_attack_raises_the_loss_of_any_objective() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(18, 8), nn.Tanh(), nn.Linear(8, 1)).double()
+    for objective in (StdGAN(saturating=False), Hinge(), Relativistic(pairing="average", loss="standard")):
+        seen = bounded_turn()
+        clean = objective.discriminator_loss(network(seen.real), network(seen.fake))
+        assert attack(steps=3, step_size=0.02).penalty(Game(nn.Identity(), network, objective), seen) > clean
+
+
+def test_clipping_reaches_weights_and_biases_but_no_statistics() -> None:
+    network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    for tensor in (*network.parameters(), network[1].running_mean, network[1].running_var):
+        tensor.data.fill_(-3.0)
+    network[0].weight.data[0, 0] = 0.05
+    WeightClipping(limit=0.1).after_update(network)
+    assert network[0].weight[0, 0].item() == pytest.approx(0.05)
+    assert network[0].weight[1:].eq(-0.1).all()
+    assert network[0].bias.eq(-0.1).all()
+    assert network[1].weight.eq(-0.1).all()
+    assert network[1].running_mean.eq(-3.0).all()
+    assert network[1].running_var.eq(-3.0).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: R1(weight=1.0, every=0), "every=0"),
+        (lambda: R2(weight=-1.0), "weight=-1.0"),
+        (lambda: WeightClipping(limit=0.0), "limit=0.0"),
+        (lambda: Dragan(weight=1.0, target=1.0, scale=-1.0, noise="normal"), "scale=-1.0"),
+        (lambda: vat(epsilon=0.0), "epsilon=0.0"),
+        (lambda: vat(xi=-1.0), "xi=-1.0"),
+        (lambda: vat(num_power_iterations=-1), "num_power_iterations=-1"),
+        (lambda: attack(epsilon=0.0), "epsilon=0.0"),
+        (lambda: attack(step_size=0.0), "step_size=0.0"),
+        (lambda: attack(steps=0), "steps=0"),
+    ],
+)
+def test_settings_out_of_range_are_named(make: Callable[[], Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()

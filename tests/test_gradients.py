@@ -1,0 +1,114 @@
+"""Signed descent: its steps, its ball, and that it looks but does not touch."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from gan_cli.game import Game
+from gan_cli.gradients import ball, input_gradient, signed_descent
+from gan_cli.objectives import FGAN, LSGAN, Hinge, Objective, Realness, Relativistic, StdGAN, Wasserstein
+
+Z = torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+def bowl(points: Tensor) -> Tensor:
+    return points.square().sum()
+
+
+def test_each_step_moves_every_coordinate_by_the_step_size_downhill() -> None:
+    moved = signed_descent(bowl, Z, steps=1, step_size=0.01, project=ball(Z, None))
+    torch.testing.assert_close(moved, Z - 0.01 * Z.sign())
+
+
+def test_many_steps_end_within_one_step_of_the_minimum() -> None:
+    moved = signed_descent(bowl, Z, steps=1000, step_size=0.01, project=ball(Z, None))
+    assert moved.abs().max() <= 0.01 + 1e-12
+
+
+@pytest.mark.parametrize(
+    ("steps", "radius", "reach"), [(5, None, 0.5), (5, 0.25, 0.25), (2, 0.25, 0.2), (0, None, 0.0)]
+)
+def test_the_radius_holds_and_is_used(steps: int, radius: float | None, reach: float) -> None:
+    moved = signed_descent(lambda z: z.sum(), Z, steps=steps, step_size=0.1, project=ball(Z, radius))
+    torch.testing.assert_close(moved, Z - reach)
+
+
+def test_no_steps_are_the_identity() -> None:
+    assert torch.equal(signed_descent(bowl, Z, steps=0, step_size=1.0, project=ball(Z, None)), Z)
+
+
+def test_descent_works_where_gradients_are_switched_off() -> None:
+    with torch.no_grad():
+        moved = signed_descent(bowl, Z, steps=1, step_size=0.01, project=ball(Z, None))
+        assert input_gradient(bowl, Z, differentiable=False).shape == Z.shape
+    torch.testing.assert_close(moved, Z - 0.01 * Z.sign())
+
+
+# Every loss that falls as a fake image's raw output rises, whatever else is in the batch.
+MONOTONE: list[Objective] = [
+    StdGAN(saturating=False),
+    StdGAN(saturating=True),
+    Hinge(),
+    Wasserstein(),
+    LSGAN(fake_target=0.0, real_target=1.0, generator_target=50.0),  # below its target
+    Relativistic(pairing="average", loss="standard"),
+    Relativistic(pairing="paired", loss="standard"),
+    *(
+        FGAN(divergence=name, saturating=False, alpha=0.5, pi=0.5)  # type: ignore[arg-type]
+        for name in ("kl", "reverse_kl", "pearson", "neyman", "squared_hellinger", "jeffrey", "gan", "total_variation")
+    ),
+]
+
+
+@pytest.mark.parametrize("objective", MONOTONE, ids=lambda o: str(o)[:60])
+def test_trajectories_of_all_monotone_losses_of_a_scalar_critic_agree(objective: Objective) -> None:
+    torch.manual_seed(0)
+    generator = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 4), nn.Unflatten(1, (4, 1, 1))).double()
+    discriminator = nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1)).double()
+    real = torch.randn(6, 4, 1, 1, dtype=torch.float64)
+    loss = Game(generator, discriminator, objective).generator_loss_against(real)
+    for steps in (1, 7, 30):
+        search = {"steps": steps, "step_size": 0.05, "project": ball(Z, 0.6)}
+        theirs = signed_descent(lambda z: -discriminator(generator(z)), Z, **search)
+        assert torch.equal(signed_descent(lambda z: loss(generator(z)), Z, **search), theirs)
+
+
+def test_a_distribution_of_outcomes_has_trajectories_of_its_own() -> None:
+    """Objectives 1, 2 and 3 of RealnessGAN tell latents apart, so it is the objective's own loss that is followed."""
+    torch.manual_seed(0)
+    generator = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 4), nn.Unflatten(1, (4, 1, 1))).double()
+    discriminator = nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 7)).double()
+    real, ended = torch.randn(6, 4, 1, 1, dtype=torch.float64), []
+    for number in (1, 2, 3):
+        objective = Realness(
+            num_outcomes=7,
+            generator_objective=number,  # type: ignore[arg-type]
+            pairing="mean",
+            anchors="expected",
+            anchor_shape="normal_uniform",
+            anchor_skewness=0.0,
+            num_anchor_samples=100,
+            anchor_seed=0,
+            support_min=-1.0,
+            support_max=1.0,
+            real_skew=0.5,
+            fake_skew=-0.5,
+            feature_resampling=False,
+        )
+        loss = Game(generator, discriminator, objective).generator_loss_against(real)
+        ended.append(
+            signed_descent(lambda z, loss=loss: loss(generator(z)), Z, steps=5, step_size=0.05, project=ball(Z, None))
+        )
+    assert not torch.equal(ended[0], ended[1])
+    assert not torch.equal(ended[1], ended[2])
+
+
+def test_following_binary_cross_entropy_is_following_the_output() -> None:
+    critic = nn.Linear(3, 1).double()
+    ours = signed_descent(lambda z: -critic(z), Z, steps=4, step_size=0.1, project=ball(Z, None))
+    ones = torch.ones(6, 1, dtype=torch.float64)
+    theirs = signed_descent(
+        lambda z: binary_cross_entropy_with_logits(critic(z), ones), Z, steps=4, step_size=0.1, project=ball(Z, None)
+    )
+    assert torch.equal(ours, theirs)
