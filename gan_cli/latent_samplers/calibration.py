@@ -5,17 +5,18 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from gan_cli.game import Game
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
-from gan_cli.shapes import Images, Latents, Scores
+from gan_cli.shapes import Images, Latents
 
 Method = Literal["none", "logistic", "isotonic"]
-LogRatio = Callable[[Scores], Scores]
+LogRatio = Callable[[Tensor], Tensor]
 BATCH = 256
 
 
-def calibrated(method: Method, real: Scores, fake: Scores) -> LogRatio:
+def calibrated(method: Method, real: Tensor, fake: Tensor) -> LogRatio:
     """Scores to log(p_data / p_generator) in float64, fitted to scores of real and generated images in equal weight.
 
     `none` takes the score as it is, which is right for an optimal discriminator of the standard GAN; `logistic` fits a
@@ -56,20 +57,20 @@ def isotonic(real: np.ndarray, fake: np.ndarray) -> LogRatio:
     num_real, num_fake = (np.bincount(step, weights=kind) for kind in (is_real, 1 - is_real))
     log_ratios = np.log((num_real + 0.5) / (len(real) + 0.5)) - np.log((num_fake + 0.5) / (len(fake) + 0.5))
 
-    def log_ratio(scores: Scores) -> Scores:
+    def log_ratio(scores: Tensor) -> Tensor:
         probabilities = model.predict(scores.double().cpu().numpy())
         return torch.from_numpy(np.interp(probabilities, steps, log_ratios)).to(scores.device)
 
     return log_ratio
 
 
-def scores_of(game: Game, images: Images) -> Scores:
+def scores_of(game: Game, images: Images) -> Tensor:
     """The scores of any number of images."""
     with torch.no_grad():
         return torch.cat([game.score(batch) for batch in images.split(BATCH)] or [images.new_empty(0)])
 
 
-def scores_at(game: Game, latents: Latents) -> Scores:
+def scores_at(game: Game, latents: Latents) -> Tensor:
     """The scores of what the generator makes of any number of latents."""
     with torch.no_grad():
         return torch.cat([game.score(game.generator(batch)) for batch in latents.split(BATCH)])

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from gan_cli.game import Game
 from gan_cli.latent_samplers.calibration import LogRatio, Method, calibrated, proposals, scores_at, scores_of
 from gan_cli.latent_samplers.latent_sampler import LatentSampler, Refinement
-from gan_cli.shapes import Images, Latents, Scores
+from gan_cli.shapes import Images, Latents
 
 if TYPE_CHECKING:
     from gan_cli.objectives.objective import Objective
@@ -54,7 +55,7 @@ class DRS(Refinement):
     def for_evaluation(self, game: Game, latents: Latents, real: Images) -> Latents:
         return self.fitted(game, real).for_evaluation(game, latents, real)
 
-    def log_odds_of_acceptance(self, log_ratio: Scores, highest: float) -> Scores:
+    def log_odds_of_acceptance(self, log_ratio: Tensor, highest: float) -> Tensor:
         """F, equation 7, of draws none of which is above `highest`."""
         below = log_ratio - highest
         odds = below - torch.log(-torch.expm1(below - self.epsilon))
@@ -72,7 +73,7 @@ class FittedDRS(Refinement):
     def for_evaluation(self, game: Game, latents: Latents, real: Images) -> Latents:
         wanted, highest = len(latents), self.highest
         accepted: list[Latents] = []
-        rejected: list[tuple[Latents, Scores]] = []
+        rejected: list[tuple[Latents, Tensor]] = []
         for attempt in range(self.settings.max_rounds):
             draws = latents if attempt == 0 else self.prior.sample(wanted, latents.device)
             draws = self.prior.for_evaluation(game, draws, real)

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from gan_cli.game import Game
 from gan_cli.latent_samplers.calibration import LogRatio, Method, calibrated, proposals, scores_at, scores_of
 from gan_cli.latent_samplers.latent_sampler import LatentSampler, Refinement
-from gan_cli.shapes import Images, Latents, Scores
+from gan_cli.shapes import Images, Latents
 
 if TYPE_CHECKING:
     from gan_cli.objectives.objective import Objective
@@ -51,7 +52,7 @@ class FittedMH(Refinement):
 
     settings: MH
     log_ratio: LogRatio
-    real_log_ratios: Scores
+    real_log_ratios: Tensor
 
     def for_evaluation(self, game: Game, latents: Latents, real: Images) -> Latents:
         rows = torch.randint(len(self.real_log_ratios), (len(latents),), device=latents.device)
@@ -63,7 +64,7 @@ class FittedMH(Refinement):
             ended[stuck], _ = self.chains(game, first[stuck], starts, real)
         return ended
 
-    def chains(self, game: Game, first: Latents, log_ratios: Scores, real: Images) -> tuple[Latents, torch.Tensor]:
+    def chains(self, game: Game, first: Latents, log_ratios: Tensor, real: Images) -> tuple[Latents, Tensor]:
         """Where chains end that start at the given log ratios, `first` being the first proposals and then prior draws.
 
         Also says which of them moved; the others are left at their first proposal.

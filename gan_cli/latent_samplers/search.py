@@ -1,5 +1,7 @@
 """The search of AdvLatGAN (Li et al. 2022): latents whose images fool the discriminator better."""
 
+from torch import Tensor
+
 from gan_cli.game import Game
 from gan_cli.gradients import ball, signed_descent
 from gan_cli.isolation import isolated
@@ -22,7 +24,7 @@ def fooling_latents(
         return signed_descent(fooled, start, steps=steps, step_size=step_size, project=ball(start, radius))
 
 
-def as_many(real: Images, count: int) -> Images:
+def as_many(real: Tensor, count: int) -> Tensor:
     """`count` of the images, over and over if they are fewer; none of none."""
     return real[:count].repeat(-(-count // max(len(real), 1)), 1, 1, 1)[:count]
 
