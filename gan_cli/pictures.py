@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch.nn.functional import pad
 
 from gan_cli.files import atomic
@@ -66,16 +66,19 @@ def save_points(
 
 
 def save_beside(path: Path, pictures: Mapping[str, Path]) -> None:
-    """Pictures of one size side by side, pixel for pixel, each under its title."""
-    images = {title: Image.open(picture) for title, picture in pictures.items()}
-    width, height = next(iter(images.values())).size
-    margin = 40
-    figure = new_figure(len(images) * (width + 2 * margin) / DPI, (height + 3 * margin) / DPI)
-    for axes, (title, image) in zip(figure.subplots(1, len(images), squeeze=False)[0], images.items(), strict=True):
-        axes.imshow(image, cmap="gray", interpolation="nearest")
-        axes.set_title(title)
-        axes.axis("off")
-    save_figure(path, figure)
+    """Pictures of one size side by side, each under its title."""
+    images = [Image.open(picture).convert("RGB") for picture in pictures.values()]
+    width, height = images[0].size
+    margin, title_height = 16, 40
+    sheet = Image.new("RGB", (len(images) * (width + margin) + margin, title_height + height + margin), "white")
+    write = ImageDraw.Draw(sheet)
+    for number, (title, image) in enumerate(zip(pictures, images, strict=True)):
+        left = margin + number * (width + margin)
+        sheet.paste(image, (left, title_height))
+        center = (left + width // 2, title_height // 2)
+        write.text(center, title, fill="black", anchor="mm", font=ImageFont.load_default(20))
+    with atomic(path) as partial:
+        sheet.save(partial, format="PNG")
 
 
 def save_latents(path: Path, latents: Mapping[str, Latents]) -> None:
@@ -91,7 +94,8 @@ def save_latents(path: Path, latents: Mapping[str, Latents]) -> None:
     norm = LogNorm(filled.min().item(), filled.max().item())
     for axes, title, density in zip(panels, latents, densities, strict=True):
         axes.set_facecolor("black")
-        shades = axes.pcolormesh(edges, edges, density.T.where(density.T > 0, torch.nan), norm=norm, cmap="magma")
+        shown = density.T.where(density.T > 0, torch.nan).numpy()
+        shades = axes.pcolormesh(edges.numpy(), edges.numpy(), shown, norm=norm, cmap="magma")
         axes.set(title=title, aspect="equal", xlabel="first coordinate")
     panels[0].set_ylabel("second coordinate")
     figure.colorbar(shades, ax=list(panels), label="density")

@@ -156,6 +156,71 @@ def test_a_finished_run_is_evaluated_and_sampled_again(command: Command) -> None
     assert "out=again is there already" in err
 
 
+TOY = ["experiment=toy_grid", "steps=2", "batch_size=8", "num_eval_images=50", "dataset.points_per_mode=20"]
+
+
+@pytest.mark.parametrize(
+    ("sampler", "settings", "gradients"),
+    [
+        ("advlat_z", ["latent_sampler.steps=3"], 3),
+        ("ddls", ["latent_sampler.steps=2"], 2),
+        ("drs", ["latent_sampler.num_burn_in=50"], 0),
+        ("mh", ["latent_sampler.chain_length=2"], 0),
+        ("truncated_gaussian", ["latent_sampler.threshold=0.5"], 0),
+    ],
+)
+def test_a_chosen_sampler_is_scored_beside_the_prior_on_the_same_draws(
+    command: Command, sampler: str, settings: list[str], gradients: int
+) -> None:
+    command("train", *TOY, "device=cpu", "run_dir=run")
+    alone = json.loads(command("eval", "checkpoint=run")[1])
+    assert set(alone) == {"checkpoint", "step", "latent_sampler", "metrics", "cost", "floor", "protocol"}
+    code, out, err = command("eval", "checkpoint=run", f"latent_sampler={sampler}", *settings)
+    assert code == 0, err
+    result = json.loads(out)
+    assert result["plain"]["metrics"] == alone["metrics"]
+    assert result["protocol"] == alone["protocol"]
+    assert (result["plain"]["cost"]["gradient_calls"], result["cost"]["gradient_calls"]) == (0, gradients)
+    assert result["plain"]["cost"]["generator_passes"] == 1
+    passes = {"advlat_z": 4, "ddls": 3, "truncated_gaussian": 1}
+    if sampler in passes:
+        assert result["cost"]["generator_passes"] == passes[sampler]
+    assert {"plain", sampler} <= set(re.findall(r"[a-z_]+", err))
+    assert "gradient calls per image" in err
+    folder = Path(f"gan-eval-run-step-2-{sampler}")
+    assert result["pictures"] == str(folder)
+    assert {path.name for path in folder.iterdir()} == {"samples.png", "latents.png"}  # latents have two dimensions
+    code, out, err = command("sample", "checkpoint=run", "num_images=4", f"latent_sampler={sampler}", *settings)
+    assert code == 0, err
+    assert out.strip() == f"gan-sample-run-step-2-seed-0-{sampler}"
+
+
+def test_the_checkpoints_prior_is_kept_under_any_sampler(command: Command) -> None:
+    command("train", *TOY, "device=cpu", "run_dir=run", "experiment=[toy_grid,advlat_qua_plus]", "latent_dim=3")
+    code, out, err = command("eval", "checkpoint=run")
+    assert code == 0, err
+    assert json.loads(out)["cost"]["gradient_calls"] == 20  # the run's own sampler is -z
+    code, out, err = command("eval", "checkpoint=run", "latent_sampler=ddls", "latent_sampler.steps=1", "out=here")
+    assert code == 0, err
+    result = json.loads(out)
+    assert result["latent_sampler"]["prior"] == {"_target_": ANY, "latent_dim": 3}
+    assert result["plain"]["cost"]["gradient_calls"] == 0
+    assert {path.name for path in Path("here").iterdir()} == {"samples.png"}  # three dimensions are not drawn
+    other = "latent_sampler@latent_sampler.prior=uniform"
+    for words, message in (
+        (["latent_sampler=advlat_z", other], "the prior is the one that the checkpoint was trained with"),
+        (["latent_sampler=uniform", "latent_sampler.latent_dim=7"], "latent_sampler.latent_dim=7 is the checkpoint's"),
+        (["latent_sampler=advlat_z", "latent_sampler.steps=-1"], "latent_sampler: steps=-1 must be at least 0"),
+        (["latent_sampler=advlat_z", "latent_sampler.steps=x"], "latent_sampler.steps=x must be an integer"),
+        (["latent_sampler=advlat_z", "+latent_sampler.stepz=1"], "did you mean latent_sampler.steps"),
+        (["out=there"], "add latent_sampler=<choice>"),
+    ):
+        code, out, err = command("eval", "checkpoint=run", *words)
+        assert (code, out, err.count("\n")) == (2, "", 1), err
+        assert message in err
+    assert {path.name for path in Path().iterdir()} == {"run", "here"}
+
+
 def test_toy_points_are_drawn_scored_and_written(command: Command) -> None:
     code, out, err = command(
         "train",
@@ -238,6 +303,12 @@ REFUSED: list[tuple[str, list[str], int, str]] = [
     ("eval", ["checkpoint=.", "which=first"], 2, "which=first must be one of latest, best"),
     ("eval", ["checkpoint=.", "+more=1"], 2, "unknown key 'more'"),
     ("eval", ["checkpont=."], 1, "did you mean checkpoint?"),
+    ("eval", ["checkpoint=.", "latent_sampler=advlat_x"], 1, "did you mean advlat_"),
+    ("train", ["objective=fgan", "objective.divergence=kullback"], 2, "must be one of kl, reverse_kl"),
+    ("train", ["objective=fgan", "objective.divergence=alpha", "objective.alpha=1.0"], 2, "use divergence=kl"),
+    ("train", ["regularizer.r1.every=0"], 2, "every=0 must be at least 1"),
+    ("train", ["latent_sampler.latent_dim=7"], 2, "give latent_dim=<value> in place of latent_sampler.latent_dim"),
+    ("train", ["latent_sampler=ddls", "latent_sampler.step_size=0.0"], 2, "latent_sampler: step_size=0"),
     ("sample", ["checkpoint=."], 2, "neither a run folder nor a checkpoint"),
     ("sample", ["checkpoint=.", "num_images=0"], 2, "num_images=0 must be at least 1"),
 ]

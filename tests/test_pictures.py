@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gan_cli.pictures import GAP, save_curves, save_grid, save_points
+from gan_cli.pictures import GAP, save_beside, save_curves, save_grid, save_latents, save_points
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -49,3 +49,40 @@ def colours(path: Path) -> set[str]:
     red, _, blue = np.asarray(Image.open(path).convert("RGB")).reshape(-1, 3).T.astype(int)
     shown = {"real": blue - red > 25, "generated": red - blue > 60}
     return {name for name, pixels in shown.items() if pixels.any()}
+
+
+def test_pictures_beside_each_other_keep_their_pixels(tmp_path: Path) -> None:
+    shades = {"left": 40, "right": 200}
+    for name, shade in shades.items():
+        save_grid(tmp_path / f"{name}.png", torch.full((4, 1, 8, 8), shade, dtype=torch.uint8))
+    save_beside(tmp_path / "both.png", {name: tmp_path / f"{name}.png" for name in shades})
+    sheet = np.asarray(Image.open(tmp_path / "both.png").convert("L"))
+    middle = sheet.shape[1] // 2
+    assert {40, GAP} <= set(np.unique(sheet[:, :middle]))
+    assert {200, GAP} <= set(np.unique(sheet[:, middle:]))
+    assert 200 not in sheet[60:-60, : middle - 20]
+    grid = np.asarray(Image.open(tmp_path / "right.png"))
+    assert np.array_equal(sheet[40:-16, -16 - grid.shape[1] : -16], grid)
+
+
+def test_the_density_of_latents_is_drawn_on_the_same_shades(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    wide, narrow = torch.randn(4000, 2), torch.randn(4000, 2) / 20
+    save_latents(tmp_path / "latents.png", {"plain": wide, "other": narrow})
+    sheet = np.asarray(Image.open(tmp_path / "latents.png").convert("L")).astype(int)
+    left, right = (half[half < 250] for half in (sheet[60:-60, 60:480], sheet[60:-60, 560:980]))  # no paper
+    assert right.max() > left.max() + 20  # a denser spot is brighter, so the scale is shared
+    assert (left > 30).mean() > 3 * (right > 30).mean()
+
+
+def test_curves_leave_gaps_where_a_lazy_penalty_was_not_due(tmp_path: Path) -> None:
+    records = [
+        {
+            "step": step,
+            "losses": {"discriminator": {"adversarial": 1.0} | ({"r1": 0.5} if step % 2 == 0 else {})},
+            "scores": {"real": 0.0},
+        }
+        for step in range(1, 6)
+    ]
+    save_curves(tmp_path / "curves.png", records, {}, 4)
+    assert (tmp_path / "curves.png").stat().st_size > 1000

@@ -8,6 +8,7 @@ from torch.nn.functional import softplus
 
 from gan_cli.experiment import Experiment
 from gan_cli.game import Game, Turn
+from gan_cli.hints import CONF
 from gan_cli.latent_samplers import LatentSampler
 from gan_cli.regularizers import Regularizer
 from gan_cli.shapes import Images, Latents, Loss
@@ -142,3 +143,62 @@ def test_the_games_score_is_the_objectives(experiment: Build) -> None:
     tiny = experiment(*TINY, "objective=realness", "num_outcomes=5")
     game, images = tiny.players.game, next(real_batches(tiny, 0)).images
     torch.testing.assert_close(game.score(images), game.objective.score(game.discriminator(images)))
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_lazy_penalty_comes_less_often_and_weighs_more(experiment: Build, every: int) -> None:
+    tiny = experiment(*TINY)
+    batch = next(real_batches(tiny, 0))
+    lazy = {"d": ForDiscriminator(weight=0.5, every=every)}
+    seen = {}
+    for number in range(1, 7):
+        turn = discriminator_turn(tiny.players.game, tiny.players.latent_sampler, lazy, batch, number)
+        if "d" in turn.losses:
+            seen[number] = turn.losses["d"].item()
+    assert seen == dict.fromkeys(range(every, 7, every), 1.5 * every)
+
+
+REGULARIZERS = sorted(path.stem for path in (CONF / "regularizer").glob("*.yaml"))
+PENALTIES = sorted(set(REGULARIZERS) - {"none", "spectral_norm", "weight_clipping"})
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+@pytest.mark.parametrize("sampler", ["gaussian", "advlat_qua", "advlat_div"])
+def test_a_penalty_of_no_weight_changes_nothing_else_of_a_run(experiment: Build, name: str, sampler: str) -> None:
+    """Bitwise: no gradient, running statistic, singular vector or random draw of the rest of the step is disturbed.
+
+    With batch norm, spectral norm, anchors drawn at random and a noisy head, so that there is something to disturb.
+    """
+    settings = [*TINY, "objective=realness", "objective.feature_resampling=true", "discriminator_steps=2"]
+    settings.append(f"latent_sampler={sampler}")
+    without = experiment(*settings, "regularizer=spectral_norm")
+    beside = experiment(*settings, f"regularizer=[spectral_norm,{name}]", f"regularizer.{name}.weight=0.0")
+    for first, second in zip(train(without), train(beside), strict=True):
+        for player, terms in first.losses.items():
+            assert torch.equal(terms["adversarial"], second.losses[player]["adversarial"])
+    for part, module in without.players.parts().items():
+        for key, value in module.state_dict().items():
+            assert torch.equal(value, beside.players.parts()[part].state_dict()[key]), f"{part} {key}"
+
+
+def test_noise_differs_between_turns_and_between_penalties(experiment: Build) -> None:
+    drawn = []
+
+    class Noisy(ForDiscriminator):
+        def penalty(self, game: Game, turn: Turn) -> Loss:
+            drawn.append(torch.rand(()).item())
+            return torch.tensor(0.0)
+
+    tiny = experiment(*TINY, "discriminator_steps=2", "steps=2")
+    tiny.regularizers.clear()
+    tiny.regularizers.update(one=Noisy(weight=1.0), other=Noisy(weight=1.0))
+    list(train(tiny))
+    assert len(set(drawn)) == 2 * 2 * 2
+
+
+def test_weights_are_clipped_after_every_update_of_their_player_alone(experiment: Build) -> None:
+    tiny = experiment(*TINY, "objective=wgan", "discriminator_steps=2")
+    for _ in train(tiny):
+        assert max(weight.abs().max().item() for weight in tiny.players.game.discriminator.parameters()) <= 0.01
+    assert max(weight.abs().max().item() for weight in tiny.players.game.generator.parameters()) > 0.01
+    assert tiny.regularizers == {}
