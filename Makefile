@@ -20,9 +20,12 @@ train: $(READY)  ## A first run: RealnessGAN on the embedded digits
 test: $(READY)  ## Every test
 	$(VENV)/bin/pytest -q -n auto --dist worksteal
 
+toys: $(READY)  ## The table of docs/methods.md: every objective on ring and grid, three seeds, about half an hour
+	PATH=$(CURDIR)/$(VENV)/bin:$$PATH $(VENV)/bin/python benchmarks/toys.py
+
 check: $(READY)  ## Format, lint and types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 
-.PHONY: help install train test check
+.PHONY: help install train test toys check

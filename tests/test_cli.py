@@ -172,13 +172,14 @@ TOY = ["experiment=toy_grid", "steps=2", "batch_size=8", "num_eval_images=50", "
 def test_a_chosen_sampler_is_scored_beside_the_prior_on_the_same_draws(
     command: Command, sampler: str, settings: list[str], gradients: int
 ) -> None:
-    command("train", *TOY, "device=cpu", "run_dir=run")
+    command("train", *TOY, "device=cpu", "run_dir=run", "steps=40", "ema_decay=0.0", "num_eval_images=400")
     alone = json.loads(command("eval", "checkpoint=run")[1])
     assert set(alone) == {"checkpoint", "step", "latent_sampler", "metrics", "cost", "floor", "protocol"}
     code, out, err = command("eval", "checkpoint=run", f"latent_sampler={sampler}", *settings)
     assert code == 0, err
     result = json.loads(out)
     assert result["plain"]["metrics"] == alone["metrics"]
+    assert result["metrics"] != alone["metrics"]
     assert result["protocol"] == alone["protocol"]
     assert (result["plain"]["cost"]["gradient_calls"], result["cost"]["gradient_calls"]) == (0, gradients)
     assert result["plain"]["cost"]["generator_passes"] == 1
@@ -187,12 +188,12 @@ def test_a_chosen_sampler_is_scored_beside_the_prior_on_the_same_draws(
         assert result["cost"]["generator_passes"] == passes[sampler]
     assert {"plain", sampler} <= set(re.findall(r"[a-z_]+", err))
     assert "gradient calls per image" in err
-    folder = Path(f"gan-eval-run-step-2-{sampler}")
+    folder = Path(f"gan-eval-run-step-40-{sampler}")
     assert result["pictures"] == str(folder)
     assert {path.name for path in folder.iterdir()} == {"samples.png", "latents.png"}  # latents have two dimensions
     code, out, err = command("sample", "checkpoint=run", "num_images=4", f"latent_sampler={sampler}", *settings)
     assert code == 0, err
-    assert out.strip() == f"gan-sample-run-step-2-seed-0-{sampler}"
+    assert out.strip() == f"gan-sample-run-step-40-seed-0-{sampler}"
 
 
 def test_the_checkpoints_prior_is_kept_under_any_sampler(command: Command) -> None:
