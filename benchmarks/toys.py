@@ -1,6 +1,6 @@
 """Modes and quality of every objective on ring and grid, sampled plainly and with AdvLatGAN-z, as a table.
 
-python benchmarks/toys.py [folder]   Runs that are finished in the folder are not repeated.
+python benchmarks/toys.py [folder]   Runs that are finished in the folder are not trained again.
 """
 
 import json
@@ -8,10 +8,9 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
 OBJECTIVES = {  # with what each needs beside its defaults: a critic has to be ahead of its generator
     "stdgan": [],
@@ -34,7 +33,8 @@ def run(folder: Path, experiment: str, objective: str, seed: int) -> dict[str, S
     run_dir = folder / f"{experiment}-{objective}-{seed}"
     settings = [f"experiment={experiment}", f"objective={objective}", *OBJECTIVES[objective], f"seed={seed}"]
     command("gan-train", f"run_dir={run_dir}", *settings)
-    result = json.loads(command("gan-eval", f"checkpoint={run_dir}", "latent_sampler=advlat_z", f"out={run_dir}-z"))
+    with TemporaryDirectory() as pictures:
+        result = json.loads(command("gan-eval", f"checkpoint={run_dir}", "latent_sampler=advlat_z", f"out={pictures}"))
     return {"plain": result["plain"]["metrics"], "advlat_z": result["metrics"]}
 
 
@@ -51,8 +51,7 @@ def row(objective: str, experiment: str, results: list[dict[str, Scores]]) -> st
     return f"| {experiment} | `{settings}` | {' | '.join(cells)} |"
 
 
-def cell(scores: Iterable[Scores]) -> str:
-    scores = list(scores)
+def cell(scores: list[Scores]) -> str:
     modes = "/".join(f"{score['modes_covered']:.0f}" for score in scores)
     quality = [100 * score["high_quality_fraction"] for score in scores]
     kl = [score["mode_kl"] for score in scores]
@@ -62,7 +61,7 @@ def cell(scores: Iterable[Scores]) -> str:
 def main(folder: Path) -> None:
     jobs = [(experiment, objective, seed) for experiment in EXPERIMENTS for objective in OBJECTIVES for seed in SEEDS]
     with ThreadPoolExecutor(max_workers=2) as pool:
-        results: dict[Any, Any] = dict(zip(jobs, pool.map(lambda job: run(folder, *job), jobs), strict=True))
+        results = dict(zip(jobs, pool.map(lambda job: run(folder, *job), jobs), strict=True))
     print("| data | objective | modes | high quality, % | mode KL | modes, -z | high quality, -z, % | mode KL, -z |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for experiment in EXPERIMENTS:

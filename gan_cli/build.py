@@ -5,6 +5,7 @@ of outcomes, and all three the players.
 """
 
 import copy
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,6 +38,7 @@ def build_experiment(config: Config, device: torch.device) -> Experiment:
         )
     players = build_players(config, table.image_shape, device)
     named = built_regularizers(config)
+    warn_of_idle(named, settings)
     game = players.game
     return Experiment(
         players=players,
@@ -103,6 +105,20 @@ def placed(network: nn.Module, device: torch.device) -> nn.Module:
 
 def built_regularizers(config: Config) -> dict[str, Regularizer | Constraint]:
     return {name: build(f"regularizer.{name}", node) for name, node in config["regularizer"].items()}
+
+
+def warn_of_idle(named: Mapping[str, Regularizer | Constraint], settings: RunSettings) -> None:
+    turns = {
+        "discriminator": settings.steps * settings.discriminator_steps,
+        "generator": settings.steps * settings.generator_steps,
+    }
+    for name, part in named.items():
+        if isinstance(part, Regularizer) and part.every > turns[part.player]:
+            warnings.warn(
+                f"regularizer.{name}.every={part.every} is more than the {turns[part.player]} turns of the run: "
+                "it is never added",
+                stacklevel=2,
+            )
 
 
 def build_optimizer(name: str, config: Config, player: nn.Module) -> Optimizer:

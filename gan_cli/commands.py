@@ -1,4 +1,4 @@
-"""What the console scripts do once their config is composed: train, continue; and what revisit.py does."""
+"""What gan-train does once its config is composed; gan-eval and gan-sample are in revisit.py."""
 
 import signal
 import sys

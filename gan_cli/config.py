@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
+import torch
 from beartype import BeartypeConf
 from beartype.door import is_bearable
 from hydra.utils import get_class
@@ -86,7 +87,7 @@ def read_config(composed: DictConfig) -> tuple[Config, dict[str, Any]]:
     Raises UserError that names every unknown key, wrong type and value out of range at once.
     """
     read = set(BASES) | set(OPTIONS) | set(SETTINGS) | interpolated_keys(composed)
-    problems = [unknown(key, read) + replaced(key, composed) for key in composed if str(key) not in read]
+    problems = [replaced(key, composed) or unknown(key, read) for key in composed if str(key) not in read]
     try:
         config: Config = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
@@ -100,6 +101,8 @@ def read_config(composed: DictConfig) -> tuple[Config, dict[str, Any]]:
 
 def read_options(composed: DictConfig, hints: Mapping[str, Any]) -> dict[str, Any]:
     """The options of gan-eval or gan-sample; raises UserError that names everything wrong with them at once."""
+    if "latent_dim" in composed:
+        raise UserError("latent_dim is the checkpoint's own: remove it")
     composed = composed.copy()
     OmegaConf.update(composed, "latent_dim", None, force_add=True)  # what priors refer to is the checkpoint's
     try:
@@ -161,7 +164,8 @@ def leaves(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def finite(value: Any) -> bool:
-    return not isinstance(value, float) or math.isfinite(value)
+    """Finite as a float32, too, which is what the networks compute in."""
+    return not isinstance(value, float) or abs(value) <= torch.finfo(torch.float32).max
 
 
 def interpolated_keys(composed: DictConfig) -> set[str]:
@@ -173,7 +177,7 @@ def interpolated_keys(composed: DictConfig) -> set[str]:
 def replaced(key: Any, composed: DictConfig) -> str:
     """What to say of a root key that lost its reader, as num_outcomes does to objective.num_outcomes=7."""
     paths = [path for path, _ in leaves(OmegaConf.to_container(composed)) if path.endswith(f".{key}")]
-    return f" any more: give {key}=<value> in place of {paths[0]}" if paths else ""
+    return f"nothing reads {key} any more: give {key}=<value> in place of {paths[0]}" if paths else ""
 
 
 def targets(config: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -220,6 +224,8 @@ def bases_of(path: str) -> tuple[type, ...]:
 def find_class(path: str, name: Any) -> type:
     """The class; raises UserError where it cannot be imported or is not what belongs there."""
     bases = bases_of(path)
+    if not isinstance(name, str):
+        raise UserError(f"{path}._target_={'null' if name is None else name} must name a class")
     try:
         target = get_class(name)
     except Exception as error:
@@ -257,9 +263,11 @@ def is_node(value: Any) -> bool:
 
 
 def bearable(value: Any, hint: Any) -> bool:
-    return is_bearable(value, hint, conf=BeartypeConf(is_pep484_tower=True)) and not (
-        isinstance(value, bool) and hint in (int, float, int | None)
+    truth_is_no_number = isinstance(value, bool) and (
+        hint in (int, float, int | None, float | None)
+        or (typing.get_origin(hint) is typing.Literal and bool not in map(type, typing.get_args(hint)))
     )
+    return is_bearable(value, hint, conf=BeartypeConf(is_pep484_tower=True)) and not truth_is_no_number
 
 
 def wrong_type(key: str, value: Any, hint: Any) -> str:
@@ -269,12 +277,15 @@ def wrong_type(key: str, value: Any, hint: Any) -> str:
         str: "text",
         bool: "true or false",
         int | None: "an integer or null",
+        float | None: "a number or null",
         str | None: "text or null",
     }
     if typing.get_origin(hint) is typing.Literal:
         choices = [str(choice) for choice in typing.get_args(hint)]
         return f"{key}={value} must be one of {', '.join(choices)}" + did_you_mean(str(value), choices)
     shown = "null" if value is None else value
+    if hint is LatentSampler:
+        return f"{key}={shown} is not a latent sampler: choose one with latent_sampler@{key}=<choice>"
     return f"{key}={shown} must be {names.get(hint, str(hint).replace('typing.', ''))}"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from gan_cli.errors import DivergedError
 from gan_cli.experiment import Players
 from gan_cli.game import Game
 from gan_cli.seeding import mix
@@ -31,7 +32,7 @@ def judging(players: Players) -> Iterator[Game]:
 
 @dataclass(frozen=True)
 class SamplingCost:
-    """What images cost to make, the one pass that turns a latent into an image included; passes and calls per image."""
+    """What images cost: seconds in all; passes, the one that makes the image included, and gradient calls of each."""
 
     seconds: float
     generator_passes: float
@@ -54,7 +55,8 @@ class Generated:
 def generate(players: Players, count: int, seed: int, real: Images, dtype: torch.dtype) -> Generated:
     """Images number 0 to `count` of the given seed, stored as real ones are.
 
-    `real` is a calibration batch for latent samplers that read one.
+    `real` is a calibration batch for latent samplers that read one. Raises DivergedError for images that are
+    not finite.
     """
     values, chosen, started = [], [], time.perf_counter()
     with judging(players) as game, counting(game) as passes:
@@ -65,7 +67,10 @@ def generate(players: Players, count: int, seed: int, real: Images, dtype: torch
             prior = sampler.sample(BLOCK, players.device)
             latents = sampler.for_evaluation(game, prior, real)
             with torch.no_grad():
-                values.append(encode(game.generator(latents), dtype).cpu())
+                images = game.generator(latents)
+            if not images.isfinite().all():
+                raise DivergedError("generated images are not finite: the generator or its latent sampler diverged")
+            values.append(encode(images, dtype).cpu())
             chosen.append(latents.cpu())
     made = len(values) * BLOCK
     return Generated(

@@ -89,10 +89,6 @@ class Experiment:
             "discriminator_optimizer": self.discriminator_optimizer,
         }
 
-    def calibration(self) -> Images:
-        """The real images that the latent sampler reads before it is scored."""
-        return self.players.calibration(self.table)
-
     @property
     def num_eval_images(self) -> int:
         """As many as there are real images, at most 50,000, unless said otherwise."""

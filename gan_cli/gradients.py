@@ -1,5 +1,6 @@
 """Gradients with respect to inputs, and steps along their sign: the only place that calls autograd.grad."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -37,8 +38,10 @@ def signed_descent(
     return point
 
 
-def ball(center: Tensor, radius: float | None) -> Callable[[Tensor], Tensor]:
-    """Projects onto all points of which no coordinate is farther than `radius` from `center`; None: onto everything."""
-    if radius is None:
-        return lambda point: point
-    return lambda point: center + (point - center).clamp(-radius, radius)
+def onto_ball(center: Tensor, radius: float | None, half_width: float = math.inf) -> Callable[[Tensor], Tensor]:
+    """The projection onto points of which no coordinate is farther than `radius` from `center`, or `half_width` from 0.
+
+    A radius of None is no bound.
+    """
+    reach = math.inf if radius is None else radius
+    return lambda point: point.clamp(center - reach, center + reach).clamp(-half_width, half_width)

@@ -25,9 +25,20 @@ def explain(error: Exception, config_name: str) -> str:
         known = sorted({path.stem for folder in config_folders() for path in (folder / group).glob("*.yaml")})
         return f"unknown {group} '{wanted}'{closest(wanted, known)} (known: {', '.join(known)})"
     if key := re.search(r"Could not override '([^']+)'", text):
-        return f"unknown key '{key[1]}'{introduced_by(key[1]) or closest(key[1], known_keys(config_name))}"
+        group = key[1].split(".")[0]
+        if (
+            group != key[1]
+            and (CONF / group).is_dir()
+            and not any(k.startswith(group) for k in known_keys(config_name))
+        ):
+            return f"'{key[1]}' needs a choice first: add {group}=<choice>"
+        hint = introduced_by(key[1]) if config_name == "train" else ""
+        return f"unknown key '{key[1]}'{hint or closest(key[1], known_keys(config_name))}"
     if "override must be a string" in text:
-        return "a choice is missing: give group=choice, as in objective=hinge or regularizer=none"
+        return "a choice is missing: give group=choice, or leave the group out"
+    if twice := re.search(r"(\S+) appears more than once", text):
+        return f"{twice[1].split('@')[0]} takes one choice, not a list"
+    text = text.split("Config search path")[0]
     cause = f" ({error.__cause__})" if error.__cause__ else ""
     return " ".join(f"{text}{cause}".split())
 

@@ -1,7 +1,9 @@
-"""Extra passes through the players that leave nothing behind: no statistics, no singular vectors, no random state."""
+"""Extra passes through the players that leave statistics, singular vectors and random state as they were."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
+from itertools import islice
 
 import torch
 from torch import nn
@@ -15,8 +17,9 @@ from gan_cli.seeding import mix
 def isolated(key: str, *networks: nn.Module) -> Iterator[None]:
     """Inside, `networks` keep their buffers, and random draws are a stream of their own.
 
-    The stream depends on the seed last set and on `key`: entering again with the same key draws the same again.
-    Batch norm goes on using the batch's statistics, without tracking them; spectral norm its present singular vectors.
+    The stream depends on `key` and on the random state outside, which it does not advance: the same key draws the same
+    again until something else is drawn outside. Batch norm goes on using the batch's statistics, without tracking them;
+    spectral norm its present singular vectors.
     """
     with random_stream(key, *networks), frozen_buffers(*networks):
         yield
@@ -24,13 +27,16 @@ def isolated(key: str, *networks: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def random_stream(key: str, *networks: nn.Module) -> Iterator[None]:
-    """The default generators of the CPU and of the networks' devices (torch.manual_seed would seed every device)."""
-    devices = {next(network.parameters()).device for network in networks if any(True for _ in network.parameters())}
+    """Random draws inside are a stream of their own, on the CPU and the networks' devices; outside, nothing advances.
+
+    (torch.manual_seed would seed every kind of device there is, which takes its time.)
+    """
+    devices = {parameter.device for network in networks for parameter in islice(network.parameters(), 1)}
     generators = [torch.default_generator] + [
         torch.cuda.default_generators[device.index or 0] for device in devices if device.type == "cuda"
     ]
     states = [generator.get_state() for generator in generators]
-    seed = mix(key, torch.initial_seed())
+    seed = mix(key, *(sha256(state.numpy().tobytes()).hexdigest() for state in states))
     for generator in generators:
         generator.manual_seed(seed)
     try:

@@ -88,10 +88,12 @@ def save_latents(path: Path, latents: Mapping[str, Latents]) -> None:
     reach = max(points.abs().quantile(0.999).item() for points in latents.values())
     figure = new_figure(4.6 * len(latents), 4.4)
     panels = figure.subplots(1, len(latents), squeeze=False, sharex=True, sharey=True)[0]
-    edges = torch.linspace(-reach, reach, 51)
+    num_bins = max(10, min(50, round(min(map(len, latents.values())) ** 0.5 / 2)))
+    edges = torch.linspace(-reach, reach, num_bins + 1)
     densities = [torch.histogramdd(points, [edges, edges], density=True).hist for points in latents.values()]
     filled = torch.cat([density[density > 0] for density in densities])
-    norm = LogNorm(filled.min().item(), filled.max().item())
+    least = filled.min().item()
+    norm = LogNorm(least / 4, max(filled.max().item(), 4 * least))  # a single point is not as dark as none
     for axes, title, density in zip(panels, latents, densities, strict=True):
         axes.set_facecolor("black")
         shown = density.T.where(density.T > 0, torch.nan).numpy()

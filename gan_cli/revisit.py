@@ -1,6 +1,11 @@
 """What is done with a run that has been trained: score it, and sample from it, also with another latent sampler."""
 
 import json
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,16 +17,15 @@ from omegaconf import DictConfig
 
 from gan_cli import checkpoint, pictures
 from gan_cli.build import build, build_dataset, build_experiment, build_scorer, load_players, load_table
-from gan_cli.config import EVALUATION, SAMPLING, Config, config_problems, read_options
+from gan_cli.config import EVALUATION, SAMPLING, Config, config_problems, find_class, read_options
 from gan_cli.engine import choose_device
 from gan_cli.errors import UserError
 from gan_cli.evaluation import Generated, generate, scoring
 from gan_cli.experiment import Experiment
+from gan_cli.latent_samplers.latent_sampler import Refinement
 from gan_cli.report import console, costs_table, scores_table
 from gan_cli.runner import protocol
 from gan_cli.trust import trusted_config
-
-DEFAULT_PRIOR = "gan_cli.latent_samplers.gaussian.Gaussian"  # under each refinement, unless a command says otherwise
 
 
 def evaluate(composed: DictConfig) -> None:
@@ -34,6 +38,8 @@ def evaluate(composed: DictConfig) -> None:
     if options["out"] is not None and chosen is None:
         raise UserError("out is where the pictures of a latent sampler go: add latent_sampler=<choice>")
     found = checkpoint.find(Path(options["checkpoint"]), options["which"])
+    default = f"gan-eval-{default_name(found)}-{chosen}-{secrets.token_hex(3)}"
+    out = free_folder(options["out"] or default) if chosen is not None else None
     trained = trusted_config(found, options["trust"])
     config = with_options(trained, options)
     config |= {key: options[key] for key in ("num_eval_images", "evaluation_seed") if options[key] is not None}
@@ -46,7 +52,6 @@ def evaluate(composed: DictConfig) -> None:
     seed, count = experiment.settings.evaluation_seed, experiment.num_eval_images
     samplers = {chosen or "score": players.latent_sampler}
     if chosen is not None:
-        out = new_folder(options["out"] or f"gan-eval-{default_name(found)}-{chosen}", empty=False)
         samplers = {"plain": build("latent_sampler", innermost(trained["latent_sampler"]))} | samplers
     made: dict[str, Generated] = {}
     for name, sampler in samplers.items():
@@ -67,10 +72,12 @@ def evaluate(composed: DictConfig) -> None:
     }
     if chosen is not None:
         console(stderr=True).print(costs_table({name: images.cost for name, images in made.items()}))
-        draw_beside(out, experiment, made)
         plain = {"metrics": scores["plain"], "cost": made["plain"].cost.as_dict()}
         result |= {"plain": plain, "pictures": str(out)}
     print(json.dumps(result, indent=2))
+    if out is not None:
+        with writing(out):
+            draw_beside(out, experiment, made)
 
 
 def draw_beside(out: Path, experiment: Experiment, made: dict[str, Generated]) -> None:
@@ -96,10 +103,11 @@ def sample(composed: DictConfig) -> None:
     if players.latent_sampler.reads_real(players.game.objective):
         real = players.calibration(load_table(dataset))
     suffix = f"-{chosen_sampler()}" if chosen_sampler() else ""
-    out = new_folder(options["out"] or f"gan-sample-{default_name(found)}-seed-{options['seed']}{suffix}", empty=True)
+    out = free_folder(options["out"] or f"gan-sample-{default_name(found)}-seed-{options['seed']}{suffix}")
     values = generate(players, options["num_images"], options["seed"], real, dataset.stored).values
-    dataset.draw(out / "grid.png", values, scoring(players))
-    dataset.write(out, values)
+    with writing(out):
+        dataset.draw(out / "grid.png", values, scoring(players))
+        dataset.write(out, values)
     print(out)
 
 
@@ -111,6 +119,7 @@ def with_options(trained: Config, options: dict[str, Any]) -> Config:
             raise UserError("the checkpoint's data set has no root: remove dataset.root")
         config["dataset"] = config["dataset"] | {"root": options["dataset"]["root"]}
     if options["latent_sampler"] is not None:
+        check_sampler(options["latent_sampler"])
         config["latent_sampler"] = on_prior(options["latent_sampler"], innermost(trained["latent_sampler"]))
         problems = config_problems(config)
         if problems:
@@ -118,18 +127,32 @@ def with_options(trained: Config, options: dict[str, Any]) -> Config:
     return config
 
 
-def on_prior(node: Config, prior: Config) -> Config:
-    """The chosen sampler on the checkpoint's prior; one that is a prior itself takes the width of its latents.
+def check_sampler(node: Config) -> None:
+    """Refuses what the command says about the prior, which is the checkpoint's, and samplers that only train."""
+    depth, below = 0, node
+    classes: list[Any] = [find_class("latent_sampler", node.get("_target_"))]
+    while "prior" in below:
+        below = below["prior"]
+        if not isinstance(below, dict):
+            raise UserError("latent_sampler.prior must be left alone: it is the checkpoint's own")
+        depth += 1
+        classes.append(find_class("latent_sampler", below.get("_target_")))
+    path = "latent_sampler" + ".prior" * depth
+    for override in HydraConfig.get().overrides.task:
+        key = override.lstrip("+~").split("=")[0]
+        if depth and re.fullmatch(rf"(latent_sampler@)?{re.escape(path)}(\..*)?", key):
+            raise UserError(f"{override}: the prior is the checkpoint's own: remove it")
+    if depth and all(c.for_evaluation is Refinement.for_evaluation for c in classes[:-1]):
+        raise UserError(
+            f"{chosen_sampler()} changes training alone: choose one that changes sampling, as advlat_z does"
+        )
 
-    Raises UserError where the command names another prior to go there.
-    """
-    if "prior" not in node:
-        return node | ({"latent_dim": prior["latent_dim"]} if "latent_dim" in node else {})
-    if "prior" in node["prior"]:
-        return node | {"prior": on_prior(node["prior"], prior)}
-    if node["prior"].get("_target_") not in (prior["_target_"], DEFAULT_PRIOR):
-        raise UserError("the prior is the one that the checkpoint was trained with: remove it from the command")
-    return node | {"prior": prior}
+
+def on_prior(node: Config, prior: Config) -> Config:
+    """The chosen sampler on the checkpoint's prior; one that is a prior itself takes the width of its latents."""
+    if "prior" in node:
+        return node | {"prior": on_prior(node["prior"], prior) if "prior" in node["prior"] else prior}
+    return node | ({"latent_dim": prior["latent_dim"]} if "latent_dim" in node else {})
 
 
 def innermost(node: Config) -> Config:
@@ -147,17 +170,25 @@ def default_name(found: checkpoint.Checkpoint) -> str:
     return f"{found.folder.resolve().parents[1].name}-step-{found.step}"
 
 
-def new_folder(name: str, *, empty: bool) -> Path:
-    """The folder that results go to, made if it is not there; `empty`: not one that holds anything."""
+def free_folder(name: str) -> Path:
+    """Where results can go; raises UserError before any work is done if something is there, or it cannot be made."""
     out = Path(name)
     try:
-        taken = out.exists() and (not out.is_dir() or (empty and any(out.iterdir())))
-        out.mkdir(parents=True, exist_ok=True)
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UserError(f"out={out} is there already and not an empty folder: choose another with out=<folder>")
+        home = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+        if not home.is_dir() or not os.access(home, os.W_OK):
+            raise UserError(f"out={out} cannot be made: {home} cannot be written to")
     except OSError as error:
-        if not out.exists():
-            raise UserError(f"out={out} cannot be made: {error}") from error
-        taken = True
-    if taken:
-        wanted = "an empty folder" if empty else "a folder"
-        raise UserError(f"out={out} is there already and not {wanted}: choose another with out=<folder>")
+        raise UserError(f"out={out} cannot be made: {error}") from error
     return out
+
+
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Makes the folder, and says in one line where files cannot be written to it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise UserError(f"{out} cannot be written: {error}") from error

@@ -15,12 +15,13 @@ from gan_cli import checkpoint, pictures
 from gan_cli.ema import tensors
 from gan_cli.engine import peak_memory
 from gan_cli.errors import DivergedError
-from gan_cli.evaluation import Generated, generate, scoring
+from gan_cli.evaluation import Generated, SamplingCost, generate, scoring
 from gan_cli.experiment import Experiment
 from gan_cli.metrics.metrics import Scorer
 from gan_cli.progress import Progress
 from gan_cli.report import best_record, trajectory, versions
 from gan_cli.run_folder import Record, RunFolder
+from gan_cli.shapes import Stored
 from gan_cli.trainer import Step, train
 
 
@@ -137,34 +138,36 @@ class Run:
         progress.update(self.step, speed, totals, reading["scores"])
         if due["evaluate"] or due["sample"] or due["checkpoint"]:
             check_weights(self.experiment, self.step)
-        if due["sample"]:
-            self.draw()
         best = False
-        if due["evaluate"] and self.scorer is not None:
-            best = self.evaluate(self.scorer, progress)
+        drawn = self.experiment.dataset.num_drawn if due["sample"] else 0
+        scored = self.experiment.num_eval_images if due["evaluate"] and self.scorer is not None else 0
+        if drawn or scored:
+            fake = self.generate(max(drawn, scored))  # once for both: image n is the same however many are made
+            if drawn:
+                self.draw(fake.values[:drawn])
+            if self.scorer is not None and scored:
+                best = self.evaluate(self.scorer, fake.values[:scored], fake.cost, progress)
         if due["checkpoint"] or best:
             self.save(best)
 
-    def evaluate(self, scorer: Scorer, progress: Progress) -> bool:
+    def evaluate(self, scorer: Scorer, fake: Stored, cost: SamplingCost, progress: Progress) -> bool:
         """Scores this step; says whether it is the best so far."""
-        fake = self.generate(self.experiment.num_eval_images)
-        metrics = {key: value for key, value in scorer.score(fake.values).items() if math.isfinite(value)}
-        self.folder.log({"step": self.step, "metrics": metrics, "sampling": fake.cost.as_dict()})
+        metrics = {key: value for key, value in scorer.score(fake).items() if math.isfinite(value)}
+        self.folder.log({"step": self.step, "metrics": metrics, "sampling": cost.as_dict()})
         shown = "  ".join(f"{key} {value:.4g}" for key, value in metrics.items() if not key.endswith("_std"))
         progress.note(f"step {self.step}/{self.experiment.settings.steps}  {shown}")
         best = best_record(self.folder.records(), scorer.leading, scorer.lower_is_better)
         return best is not None and best["step"] == self.step
 
     def generate(self, count: int) -> Generated:
-        experiment = self.experiment
-        seed, real = experiment.settings.evaluation_seed, experiment.calibration()
-        return generate(experiment.players, count, seed, real, experiment.dataset.stored)
+        players, table, dataset = self.experiment.players, self.experiment.table, self.experiment.dataset
+        seed = self.experiment.settings.evaluation_seed
+        return generate(players, count, seed, players.calibration(table), dataset.stored)
 
-    def draw(self) -> None:
+    def draw(self, fake: Stored) -> None:
         """The same latents at every step: the first that are scored."""
-        dataset = self.experiment.dataset
-        fake = self.generate(dataset.num_drawn)
-        dataset.draw(self.folder.samples / f"{self.step:08d}.png", fake.values, scoring(self.experiment.players))
+        path = self.folder.samples / f"{self.step:08d}.png"
+        self.experiment.dataset.draw(path, fake, scoring(self.experiment.players))
 
     def save(self, best: bool = False) -> None:
         folder = checkpoint.save(

@@ -1,6 +1,5 @@
 """What a config that came from a file may name: parts of this package, or of one that the user trusts."""
 
-import inspect
 import json
 
 import torch
@@ -39,16 +38,14 @@ def check_trust(config: Config, trust: list[str]) -> None:
 
 
 def known_targets(bases: tuple[type, ...]) -> list[str]:
-    """Every class of this package that belongs under these bases and could be built."""
-    leaves = {leaf for base in bases for leaf in concrete(base)}
-    names = (f"{leaf.__module__}.{leaf.__qualname__}" for leaf in leaves)
-    return sorted(name for name in names if name.startswith("gan_cli."))
+    """The classes of this package that a config can name under these bases."""
+    known = {leaf for base in bases for leaf in leaves_of(base) if leaf.__module__.startswith("gan_cli.")}
+    return sorted(f"{leaf.__module__}.{leaf.__qualname__}" for leaf in known if not leaf.__name__.startswith("Fitted"))
 
 
-def concrete(base: type) -> set[type]:
+def leaves_of(base: type) -> set[type]:
     children: list[type] = base.__subclasses__()
-    below = {leaf for child in children for leaf in concrete(child)}
-    return below if inspect.isabstract(base) else below | {base}
+    return {leaf for child in children for leaf in leaves_of(child)} or {base}
 
 
 def trusted_config(checkpoint: Checkpoint, trust: list[str]) -> Config:

@@ -188,8 +188,8 @@ def test_a_chosen_sampler_is_scored_beside_the_prior_on_the_same_draws(
         assert result["cost"]["generator_passes"] == passes[sampler]
     assert {"plain", sampler} <= set(re.findall(r"[a-z_]+", err))
     assert "gradient calls per image" in err
-    folder = Path(f"gan-eval-run-step-40-{sampler}")
-    assert result["pictures"] == str(folder)
+    folder = Path(result["pictures"])
+    assert re.fullmatch(f"gan-eval-run-step-40-{sampler}-[0-9a-f]{{6}}", folder.name)  # never an earlier one's
     assert {path.name for path in folder.iterdir()} == {"samples.png", "latents.png"}  # latents have two dimensions
     code, out, err = command("sample", "checkpoint=run", "num_images=4", f"latent_sampler={sampler}", *settings)
     assert code == 0, err
@@ -209,7 +209,17 @@ def test_the_checkpoints_prior_is_kept_under_any_sampler(command: Command) -> No
     assert {path.name for path in Path("here").iterdir()} == {"samples.png"}  # three dimensions are not drawn
     other = "latent_sampler@latent_sampler.prior=uniform"
     for words, message in (
-        (["latent_sampler=advlat_z", other], "the prior is the one that the checkpoint was trained with"),
+        (["latent_sampler=advlat_z", other], f"{other}: the prior is the checkpoint's own: remove it"),
+        (["latent_sampler=advlat_z", "+latent_sampler.prior.foo=1"], "the prior is the checkpoint's own: remove it"),
+        (["latent_sampler=advlat_z", "latent_sampler.prior=null"], "latent_sampler.prior must be left alone"),
+        (["latent_sampler=advlat_z", "latent_sampler.prior=5"], "latent_sampler.prior must be left alone"),
+        (["latent_sampler=advlat_z", "latent_sampler._target_=null"], "must name a class"),
+        (["latent_sampler=advlat_qua"], "advlat_qua changes training alone"),
+        (["+latent_dim=3"], "latent_dim is the checkpoint's own"),
+        (["latent_sampler=advlat_z", "out=run"], "out=run is there already and not an empty folder"),
+        (["latent_sampler=advlat_z", "out=run/summary.json/deeper"], "cannot be made"),
+        (["latent_sampler=advlat_z", "latent_sampler.radius=none"], "radius=none must be a number or null"),
+        (["latent_sampler=advlat_z", "latent_sampler.step_size=1e39"], "step_size=1e+39 must be a finite number"),
         (["latent_sampler=uniform", "latent_sampler.latent_dim=7"], "latent_sampler.latent_dim=7 is the checkpoint's"),
         (["latent_sampler=advlat_z", "latent_sampler.steps=-1"], "latent_sampler: steps=-1 must be at least 0"),
         (["latent_sampler=advlat_z", "latent_sampler.steps=x"], "latent_sampler.steps=x must be an integer"),
@@ -307,6 +317,15 @@ REFUSED: list[tuple[str, list[str], int, str]] = [
     ("eval", ["checkpoint=.", "latent_sampler=advlat_x"], 1, "did you mean advlat_"),
     ("train", ["objective=fgan", "objective.divergence=kullback"], 2, "must be one of kl, reverse_kl"),
     ("train", ["objective=fgan", "objective.divergence=alpha", "objective.alpha=1.0"], 2, "use divergence=kl"),
+    ("train", ["objective=realness", "objective.num_anchor_samples=100000000000"], 2, "at most 10,000,000"),
+    ("train", ["objective=realness", "objective.generator_objective=true"], 2, "generator_objective=True must be one"),
+    ("train", ["objective=realness", "objective.support_min=-1e39"], 2, "support_min=-1e+39 must be a finite number"),
+    ("train", ["latent_sampler=advlat_z", "latent_sampler.prior=uniform"], 2, "latent_sampler@latent_sampler.prior="),
+    ("train", ["latent_sampler="], 1, "gan-train: "),
+    ("eval", ["latent_sampler=[advlat_z,mh]"], 1, "latent_sampler takes one choice, not a list"),
+    ("eval", ["latent_sampler.steps=5"], 1, "needs a choice first: add latent_sampler=<choice>"),
+    ("eval", ["latent_sampler=null"], 1, "or leave the group out"),
+    ("eval", ["objective=hinge"], 1, "unknown key 'objective'"),
     ("train", ["regularizer.r1.every=0"], 2, "every=0 must be at least 1"),
     ("train", ["latent_sampler.latent_dim=7"], 2, "give latent_dim=<value> in place of latent_sampler.latent_dim"),
     ("train", ["latent_sampler=ddls", "latent_sampler.step_size=0.0"], 2, "latent_sampler: step_size=0"),

@@ -5,11 +5,12 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from gan_cli.errors import DivergedError
 from gan_cli.evaluation import generate, judging, scoring
 from gan_cli.experiment import Experiment, Players
 from gan_cli.trainer import train
 
-from .conftest import TINY
+from .conftest import TINY, TINY_MLP
 
 Build = Callable[..., Experiment]
 
@@ -62,3 +63,33 @@ def test_blocks_differ_and_the_averages_own_statistics_are_used(experiment: Buil
     with judging(players) as game:
         assert not game.discriminator.training
         assert game.generator is players.ema_generator
+
+
+def test_images_that_are_not_finite_are_not_scored(experiment: Build) -> None:
+    toy = [*TINY_MLP, "model=mlp", "dataset=grid3", "dataset.points_per_mode=8", "latent_dim=2"]
+    settings = ["latent_sampler=ddls", "latent_sampler.steps=4", "latent_sampler.step_size=1e38"]
+    tiny = experiment(*toy, *settings)
+    with pytest.raises(DivergedError, match="not finite"):
+        generate(tiny.players, 3, 0, tiny.players.calibration(tiny.table), torch.float32)
+
+
+def test_what_images_cost_is_counted(experiment: Build) -> None:
+    made = generate(experiment(*TINY).players, 5, 0, torch.empty(0, 1, 16, 16), torch.uint8)
+    assert (made.cost.generator_passes, made.cost.discriminator_passes, made.cost.gradient_calls) == (1, 0, 0)
+    assert made.latents.shape == (5, 128)
+    searched = experiment(*TINY, "latent_sampler=advlat_z", "latent_sampler.steps=3").players
+    made = generate(searched, 5, 0, torch.empty(0, 1, 16, 16), torch.uint8)
+    assert (made.cost.generator_passes, made.cost.discriminator_passes, made.cost.gradient_calls) == (4, 3, 3)
+    assert not any(network._forward_pre_hooks for network in (searched.ema_generator, searched.game.discriminator))
+
+
+def test_calibration_is_spread_over_the_data_and_only_where_it_is_read(experiment: Build) -> None:
+    toy = [*TINY_MLP, "model=mlp", "dataset=ring", "dataset.points_per_mode=500", "latent_dim=2"]
+    plain = experiment(*toy)
+    assert len(plain.players.calibration(plain.table)) == 0
+    tiny = experiment(*toy, "latent_sampler=mh")
+    real = tiny.players.calibration(tiny.table)
+    assert real.shape == (1000, 2, 1, 1)
+    assert tiny.table.modes is not None
+    nearest = torch.cdist(real.flatten(1), tiny.table.modes.centers).argmin(1)
+    assert nearest.bincount().tolist() == [125] * 8

@@ -1,15 +1,18 @@
 """Signed descent: its steps, its ball, and that it looks but does not touch."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from gan_cli.game import Game
-from gan_cli.gradients import ball, input_gradient, signed_descent
+from gan_cli.gradients import input_gradient, onto_ball, signed_descent
 from gan_cli.objectives import FGAN, LSGAN, Hinge, Objective, Realness, Relativistic, StdGAN, Wasserstein
 
 Z = torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+anywhere = onto_ball(Z, None)
 
 
 def bowl(points: Tensor) -> Tensor:
@@ -17,12 +20,12 @@ def bowl(points: Tensor) -> Tensor:
 
 
 def test_each_step_moves_every_coordinate_by_the_step_size_downhill() -> None:
-    moved = signed_descent(bowl, Z, steps=1, step_size=0.01, project=ball(Z, None))
+    moved = signed_descent(bowl, Z, steps=1, step_size=0.01, project=anywhere)
     torch.testing.assert_close(moved, Z - 0.01 * Z.sign())
 
 
 def test_many_steps_end_within_one_step_of_the_minimum() -> None:
-    moved = signed_descent(bowl, Z, steps=1000, step_size=0.01, project=ball(Z, None))
+    moved = signed_descent(bowl, Z, steps=1000, step_size=0.01, project=anywhere)
     assert moved.abs().max() <= 0.01 + 1e-12
 
 
@@ -30,17 +33,17 @@ def test_many_steps_end_within_one_step_of_the_minimum() -> None:
     ("steps", "radius", "reach"), [(5, None, 0.5), (5, 0.25, 0.25), (2, 0.25, 0.2), (0, None, 0.0)]
 )
 def test_the_radius_holds_and_is_used(steps: int, radius: float | None, reach: float) -> None:
-    moved = signed_descent(lambda z: z.sum(), Z, steps=steps, step_size=0.1, project=ball(Z, radius))
+    moved = signed_descent(lambda z: z.sum(), Z, steps=steps, step_size=0.1, project=onto_ball(Z, radius))
     torch.testing.assert_close(moved, Z - reach)
 
 
 def test_no_steps_are_the_identity() -> None:
-    assert torch.equal(signed_descent(bowl, Z, steps=0, step_size=1.0, project=ball(Z, None)), Z)
+    assert torch.equal(signed_descent(bowl, Z, steps=0, step_size=1.0, project=anywhere), Z)
 
 
 def test_descent_works_where_gradients_are_switched_off() -> None:
     with torch.no_grad():
-        moved = signed_descent(bowl, Z, steps=1, step_size=0.01, project=ball(Z, None))
+        moved = signed_descent(bowl, Z, steps=1, step_size=0.01, project=anywhere)
         assert input_gradient(bowl, Z, differentiable=False).shape == Z.shape
     torch.testing.assert_close(moved, Z - 0.01 * Z.sign())
 
@@ -69,7 +72,7 @@ def test_trajectories_of_all_monotone_losses_of_a_scalar_critic_agree(objective:
     real = torch.randn(6, 4, 1, 1, dtype=torch.float64)
     loss = Game(generator, discriminator, objective).generator_loss_against(real)
     for steps in (1, 7, 30):
-        search = {"steps": steps, "step_size": 0.05, "project": ball(Z, 0.6)}
+        search = {"steps": steps, "step_size": 0.05, "project": onto_ball(Z, 0.6)}
         theirs = signed_descent(lambda z: -discriminator(generator(z)), Z, **search)
         assert torch.equal(signed_descent(lambda z: loss(generator(z)), Z, **search), theirs)
 
@@ -98,7 +101,7 @@ def test_a_distribution_of_outcomes_has_trajectories_of_its_own() -> None:
         )
         loss = Game(generator, discriminator, objective).generator_loss_against(real)
         ended.append(
-            signed_descent(lambda z, loss=loss: loss(generator(z)), Z, steps=5, step_size=0.05, project=ball(Z, None))
+            signed_descent(lambda z, loss=loss: loss(generator(z)), Z, steps=5, step_size=0.05, project=anywhere)
         )
     assert not torch.equal(ended[0], ended[1])
     assert not torch.equal(ended[1], ended[2])
@@ -106,9 +109,21 @@ def test_a_distribution_of_outcomes_has_trajectories_of_its_own() -> None:
 
 def test_following_binary_cross_entropy_is_following_the_output() -> None:
     critic = nn.Linear(3, 1).double()
-    ours = signed_descent(lambda z: -critic(z), Z, steps=4, step_size=0.1, project=ball(Z, None))
+    ours = signed_descent(lambda z: -critic(z), Z, steps=4, step_size=0.1, project=anywhere)
     ones = torch.ones(6, 1, dtype=torch.float64)
     theirs = signed_descent(
-        lambda z: binary_cross_entropy_with_logits(critic(z), ones), Z, steps=4, step_size=0.1, project=ball(Z, None)
+        lambda z: binary_cross_entropy_with_logits(critic(z), ones),
+        Z,
+        steps=4,
+        step_size=0.1,
+        project=anywhere,
     )
     assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(("radius", "half_width"), [(None, math.inf), (0.5, math.inf), (None, 1.0), (0.5, 1.0)])
+def test_projection_is_to_the_nearest_point_within_both_bounds(radius: float | None, half_width: float) -> None:
+    center, point = torch.tensor([0.8, -0.2, 0.0]), torch.tensor([3.0, -0.5, 0.3])
+    reach = math.inf if radius is None else radius
+    expected = [max(min(p, c + reach, half_width), c - reach, -half_width) for p, c in zip(point, center, strict=True)]
+    torch.testing.assert_close(onto_ball(center, radius, half_width)(point), torch.tensor(expected))

@@ -71,15 +71,34 @@ def test_a_module_at_rest_stays_at_rest() -> None:
     assert module.track_running_stats
 
 
-def test_the_stream_depends_on_seed_and_key_alone() -> None:
+def test_the_stream_depends_on_the_key_and_on_the_state_outside() -> None:
     def draw(seed: int, key: str, before: int) -> torch.Tensor:
         torch.manual_seed(seed)
         torch.rand(before)
         with isolated(key):
             return torch.rand(4)
 
-    assert torch.equal(draw(0, "a", 0), draw(0, "a", 7))
+    assert torch.equal(draw(0, "a", 3), draw(0, "a", 3))
+    assert not torch.equal(draw(0, "a", 0), draw(0, "a", 7))  # another turn of the same step
     assert not torch.equal(draw(0, "a", 0), draw(0, "b", 0))
     assert not torch.equal(draw(0, "a", 0), draw(1, "a", 0))
     torch.manual_seed(0)
     assert not torch.equal(torch.rand(4), draw(0, "a", 0))  # nor is it what the step itself is about to draw
+
+
+def test_the_same_key_draws_the_same_until_something_is_drawn_outside() -> None:
+    draws = []
+    for outside in (0, 0, 1):
+        torch.rand(outside)
+        with isolated("key"):
+            draws.append(torch.rand(4))
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[1], draws[2])
+
+
+def test_spectral_norm_at_rest_stays_at_rest() -> None:
+    module = network().eval()
+    with isolated("key", module):
+        module(IMAGES)
+    assert not module[0].parametrizations.weight[0].training
+    assert module[1].track_running_stats

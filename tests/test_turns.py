@@ -4,14 +4,16 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import nn
 from torch.nn.functional import softplus
 
 from gan_cli.experiment import Experiment
 from gan_cli.game import Game, Turn
 from gan_cli.hints import CONF
 from gan_cli.latent_samplers import LatentSampler
-from gan_cli.regularizers import Regularizer
-from gan_cli.shapes import Images, Latents, Loss
+from gan_cli.objectives import StdGAN
+from gan_cli.regularizers import Constraint, Regularizer
+from gan_cli.shapes import Images, Latents, Logits, Loss
 from gan_cli.trainer import real_batches, train, update
 from gan_cli.turns import discriminator_turn, generator_turn
 
@@ -202,3 +204,66 @@ def test_weights_are_clipped_after_every_update_of_their_player_alone(experiment
         assert max(weight.abs().max().item() for weight in tiny.players.game.discriminator.parameters()) <= 0.01
     assert max(weight.abs().max().item() for weight in tiny.players.game.generator.parameters()) > 0.01
     assert tiny.regularizers == {}
+
+
+def test_turns_are_counted_for_each_player(experiment: Build) -> None:
+    """Every third of six turns of the discriminator, and every second of three of the generator."""
+    calls: list[str] = []
+
+    class Counted(ForDiscriminator):
+        def penalty(self, game: Game, turn: Turn) -> Loss:
+            calls.append("discriminator")
+            return torch.tensor(0.0)
+
+    class CountedToo(ForGenerator):
+        def penalty(self, game: Game, turn: Turn) -> Loss:
+            calls.append("generator")
+            return torch.tensor(0.0)
+
+    tiny = experiment(*TINY, "discriminator_steps=2")
+    tiny.regularizers.clear()
+    tiny.regularizers.update(d=Counted(weight=1.0, every=3), g=CountedToo(weight=1.0, every=2))
+    seen = []
+    for step in train(tiny):
+        seen.append((step.number, *calls))
+        calls.clear()
+    assert seen == [(1,), (2, "discriminator", "generator"), (3, "discriminator")]
+
+
+def test_constraints_follow_every_update_of_their_player(experiment: Build) -> None:
+    calls = []
+
+    class Spy(Constraint):
+        player = "discriminator"
+
+        def after_update(self, network: nn.Module) -> None:
+            calls.append(network)
+
+    tiny = experiment(*TINY, "discriminator_steps=2")
+    tiny.constraints.append(Spy())
+    list(train(tiny))
+    assert calls == [tiny.players.game.discriminator] * 6
+
+
+def test_real_images_carry_no_gradient_to_the_generator(experiment: Build) -> None:
+    seen = []
+
+    class Spy(StdGAN):
+        generator_reads_real = True
+
+        def generator_loss(self, real_logits: Logits, fake_logits: Logits) -> Loss:
+            seen.append(real_logits)
+            return super().generator_loss(real_logits, fake_logits)
+
+    players = experiment(*TINY).players
+    game = Game(players.game.generator, players.game.discriminator, Spy(saturating=False))
+    game.generator_loss(torch.zeros(4, 1, 16, 16), torch.zeros(4, 1, 16, 16))
+    assert len(seen[0]) == 4
+    assert not seen[0].requires_grad
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_penalty_that_is_never_due_is_told_of(experiment: Build) -> None:
+    with pytest.warns(UserWarning, match=r"r1.every=4 is more than the 3 turns"):
+        experiment(*TINY, "regularizer.r1.every=4")
+    experiment(*TINY, "regularizer.r1.every=3")

@@ -5,33 +5,27 @@ from dataclasses import dataclass
 import torch
 
 from gan_cli.game import Game
-from gan_cli.gradients import ball, signed_descent
 from gan_cli.isolation import isolated
-from gan_cli.latent_samplers.latent_sampler import Refinement
-from gan_cli.latent_samplers.search import check_search
+from gan_cli.latent_samplers.search import Search
 from gan_cli.regularizers.mode_seeking import distance, halves
 from gan_cli.shapes import Images, Latents, Scores
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdvLatDiv(Refinement):
+class AdvLatDiv(Search):
     """Gives the generator pairs, rows i and i + batch / 2, for `mode_seeking` to push apart.
 
-    The first of a pair is a prior draw; the second starts at N(0, `start_std`^2) from it and takes `steps` steps of
-    `step_size`, at most `radius` from that start in each coordinate, down the ratio (equation 8) of the distance
-    between their images to that between their latents plus `offset` (0 in the paper, 1 in the authors' code). Distances
-    are mean absolute differences of each pair; the authors' code takes their means over the batch first. The
-    discriminator trains on the prior itself. Raises ValueError for a setting out of range.
+    The first of a pair is a prior draw; the second starts at N(0, `start_std`^2) from it and searches down the ratio
+    (equation 8) of the distance between their images to that between their latents plus `offset` (0 in the paper, 1 in
+    the authors' code). Distances are mean absolute differences of each pair; the authors' code takes their means over
+    the batch first. The discriminator trains on the prior itself. Raises ValueError for a setting out of range.
     """
 
-    steps: int
-    step_size: float
-    radius: float | None
     start_std: float
     offset: float
 
     def __post_init__(self) -> None:
-        check_search(self.steps, self.step_size, self.radius)
+        super().__post_init__()
         if self.start_std <= 0:
             raise ValueError(f"start_std={self.start_std} must be above 0")
         if self.offset < 0:
@@ -40,7 +34,7 @@ class AdvLatDiv(Refinement):
     def for_generator(self, game: Game, real: Images) -> Latents:
         latents = self.prior.for_generator(game, real)
         first, second = halves(latents)
-        start = first + self.start_std * torch.randn_like(first)
+        start = (first + self.start_std * torch.randn_like(first)).clamp(-self.half_width, self.half_width)
         with isolated("search", game.generator, game.discriminator):
             with torch.no_grad():
                 images = game.generator(first)
@@ -48,7 +42,5 @@ class AdvLatDiv(Refinement):
             def ratio(others: Latents) -> Scores:
                 return distance(game.generator(others), images) / (distance(others, first) + self.offset)
 
-            partners = signed_descent(
-                ratio, start, steps=self.steps, step_size=self.step_size, project=ball(start, self.radius)
-            )
+            partners = self.descended(ratio, start)
         return torch.cat([first, partners, latents[len(first) + len(second) :]])

@@ -55,7 +55,8 @@ def isotonic(real: np.ndarray, fake: np.ndarray) -> LogRatio:
     model = IsotonicRegression(out_of_bounds="clip").fit(scores, is_real, sample_weight=weights)
     steps, step = np.unique(model.predict(scores).round(12), return_inverse=True)
     num_real, num_fake = (np.bincount(step, weights=kind) for kind in (is_real, 1 - is_real))
-    log_ratios = np.log((num_real + 0.5) / (len(real) + 0.5)) - np.log((num_fake + 0.5) / (len(fake) + 0.5))
+    smoothed = np.log((num_real + 0.5) / (len(real) + 0.5)) - np.log((num_fake + 0.5) / (len(fake) + 0.5))
+    log_ratios = np.maximum.accumulate(smoothed)  # of two short steps, smoothing may have lowered the higher more
 
     def log_ratio(scores: Tensor) -> Tensor:
         probabilities = model.predict(scores.double().cpu().numpy())
@@ -64,19 +65,22 @@ def isotonic(real: np.ndarray, fake: np.ndarray) -> LogRatio:
     return log_ratio
 
 
-def scores_of(game: Game, images: Images) -> Tensor:
+def image_scores(game: Game, images: Images) -> Tensor:
     """The scores of any number of images."""
-    with torch.no_grad():
-        return torch.cat([game.score(batch) for batch in images.split(BATCH)] or [images.new_empty(0)])
+    return in_batches(game.score, images)
 
 
-def scores_at(game: Game, latents: Latents) -> Tensor:
+def latent_scores(game: Game, latents: Latents) -> Tensor:
     """The scores of what the generator makes of any number of latents."""
-    with torch.no_grad():
-        return torch.cat([game.score(game.generator(batch)) for batch in latents.split(BATCH)])
+    return in_batches(lambda batch: game.score(game.generator(batch)), latents)
 
 
 def proposals(prior: LatentSampler, game: Game, count: int, real: Images, device: torch.device) -> Latents:
     """`count` latents as the prior would have them scored."""
-    sizes = [BATCH] * (count // BATCH) + [count % BATCH] * (count % BATCH > 0)
-    return torch.cat([prior.for_evaluation(game, prior.sample(size, device), real) for size in sizes])
+    return in_batches(lambda batch: prior.for_evaluation(game, batch, real), prior.sample(count, device))
+
+
+def in_batches(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    """The function of every row, without a gradient; nothing of nothing."""
+    with torch.no_grad():
+        return torch.cat([function(batch) for batch in rows.split(BATCH)]) if len(rows) else rows.new_empty(0)

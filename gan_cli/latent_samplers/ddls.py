@@ -2,12 +2,15 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from gan_cli.game import Game
 from gan_cli.gradients import input_gradient
-from gan_cli.latent_samplers.latent_sampler import Refinement
+from gan_cli.latent_samplers.calibration import LogRatio, calibrated, image_scores, latent_scores, proposals
+from gan_cli.latent_samplers.latent_sampler import LatentSampler, Refinement
+from gan_cli.objectives.objective import Objective
 from gan_cli.shapes import Images, Latents, Scores
 
 
@@ -15,14 +18,15 @@ from gan_cli.shapes import Images, Latents, Scores
 class DDLS(Refinement):
     """Langevin dynamics in latent space towards the energy -log p_prior(z) - d(G(z)) (algorithm 1).
 
-    d is the discriminator's score: the log of the density ratio for an optimal one trained as in the standard GAN, and
-    what the paper takes for a Wasserstein critic. Each of `steps` steps goes `step_size` / 2 against the energy's
-    gradient and adds N(0, `step_size`) noise; a prior with bounds reflects. Raises ValueError for a setting out of
-    range, or a prior of unknown density.
+    d is the score: the log density ratio for an optimal discriminator of the standard GAN; the paper also uses it with
+    a Wasserstein critic. A `logistic` calibration makes it the line in the score that fits that ratio best. Each of
+    `steps` steps goes `step_size` / 2 against the energy's gradient and adds N(0, `step_size`) noise; a prior with
+    bounds reflects. Raises ValueError for a setting out of range, or a prior of unknown density.
     """
 
     steps: int
     step_size: float
+    calibration: Literal["none", "logistic"]
 
     def __post_init__(self) -> None:
         if self.steps < 0:
@@ -31,17 +35,38 @@ class DDLS(Refinement):
             raise ValueError(f"step_size={self.step_size} must be above 0")
         self.prior.log_density(torch.zeros(1, 1))
 
+    def reads_real(self, objective: Objective) -> bool:
+        return self.calibration != "none" or self.prior.reads_real(objective)
+
+    def fitted(self, game: Game, real: Images) -> LatentSampler:
+        prior = self.prior.fitted(game, real)
+        if self.calibration == "none":
+            return FittedDDLS(prior=prior, settings=self, log_ratio=torch.Tensor.double)
+        fake = proposals(prior, game, len(real), real, real.device)
+        log_ratio = calibrated(self.calibration, image_scores(game, real), latent_scores(game, fake))
+        return FittedDDLS(prior=prior, settings=self, log_ratio=log_ratio)
+
+    def for_evaluation(self, game: Game, latents: Latents, real: Images) -> Latents:
+        return self.fitted(game, real).for_evaluation(game, latents, real)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedDDLS(Refinement):
+    """Langevin dynamics with a calibrated discriminator."""
+
+    settings: DDLS
+    log_ratio: LogRatio
+
     def for_evaluation(self, game: Game, latents: Latents, real: Images) -> Latents:
         def log_density(latents: Latents) -> Scores:
-            return self.prior.log_density(latents) + game.score(game.generator(latents))
+            return self.prior.log_density(latents) + self.log_ratio(game.score(game.generator(latents)))
 
         latents = self.prior.for_evaluation(game, latents, real)
-        for _ in range(self.steps):
+        step_size = self.settings.step_size
+        for _ in range(self.settings.steps):
             drift = input_gradient(log_density, latents, differentiable=False)
-            noise = torch.randn_like(latents)
-            latents = reflected(
-                latents + self.step_size / 2 * drift + math.sqrt(self.step_size) * noise, self.prior.half_width
-            )
+            moved = latents + step_size / 2 * drift + math.sqrt(step_size) * torch.randn_like(latents)
+            latents = reflected(moved, self.half_width)
         return latents
 
 

@@ -2,27 +2,24 @@
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from gan_cli.game import Game
-from gan_cli.latent_samplers.calibration import LogRatio, Method, calibrated, proposals, scores_at, scores_of
+from gan_cli.latent_samplers.calibration import LogRatio, Method, calibrated, image_scores, latent_scores, proposals
 from gan_cli.latent_samplers.latent_sampler import LatentSampler, Refinement
+from gan_cli.objectives.objective import Objective
 from gan_cli.shapes import Images, Latents
-
-if TYPE_CHECKING:
-    from gan_cli.objectives.objective import Objective
 
 
 @dataclass(frozen=True, kw_only=True)
 class DRS(Refinement):
-    """Accepts prior draws with probability sigmoid(F) (section 3.2, algorithm 1), until there are enough.
+    """Accepts prior draws with probability sigmoid(F) (algorithm 1), until there are enough.
 
     F = d - M - log(1 - exp(d - M - `epsilon`)) - gamma, where d is the log density ratio that the discriminator
-    implies and M the largest of `num_burn_in` draws or of any since. gamma is the `percentile` of F among the draws at
-    hand, or zero for None: then what is accepted is distributed as the data, if the discriminator is optimal.
+    implies and M the largest of `num_burn_in` draws or of any in this call. gamma is the `percentile` of F among the
+    draws at hand, or zero for None: then what is accepted is distributed as the data, if the discriminator is optimal.
     `calibration` of the scores stands in for the paper's further training of the discriminator. Where `max_rounds` of
     as many draws as are wanted do not yield enough, the most real of the rest fill up, with a warning. Raises
     ValueError for a setting out of range.
@@ -43,20 +40,20 @@ class DRS(Refinement):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
 
-    def reads_real(self, objective: "Objective") -> bool:
+    def reads_real(self, objective: Objective) -> bool:
         return self.calibration != "none" or self.prior.reads_real(objective)
 
     def fitted(self, game: Game, real: Images) -> LatentSampler:
         prior = self.prior.fitted(game, real)
-        scores = scores_at(game, proposals(prior, game, self.num_burn_in, real, real.device))
-        log_ratio = calibrated(self.calibration, scores_of(game, real), scores)
+        scores = latent_scores(game, proposals(prior, game, self.num_burn_in, real, real.device))
+        log_ratio = calibrated(self.calibration, image_scores(game, real), scores)
         return FittedDRS(prior=prior, settings=self, log_ratio=log_ratio, highest=log_ratio(scores).max().item())
 
     def for_evaluation(self, game: Game, latents: Latents, real: Images) -> Latents:
         return self.fitted(game, real).for_evaluation(game, latents, real)
 
     def log_odds_of_acceptance(self, log_ratio: Tensor, highest: float) -> Tensor:
-        """F, equation 7, of draws none of which is above `highest`."""
+        """F of draws none of which is above `highest`."""
         below = log_ratio - highest
         odds = below - torch.log(-torch.expm1(below - self.epsilon))
         return odds if self.percentile is None else odds - odds.quantile(self.percentile / 100)
@@ -77,7 +74,7 @@ class FittedDRS(Refinement):
         for attempt in range(self.settings.max_rounds):
             draws = latents if attempt == 0 else self.prior.sample(wanted, latents.device)
             draws = self.prior.for_evaluation(game, draws, real)
-            log_ratio = self.log_ratio(scores_at(game, draws))
+            log_ratio = self.log_ratio(latent_scores(game, draws))
             highest = max(highest, log_ratio.max().item())
             chance = self.settings.log_odds_of_acceptance(log_ratio, highest).sigmoid()
             chosen = torch.rand_like(chance) < chance
@@ -88,7 +85,7 @@ class FittedDRS(Refinement):
         missing = wanted - sum(map(len, accepted))
         warnings.warn(
             f"rejection sampling accepted {wanted - missing} of {wanted * self.settings.max_rounds} draws, and the "
-            f"most real of the rest stand in for {missing}: raise max_rounds or lower percentile",
+            f"most real of the rest stand in for {missing}: raise max_rounds or set a lower percentile",
             stacklevel=2,
         )
         rest, ratios = (torch.cat(parts) for parts in zip(*rejected, strict=True))

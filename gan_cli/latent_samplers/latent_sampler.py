@@ -3,15 +3,12 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 
+from gan_cli.game import Game
+from gan_cli.objectives.objective import Objective
 from gan_cli.shapes import Images, Latents, Scores
-
-if TYPE_CHECKING:
-    from gan_cli.game import Game
-    from gan_cli.objectives.objective import Objective
 
 
 class LatentSampler(ABC):
@@ -26,21 +23,21 @@ class LatentSampler(ABC):
     def sample(self, count: int, device: torch.device) -> Latents:
         """`count` draws from the prior, with the global random state of `device`."""
 
-    def for_discriminator(self, game: "Game", real: Images) -> Latents:
+    def for_discriminator(self, game: Game, real: Images) -> Latents:
         return self.sample(len(real), real.device)
 
-    def for_generator(self, game: "Game", real: Images) -> Latents:
+    def for_generator(self, game: Game, real: Images) -> Latents:
         return self.sample(len(real), real.device)
 
-    def for_evaluation(self, game: "Game", latents: Latents, real: Images) -> Latents:
+    def for_evaluation(self, game: Game, latents: Latents, real: Images) -> Latents:
         """What is scored in place of the prior draws `latents`; `real` is a calibration batch, or empty."""
         return latents
 
-    def fitted(self, game: "Game", real: Images) -> "LatentSampler":
+    def fitted(self, game: Game, real: Images) -> "LatentSampler":
         """This sampler with what it has to learn once, before many calls of `for_evaluation` on the same game."""
         return self
 
-    def reads_real(self, objective: "Objective") -> bool:
+    def reads_real(self, objective: Objective) -> bool:
         """Whether `fitted` or `for_evaluation` look at `real`; it is empty, [0, ...], where they do not."""
         return False
 
@@ -62,19 +59,19 @@ class Refinement(LatentSampler):
     def sample(self, count: int, device: torch.device) -> Latents:
         return self.prior.sample(count, device)
 
-    def for_discriminator(self, game: "Game", real: Images) -> Latents:
+    def for_discriminator(self, game: Game, real: Images) -> Latents:
         return self.prior.for_discriminator(game, real)
 
-    def for_generator(self, game: "Game", real: Images) -> Latents:
+    def for_generator(self, game: Game, real: Images) -> Latents:
         return self.prior.for_generator(game, real)
 
-    def for_evaluation(self, game: "Game", latents: Latents, real: Images) -> Latents:
+    def for_evaluation(self, game: Game, latents: Latents, real: Images) -> Latents:
         return self.prior.for_evaluation(game, latents, real)
 
-    def fitted(self, game: "Game", real: Images) -> LatentSampler:
+    def fitted(self, game: Game, real: Images) -> LatentSampler:
         return replace(self, prior=self.prior.fitted(game, real))
 
-    def reads_real(self, objective: "Objective") -> bool:
+    def reads_real(self, objective: Objective) -> bool:
         return self.prior.reads_real(objective)
 
     def log_density(self, latents: Latents) -> Scores:

@@ -1,26 +1,23 @@
 """The Metropolis-Hastings GAN (Turner et al. 2019, arXiv:1811.11357)."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from gan_cli.game import Game
-from gan_cli.latent_samplers.calibration import LogRatio, Method, calibrated, proposals, scores_at, scores_of
+from gan_cli.latent_samplers.calibration import LogRatio, Method, calibrated, image_scores, latent_scores, proposals
 from gan_cli.latent_samplers.latent_sampler import LatentSampler, Refinement
+from gan_cli.objectives.objective import Objective
 from gan_cli.shapes import Images, Latents
-
-if TYPE_CHECKING:
-    from gan_cli.objectives.objective import Objective
 
 
 @dataclass(frozen=True, kw_only=True)
 class MH(Refinement):
-    """For each image one Markov chain of `chain_length` prior draws as proposals (section 3, algorithm 1).
+    """For each image one Markov chain of `chain_length` prior draws as proposals (algorithm 1).
 
     A proposal x' is accepted from x with probability min(1, (1/D(x) - 1) / (1/D(x') - 1)), D being the calibrated
-    probability that an image is real (section 3.1). Chains start at real images; one that never moves starts again from
+    probability that an image is real. Chains start at real images; one that never moves starts again from
     its own prior draw. `calibration` is fitted to as many generated images as there are real ones. Raises ValueError
     unless there is a proposal.
     """
@@ -32,13 +29,13 @@ class MH(Refinement):
         if self.chain_length < 1:
             raise ValueError(f"chain_length={self.chain_length} must be at least 1")
 
-    def reads_real(self, objective: "Objective") -> bool:
+    def reads_real(self, objective: Objective) -> bool:
         return True
 
     def fitted(self, game: Game, real: Images) -> LatentSampler:
         prior = self.prior.fitted(game, real)
-        scores = scores_of(game, real)
-        fake_scores = scores_at(game, proposals(prior, game, len(real), real, real.device))
+        scores = image_scores(game, real)
+        fake_scores = latent_scores(game, proposals(prior, game, len(real), real, real.device))
         log_ratio = calibrated(self.calibration, scores, fake_scores)
         return FittedMH(prior=prior, settings=self, log_ratio=log_ratio, real_log_ratios=log_ratio(scores))
 
@@ -60,19 +57,19 @@ class FittedMH(Refinement):
         ended, moved = self.chains(game, first, self.real_log_ratios[rows], real)
         stuck = ~moved
         if stuck.any():
-            starts = self.log_ratio(scores_at(game, first[stuck]))
+            starts = self.log_ratio(latent_scores(game, first[stuck]))
             ended[stuck], _ = self.chains(game, first[stuck], starts, real)
         return ended
 
     def chains(self, game: Game, first: Latents, log_ratios: Tensor, real: Images) -> tuple[Latents, Tensor]:
-        """Where chains end that start at the given log ratios, `first` being the first proposals and then prior draws.
+        """Runs chains that start at the given log ratios; proposals are `first`, then prior draws.
 
-        Also says which of them moved; the others are left at their first proposal.
+        Returns where they end, and which of them moved; the others are left at their first proposal.
         """
         state, moved = first.clone(), torch.zeros(len(first), dtype=torch.bool, device=first.device)
         for length in range(self.settings.chain_length):
             candidates = first if length == 0 else proposals(self.prior, game, len(first), real, first.device)
-            candidate_ratios = self.log_ratio(scores_at(game, candidates))
+            candidate_ratios = self.log_ratio(latent_scores(game, candidates))
             accepted = torch.rand_like(log_ratios).log() < candidate_ratios - log_ratios
             state = torch.where(accepted[:, None], candidates, state)
             log_ratios = torch.where(accepted, candidate_ratios, log_ratios)

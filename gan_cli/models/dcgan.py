@@ -1,6 +1,7 @@
 """The convolutional networks of RealnessGAN (Xiangli et al. 2020, arXiv:2002.05512), after DCGAN (arXiv:1511.06434).
 
-Spectral norm is a regularizer here, and the authors' second head, for feature resampling, is left out.
+Spectral norm is a regularizer here, and the authors' second head, for feature resampling, a setting of the Realness
+objective, which then asks for twice the outputs.
 """
 
 from collections import OrderedDict

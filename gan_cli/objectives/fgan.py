@@ -160,4 +160,4 @@ class FGAN(Objective):
 
     def equilibrium_loss(self) -> float:
         """The bound is tight for the best discriminator, and D_f(P || P) = f(1)."""
-        return -DIVERGENCES[self.divergence](self).value_at_one
+        return 0.0 - DIVERGENCES[self.divergence](self).value_at_one

@@ -29,7 +29,7 @@ class Objective(ABC):
         return logits.squeeze(1)
 
     def disagreement(self, logits: Logits, others: Logits) -> Scores:
-        """How far `others` are from the predictions `logits` of the same images, at least 0: what VAT smooths.
+        """How far `others` are from the predictions `logits` of the same images, 0 if not at all: what VAT smooths.
 
         Half the squared difference, for a critic; objectives whose outputs are probabilities use the KL divergence.
         """

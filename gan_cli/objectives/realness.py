@@ -58,8 +58,8 @@ class Realness(Objective):
             raise ValueError(
                 f"num_outcomes={self.num_outcomes} must be at least 2: one outcome cannot tell real from fake"
             )
-        if self.num_anchor_samples < 2:
-            raise ValueError(f"num_anchor_samples={self.num_anchor_samples} must be at least 2")
+        if not 2 <= self.num_anchor_samples <= 10_000_000:
+            raise ValueError(f"num_anchor_samples={self.num_anchor_samples} must be at least 2 and at most 10,000,000")
         if not self.support_min < self.support_max:
             raise ValueError(f"support_min={self.support_min} must be below support_max={self.support_max}")
 
@@ -93,12 +93,12 @@ class Realness(Objective):
         return real
 
     def score(self, logits: Logits) -> Scores:
-        """<A1 - A0, logits> for the expected anchors: how much better the real one fits than the fake one.
+        """<A1 - A0, logits> for the mean anchors: how much better the real one fits than the fake one.
 
         Linear in the logits, so that a confident discriminator still has a slope to penalise; with two outcomes and
         one-atom anchors it is the standard GAN's logit.
         """
-        real_anchor, fake_anchor = self.expected_anchors(logits)
+        real_anchor, fake_anchor = self.mean_anchors(logits)
         return logits @ (real_anchor - fake_anchor)
 
     def disagreement(self, logits: Logits, others: Logits) -> Scores:
@@ -108,15 +108,15 @@ class Realness(Objective):
 
     def equilibrium_loss(self) -> float:
         """Twice the entropy of the anchors' mean (theorem 1); a loss less this is their KL divergences less 2 JS."""
-        middle = sum(self.expected_anchors(torch.zeros(1, dtype=torch.float64))) / 2
+        middle = sum(self.mean_anchors(torch.zeros(1, dtype=torch.float64))) / 2
         return -2 * torch.special.xlogy(middle, middle).sum().item()
 
     def facts(self) -> dict[str, float]:
-        """Also KL(A1 || A0) and the Jensen-Shannon divergence of the expected anchors, in nats.
+        """Also KL(A1 || A0) and the Jensen-Shannon divergence of the mean anchors, in nats.
 
         An atom that A0 leaves empty counts as 1e-16, as in the authors' code; their divergence would be infinite.
         """
-        real_anchor, fake_anchor = self.expected_anchors(torch.zeros(1, dtype=torch.float64))
+        real_anchor, fake_anchor = self.mean_anchors(torch.zeros(1, dtype=torch.float64))
         entropies = [-torch.special.xlogy(a, a).sum().item() for a in (real_anchor, fake_anchor)]
         kl = torch.special.xlogy(real_anchor, (real_anchor + 1e-16) / (fake_anchor + 1e-16)).sum().item()
         return super().facts() | {"anchor_kl": kl, "anchor_js": (self.equilibrium_loss() - sum(entropies)) / 2}
@@ -126,9 +126,10 @@ class Realness(Objective):
             return ResamplingHead(discriminator(2 * self.num_outcomes))
         return super().head(discriminator)
 
-    def expected_anchors(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        expected = replace(self, anchors="expected")
-        return expected.real_anchor(like), expected.fake_anchor(like)
+    def mean_anchors(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """A1 and A0, or their exact means where they are drawn again at every loss."""
+        still = replace(self, anchors="expected") if self.anchors == "resampled" else self
+        return still.real_anchor(like), still.fake_anchor(like)
 
     def support(self, like: Tensor) -> Tensor:
         return torch.linspace(

@@ -24,8 +24,8 @@ NO_ADVANTAGE = {"standard": math.log(2), "least_squares": 1.0, "hinge": 1.0}
 class Relativistic(Objective):
     """Compares raw outputs of real and fake images; the generator's loss is the discriminator's with sides swapped.
 
-    `paired` compares each real image with the fake one of the same row (equations 9, 10); `average` each image with
-    the mean of the other side, through which gradients flow too (section 4.2, algorithm 2).
+    `paired` compares each real image with the fake one of the same row; `average` each image with the mean of the other
+    side, through which gradients flow too.
     Raises ValueError where pairs are asked for and the numbers of real and fake images differ.
     """
 

@@ -20,7 +20,7 @@ class StdGAN(Objective):
     """
 
     saturating: bool
-    real_target: float = 1.0  # the one default in Python: StdGAN(saturating=...) alone is the paper's
+    real_target: float = 1.0  # a default, so that StdGAN(saturating=...) alone is the paper's
 
     generator_reads_real = False
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gan_cli.game import Game, Turn
-from gan_cli.gradients import ball, signed_descent
+from gan_cli.gradients import onto_ball, signed_descent
 from gan_cli.regularizers.regularizer import Regularizer
 from gan_cli.shapes import Images, Loss
 
@@ -34,6 +34,8 @@ class AdversarialTraining(Regularizer):
         for name in ("epsilon", "step_size"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be above 0")
+        if self.epsilon < self.step_size:
+            raise ValueError(f"epsilon={self.epsilon} must be at least step_size={self.step_size}")
         if self.steps < 1:
             raise ValueError(f"steps={self.steps} must be at least 1")
 
@@ -50,7 +52,7 @@ class AdversarialTraining(Regularizer):
 
     def attacked(self, loss: Callable[[Images], Loss], images: Images) -> Images:
         low, high = images.min().clamp(max=-1.0), images.max().clamp(min=1.0)
-        within = ball(images, self.epsilon)
+        within = onto_ball(images, self.epsilon)
         return signed_descent(
             lambda moved: -loss(moved),
             images,

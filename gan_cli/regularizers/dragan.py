@@ -13,10 +13,11 @@ from gan_cli.shapes import Images, Loss
 
 @dataclass(frozen=True, kw_only=True)
 class Dragan(Regularizer):
-    """Pulls the score's slope towards `target` at real images with noise (section 2.3), `scale` batch deviations wide.
+    """Pulls the slope of the score towards `target` around real images: at each plus noise.
 
-    `noise` is `normal`, N(0, I), as in the paper's text, or `uniform` as in the authors' code: U(0, 1) for each pixel
-    times one U(0, 1) for each image, which only brightens. Raises ValueError for a negative scale.
+    The noise is `scale` standard deviations of the batch wide: `normal`, as in the paper's text, or `uniform`, as in
+    the authors' code, U(0, 1) for each pixel times one U(0, 1) for each image, which only brightens. Raises ValueError
+    for a negative scale.
     """
 
     target: float

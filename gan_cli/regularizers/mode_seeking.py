@@ -13,7 +13,7 @@ from gan_cli.shapes import Loss
 
 @dataclass(frozen=True, kw_only=True)
 class ModeSeeking(Regularizer):
-    """Favours a large ratio d_I / d_z of the distances between paired images and between their latents (equation 3).
+    """Favours a large ratio d_I / d_z of the distances between paired images and between their latents.
 
     Pairs are the rows i and i + batch / 2 of the generator's turn. Distances are mean absolute differences over the
     batch. The paper asks for the largest ratio; what is minimised is, by `form`, its `inverse`, 1 / (ratio + 1e-5), as

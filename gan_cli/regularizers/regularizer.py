@@ -2,14 +2,12 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from torch import nn
 
+from gan_cli.game import Game, Turn
 from gan_cli.shapes import Loss
-
-if TYPE_CHECKING:
-    from gan_cli.game import Game, Turn
 
 Player = Literal["discriminator", "generator"]
 
@@ -19,7 +17,7 @@ class Regularizer(ABC):
     """A weighted penalty added to one player's loss.
 
     A lazy one is only added at every `every`-th turn of its player, with `every` times the weight (Karras et al. 2020,
-    arXiv:1912.04958, section 3.1). Raises ValueError for a negative weight, or unless `every` is at least 1.
+    arXiv:1912.04958). Raises ValueError for a negative weight, or unless `every` is at least 1.
     """
 
     player: ClassVar[Player]
@@ -33,7 +31,7 @@ class Regularizer(ABC):
             raise ValueError(f"every={self.every} must be at least 1")
 
     @abstractmethod
-    def penalty(self, game: "Game", turn: "Turn") -> Loss:
+    def penalty(self, game: Game, turn: Turn) -> Loss:
         """The unweighted penalty; it may pass any image through `game`, also under differentiation.
 
         It is called inside `isolated`: statistics, singular vectors and random state are not its concern.

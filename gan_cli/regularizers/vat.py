@@ -15,7 +15,7 @@ from gan_cli.shapes import Images, Logits, Loss
 
 @dataclass(frozen=True, kw_only=True)
 class VAT(Regularizer):
-    """The local distributional smoothness (LDS) of the discriminator's prediction (equations 5 and 8).
+    """The local distributional smoothness (LDS) of the discriminator's prediction (section 3).
 
     How far the prediction can be moved by a step of Euclidean length `epsilon` in the space of images ([-1, 1] a
     pixel), in the worst direction that `num_power_iterations` find, starting from a random one (algorithm 1). `xi` is
@@ -49,13 +49,13 @@ class VAT(Regularizer):
             with random_stream("prediction", game.discriminator):  # the same dropout and noise at every pass
                 return game.discriminator(images)
 
+        direction = normalised(torch.randn_like(images))  # drawn first: `predict` repeats until something else is drawn
         with torch.no_grad():
             prediction = predict(images)
 
         def moved(offset: Tensor) -> Tensor:
             return game.objective.disagreement(prediction, predict(images + offset))
 
-        direction = normalised(torch.randn_like(images))
         for _ in range(self.num_power_iterations):
             gradient = input_gradient(lambda d: moved(self.xi * d), direction, differentiable=False)
             direction = normalised(gradient)

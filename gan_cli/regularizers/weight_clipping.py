@@ -25,6 +25,5 @@ class WeightClipping(Constraint):
 
     @torch.no_grad()
     def after_update(self, network: nn.Module) -> None:
-        weights: list[torch.Tensor] = list(network.parameters())
-        torch._foreach_clamp_min_(weights, -self.limit)
-        torch._foreach_clamp_max_(weights, self.limit)
+        for weight in network.parameters():
+            weight.clamp_(-self.limit, self.limit)

@@ -20,6 +20,7 @@ from gan_cli.latent_samplers import (
     AdvLatZ,
     Gaussian,
     LatentSampler,
+    Refinement,
     TruncatedGaussian,
     Uniform,
 )
@@ -189,8 +190,10 @@ def test_only_objectives_that_compare_need_real_images_to_be_scored(experiment: 
 
 def test_real_images_are_repeated_where_they_are_too_few() -> None:
     real = torch.arange(3.0).view(3, 1, 1, 1)
-    assert as_many(real, 7).flatten().tolist() == [0, 1, 2, 0, 1, 2, 0]
-    assert as_many(real, 2).flatten().tolist() == [0, 1]
+    assert as_many(real, 3).flatten().tolist() == [0, 1, 2]
+    assert as_many(real, 7).flatten().tolist() == [0, 0, 0, 1, 1, 2, 2]
+    many = torch.arange(1000.0).view(-1, 1, 1, 1)  # sorted, as toy points are by mode: all of it has to be seen
+    assert as_many(many, 4).flatten().tolist() == [0, 250, 500, 750]
     assert as_many(real[:0], 4).shape == (0, 1, 1, 1)
 
 
@@ -234,7 +237,7 @@ def test_starts_of_advlat_div_have_the_asked_deviation() -> None:
 
 def test_langevin_dynamics_reach_the_data() -> None:
     torch.manual_seed(0)
-    sampler = DDLS(prior=ONE, steps=600, step_size=0.02)
+    sampler = DDLS(prior=ONE, steps=600, step_size=0.02, calibration="none")
     latents = sampler.for_evaluation(GAME, ONE.sample(2000, CPU), NONE)
     assert agrees_with_the_target(latents)
 
@@ -246,7 +249,7 @@ def test_a_single_langevin_step_is_drift_and_noise() -> None:
     noise = torch.randn(5, 1)
     torch.manual_seed(0)
     start = torch.linspace(-1, 1, 5)[:, None]
-    moved = DDLS(prior=ONE, steps=1, step_size=0.01).for_evaluation(GAME, start, NONE)
+    moved = DDLS(prior=ONE, steps=1, step_size=0.01, calibration="none").for_evaluation(GAME, start, NONE)
     torch.testing.assert_close(moved, start - 0.005 * (start - mean) / std**2 + 0.1 * noise)
 
 
@@ -255,7 +258,9 @@ def test_a_bounded_prior_reflects() -> None:
     blind = Game(Identity(), Ratio(0.0, 1.0), StdGAN(saturating=False))
     torch.manual_seed(0)
     prior = Uniform(latent_dim=1)
-    latents = DDLS(prior=prior, steps=50, step_size=0.1).for_evaluation(blind, prior.sample(2000, CPU), NONE)
+    latents = DDLS(prior=prior, steps=50, step_size=0.1, calibration="none").for_evaluation(
+        blind, prior.sample(2000, CPU), NONE
+    )
     assert stats.kstest(latents.flatten().numpy(), stats.uniform(-1, 2).cdf).pvalue > 0.01
 
 
@@ -271,7 +276,7 @@ def test_a_prior_without_a_density_is_refused() -> None:
             return torch.zeros(count, 1)
 
     with pytest.raises(ValueError, match="does not say how dense"):
-        DDLS(prior=Odd(), steps=1, step_size=0.1)
+        DDLS(prior=Odd(), steps=1, step_size=0.1, calibration="none")
 
 
 # Rejection and Metropolis-Hastings
@@ -297,7 +302,7 @@ def test_rejection_sampling_reaches_the_data() -> None:
 
 
 def test_rejection_is_by_the_sigmoid_of_f() -> None:
-    """Equation 7; without gamma and epsilon the chance is the density ratio over its highest value."""
+    """Without gamma and epsilon the chance is the density ratio over its highest value."""
     ratios = torch.tensor([-3.0, -1.0, 0.0, 1.9]).double()
     chance = drs().log_odds_of_acceptance(ratios, 2.0).sigmoid()
     torch.testing.assert_close(chance, (ratios - 2.0).exp(), rtol=1e-5, atol=0)
@@ -316,7 +321,7 @@ def test_a_percentile_accepts_more_and_less_exactly() -> None:
 def test_too_few_accepted_draws_are_filled_up_with_a_warning() -> None:
     torch.manual_seed(0)
     latents = ONE.sample(50, CPU)
-    with pytest.warns(UserWarning, match="raise max_rounds or lower percentile"):
+    with pytest.warns(UserWarning, match="raise max_rounds or set a lower percentile"):
         filled = drs(max_rounds=1).for_evaluation(GAME, latents, NONE)
     assert filled.shape == (50, 1)
     assert set(filled.flatten().tolist()) <= set(latents.flatten().tolist())
@@ -427,10 +432,11 @@ def test_every_evaluation_sampler_works_with_every_kind_of_objective(
     toy = [*TINY_MLP, "model=mlp", "dataset=grid3", "dataset.points_per_mode=8", "latent_dim=2"]
     choice, *settings = sampler
     tiny = experiment(*toy, f"objective={objective}", f"latent_sampler={choice}", *settings)
-    made = generate(tiny.players, 10, 0, tiny.calibration(), torch.float32)
+    real = tiny.players.calibration(tiny.table)
+    made = generate(tiny.players, 10, 0, real, torch.float32)
     assert made.values.shape == (10, 2, 1, 1)
     assert made.values.isfinite().all()
-    assert torch.equal(generate(tiny.players, 3, 0, tiny.calibration(), torch.float32).values, made.values[:3])
+    assert torch.equal(generate(tiny.players, 3, 0, real, torch.float32).values, made.values[:3])
 
 
 @pytest.mark.parametrize(
@@ -441,10 +447,14 @@ def test_every_evaluation_sampler_works_with_every_kind_of_objective(
         (lambda: AdvLatQua(prior=ONE, steps=-1, step_size=0.1, radius=None), "steps=-1"),
         (lambda: AdvLatZ(prior=ONE, steps=1, step_size=0.0, radius=None), "step_size=0.0"),
         (lambda: AdvLatZ(prior=ONE, steps=1, step_size=0.1, radius=0.0), "radius=0.0"),
+        (
+            lambda: AdvLatQua(prior=ONE, steps=1, step_size=0.1, radius=0.05),
+            "radius=0.05 must be at least",
+        ),
         (lambda: AdvLatDiv(prior=ONE, steps=1, step_size=0.1, radius=None, start_std=0.0, offset=0.0), "start_std"),
         (lambda: AdvLatDiv(prior=ONE, steps=1, step_size=0.1, radius=None, start_std=0.1, offset=-1.0), "offset"),
-        (lambda: DDLS(prior=ONE, steps=-1, step_size=0.1), "steps=-1"),
-        (lambda: DDLS(prior=ONE, steps=1, step_size=0.0), "step_size=0.0"),
+        (lambda: DDLS(prior=ONE, steps=-1, step_size=0.1, calibration="none"), "steps=-1"),
+        (lambda: DDLS(prior=ONE, steps=1, step_size=0.0, calibration="none"), "step_size=0.0"),
         (lambda: drs(percentile=101.0), "percentile=101.0"),
         (lambda: drs(epsilon=0.0), "epsilon=0.0"),
         (lambda: drs(num_burn_in=0), "num_burn_in=0"),
@@ -455,3 +465,160 @@ def test_every_evaluation_sampler_works_with_every_kind_of_objective(
 def test_settings_out_of_range_are_named(make: Callable[[], LatentSampler], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+# Refinements of refinements
+
+
+class Marked(Refinement):
+    """Leaves another mark on the latents of each use."""
+
+    def for_discriminator(self, game: Game, real: Tensor) -> Tensor:
+        return super().for_discriminator(game, real) + 100
+
+    def for_generator(self, game: Game, real: Tensor) -> Tensor:
+        return super().for_generator(game, real) + 200
+
+    def for_evaluation(self, game: Game, latents: Tensor, real: Tensor) -> Tensor:
+        return latents + 300
+
+    def fitted(self, game: Game, real: Tensor) -> LatentSampler:
+        return Marked(prior=ONE)
+
+    def reads_real(self, objective: Any) -> bool:
+        return True
+
+
+MARKED, FLAT = Marked(prior=ONE), Game(Identity(), Ratio(0.0, 1.0), StdGAN(saturating=False))
+TIGHT = {"steps": 1, "step_size": 0.1, "radius": None}
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        AdvLatQua(prior=MARKED, **TIGHT),
+        AdvLatZ(prior=MARKED, **TIGHT),
+        AdvLatDiv(prior=MARKED, start_std=0.08, offset=0.0, **TIGHT),
+        DDLS(prior=MARKED, steps=1, step_size=0.01, calibration="none"),
+        DRS(prior=MARKED, percentile=None, epsilon=1e-8, num_burn_in=300, max_rounds=9, calibration="none"),
+        MH(prior=MARKED, chain_length=3, calibration="none"),
+    ],
+    ids=lambda sampler: type(sampler).__name__,
+)
+def test_whatever_a_sampler_is_put_on_keeps_working_under_it(sampler: LatentSampler) -> None:
+    """Every latent comes out near the mark of its use, also the ones that are proposed or fitted to."""
+    real = torch.zeros(257, 1, 1, 1)
+    torch.manual_seed(0)
+    assert sampler.for_discriminator(FLAT, real).sub(100).abs().max() < 20
+    assert sampler.for_generator(FLAT, real).sub(200).abs().max() < 20
+    for fitted in (sampler, sampler.fitted(FLAT, real)):
+        latents = fitted.for_evaluation(FLAT, ONE.sample(257, CPU), real)
+        assert latents.shape == (257, 1)
+        assert latents.sub(300).abs().max() < 20
+        assert fitted.sample(3, CPU).abs().max() < 20
+    assert sampler.reads_real(StdGAN(saturating=False))
+
+
+def test_what_lies_under_a_refinement_is_fitted_too() -> None:
+    class Fits(Marked):
+        def fitted(self, game: Game, real: Tensor) -> LatentSampler:
+            return AdvLatZ(prior=ONE, steps=0, step_size=0.1, radius=None)
+
+    fitted = AdvLatQua(prior=Fits(prior=ONE), **TIGHT).fitted(FLAT, NONE)
+    assert isinstance(fitted, AdvLatQua)
+    assert isinstance(fitted.prior, AdvLatZ)
+
+
+def test_every_round_of_rejection_draws_anew() -> None:
+    torch.manual_seed(0)
+    accepted = drs().for_evaluation(GAME, ONE.sample(300, CPU), NONE)
+    assert len(accepted.unique()) == 300
+
+
+def test_those_that_fill_up_are_the_most_real() -> None:
+    """Of one round, with a chance that accepts nearly nothing."""
+    torch.manual_seed(0)
+    latents = ONE.sample(60, CPU)
+    sampler = drs(max_rounds=1)
+    fitted: Any = sampler.fitted(GAME, NONE)
+    with pytest.warns(UserWarning, match="max_rounds"):
+        filled = type(fitted)(
+            prior=ONE, settings=sampler, log_ratio=fitted.log_ratio, highest=fitted.highest + 50
+        ).for_evaluation(GAME, latents, NONE)
+    scores = GAME.score(GAME.generator(filled))
+    assert (scores.diff() <= 0).all()  # all of them, from the most real down
+
+
+@pytest.mark.parametrize("method", ["logistic", "isotonic"])
+def test_unequal_numbers_of_real_and_generated_images_weigh_the_same(method: Any) -> None:
+    torch.manual_seed(0)
+    real, fake = torch.randn(40_000) + 1, torch.randn(40_000)  # log ratio: score - 1/2
+    given, wanted = torch.tensor([-0.5, 0.5, 1.5]), torch.tensor([-1.0, 0.0, 1.0]).double()
+    for few in (real[:4000], real):
+        torch.testing.assert_close(calibrated(method, few, fake)(given), wanted, atol=0.2, rtol=0)
+
+
+def test_isotonic_calibration_never_falls() -> None:
+    for seed in range(20):
+        torch.manual_seed(seed)
+        log_ratio = calibrated("isotonic", torch.randn(200) + 1, torch.randn(200))
+        assert (log_ratio(torch.linspace(-5, 5, 400)).diff() >= 0).all()
+
+
+def test_the_offset_of_advlat_div_counts_against_small_distances() -> None:
+    """d_I / (d_z + offset) of G(z) = z: constant for no offset, so nothing moves; else pairs are drawn together."""
+    real = torch.zeros(400, 1, 1, 1)
+    for offset, moves in ((0.0, False), (1.0, True)):
+        ends = []
+        for steps in (0, 1):
+            torch.manual_seed(0)
+            div = AdvLatDiv(prior=ONE, steps=steps, step_size=0.001, radius=None, start_std=0.08, offset=offset)
+            first, second = div.for_generator(GAME, real).chunk(2)
+            ends.append((second - first).abs().mean().item())
+        assert (ends[1] < ends[0] - 0.0005) == moves
+
+
+@pytest.mark.parametrize("prior", [Uniform(latent_dim=1), TruncatedGaussian(latent_dim=1, threshold=1.0)])
+def test_searches_stay_where_the_prior_can_be(prior: LatentSampler) -> None:
+    game = Game(Identity(), nn.Sequential(nn.Flatten(), nn.Linear(1, 1)), Wasserstein())
+    game.discriminator[1].weight.data.fill_(1.0)
+    search: dict[str, Any] = {"steps": 50, "step_size": 0.1, "radius": None}
+    real = torch.zeros(20, 1, 1, 1)
+    for latents in (
+        AdvLatQua(prior=prior, **search).for_discriminator(game, real),
+        AdvLatZ(prior=prior, **search).for_evaluation(game, prior.sample(20, CPU), NONE),
+    ):
+        torch.testing.assert_close(latents, torch.ones(20, 1))
+    pairs = AdvLatDiv(prior=prior, start_std=3.0, offset=1.0, **search).for_generator(game, real)
+    assert pairs.abs().max() <= 1.0
+
+
+def test_a_calibrated_ddls_makes_up_for_a_squeezed_score() -> None:
+    class Squeezed(Ratio):
+        def forward(self, images: Tensor) -> Tensor:
+            return 0.1 * super().forward(images) - 3.0
+
+    game = Game(Identity(), Squeezed(*TARGET), Wasserstein())
+    torch.manual_seed(0)
+    results = []
+    for calibration in ("none", "logistic"):
+        sampler = DDLS(prior=ONE, steps=400, step_size=0.02, calibration=calibration)  # type: ignore[arg-type]
+        results.append(sampler.fitted(game, REAL).for_evaluation(game, ONE.sample(2000, CPU), REAL))
+    assert results[0].mean().item() < 0.4  # the prior wins
+    assert results[1].mean().item() == pytest.approx(TARGET[0], abs=0.08)
+    assert results[1].std().item() == pytest.approx(TARGET[1], abs=0.08)
+    assert DDLS(prior=ONE, steps=1, step_size=1.0, calibration="logistic").reads_real(StdGAN(saturating=False))
+
+
+def test_searches_of_different_turns_see_different_noise(experiment: Build) -> None:
+    seen = []
+
+    class Noisy(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            seen.append(torch.rand(()).item())
+            return images.flatten(1).sum(1, keepdim=True)
+
+    game = Game(Identity(), Noisy(), Wasserstein())
+    for _ in range(3):
+        AdvLatQua(prior=ONE, **TIGHT).for_discriminator(game, torch.zeros(4, 1, 1, 1))
+    assert len(set(seen)) == 3

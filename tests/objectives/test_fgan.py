@@ -185,3 +185,15 @@ def test_gradients_are_those_of_the_losses(name: str, alpha: float) -> None:
 def test_settings_out_of_range_are_named(settings: dict[str, typing.Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         FGAN(**({"saturating": False, "alpha": 0.5, "pi": 0.5} | settings))
+
+
+@pytest.mark.parametrize(("name", "v"), [("total_variation", -15.0), ("jensen_shannon_weighted", -15.0)])
+def test_small_gradients_are_not_rounded_away(name: str, v: float) -> None:
+    logits = torch.tensor([[v]], requires_grad=True)  # float32
+    double = logits.detach().double().requires_grad_(True)
+    gradients = []
+    for value in (logits, double):
+        loss = objective(name, saturating=True).generator_loss(value[:0].detach(), value)
+        gradients.append(torch.autograd.grad(loss, value)[0].item())
+    assert gradients[0] == pytest.approx(gradients[1], rel=1e-4)
+    assert gradients[0] != 0

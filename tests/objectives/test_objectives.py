@@ -142,11 +142,12 @@ def test_relativistic_losses_only_know_differences(pairing: str) -> None:
 
 
 def test_gradients_flow_through_the_average() -> None:
-    """With one image a side, standard and average: both terms see the same difference."""
-    real, fake = torch.tensor([[0.3]]).double().requires_grad_(True), torch.tensor([[0.1]]).double()
+    """With one image a side, standard and average: both terms see the same difference, from both sides."""
+    real, fake = (torch.tensor([[value]]).double().requires_grad_(True) for value in (0.3, 0.1))
     loss = Relativistic(pairing="average", loss="standard").discriminator_loss(real, fake)
-    (gradient,) = torch.autograd.grad(loss, real)
-    torch.testing.assert_close(gradient, -2 * torch.sigmoid(fake - real).detach())
+    gradients = torch.autograd.grad(loss, (real, fake))
+    expected = 2 * torch.sigmoid(fake - real).detach()
+    torch.testing.assert_close(gradients, (-expected, expected))
 
 
 def test_pairs_need_equal_numbers() -> None:

@@ -190,7 +190,7 @@ def test_score_is_the_standard_logit_at_two_outcomes() -> None:
     torch.testing.assert_close(TWO_ATOMS.score(torch.cat([torch.zeros_like(v), v], dim=1)), v[:, 0])
 
 
-@pytest.mark.parametrize("anchors", ["resampled", "fixed", "expected"])
+@pytest.mark.parametrize("anchors", ["resampled", "expected"])
 def test_score_compares_the_fits_of_both_anchors_without_noise(anchors: str) -> None:
     """<A1 - A0, l> is CE(A0, l) - CE(A1, l), because the normaliser cancels; real-like predictions score higher."""
     objective, like = replace(BASE, anchors=anchors), torch.zeros(1, dtype=torch.float64)
@@ -265,8 +265,9 @@ def test_fixed_anchors_are_drawn_independently(monkeypatch: pytest.MonkeyPatch) 
 
 def test_skewed_anchors_mirror_each_other() -> None:
     like, skewed = torch.zeros(1, dtype=torch.float64), replace(BASE, anchor_shape="skewed_normal")
-    real_anchor, fake_anchor = skewed.expected_anchors(like)
+    real_anchor, fake_anchor = skewed.mean_anchors(like)
     torch.testing.assert_close(real_anchor, fake_anchor.flip(0))
+    assert skewed.histogram("real", like)[0] > skewed.histogram("real", like)[-1]  # +5: the long tail is on the right
     symmetric = replace(skewed, anchor_skewness=0.0)
     torch.testing.assert_close(symmetric.histogram("real", like), BASE.histogram("fake", like))
 
@@ -314,7 +315,7 @@ def test_the_divergence_of_redrawn_anchors_agrees_with_the_table() -> None:
 def test_a_loss_above_equilibrium_is_its_divergences_above_twice_the_jensen_shannon_one() -> None:
     objective, real, fake = replace(BASE, real_skew=0.4, fake_skew=-0.4), logits(6, 5, 0), logits(6, 5, 1)
     like = torch.zeros(1, dtype=torch.float64)
-    real_anchor, fake_anchor = objective.expected_anchors(like)
+    real_anchor, fake_anchor = objective.mean_anchors(like)
     kl = sum(
         (anchor * (anchor.log() - rows.log_softmax(1))).sum(1).mean()
         for anchor, rows in ((real_anchor, real), (fake_anchor, fake))
@@ -354,7 +355,7 @@ def test_a_table_of_logits_learns_the_mixture_of_anchors() -> None:
         return value.item()
 
     optimizer.step(loss)
-    real_anchor, fake_anchor = objective.expected_anchors(torch.zeros(1, dtype=torch.float64))
+    real_anchor, fake_anchor = objective.mean_anchors(torch.zeros(1, dtype=torch.float64))
     optimum = (p[:, None] * real_anchor + q[:, None] * fake_anchor) / (p + q)[:, None]
     torch.testing.assert_close(table.detach().softmax(1), optimum, atol=1e-5, rtol=0)
 
@@ -393,3 +394,12 @@ def test_disagreement_is_the_divergence_between_two_predictions() -> None:
     )
     torch.testing.assert_close(BASE.disagreement(one, other), expected)
     torch.testing.assert_close(BASE.disagreement(one, one + 1.0), torch.zeros(6, dtype=torch.float64))
+
+
+def test_fixed_anchors_are_the_ones_that_are_told_of_and_scored_by() -> None:
+    fixed, like = replace(BASE, anchors="fixed", anchor_seed=3, num_anchor_samples=20), torch.zeros(1).double()
+    middle = (fixed.real_anchor(like) + fixed.fake_anchor(like)) / 2
+    assert fixed.equilibrium_loss() == pytest.approx(-2 * torch.special.xlogy(middle, middle).sum().item())
+    assert fixed.facts() != replace(fixed, anchor_seed=4).facts()
+    batch = logits(3, 5, 0)
+    torch.testing.assert_close(fixed.score(batch), batch @ (fixed.real_anchor(like) - fixed.fake_anchor(like)))

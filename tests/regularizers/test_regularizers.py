@@ -289,12 +289,37 @@ def test_vat_compares_passes_with_the_same_noise() -> None:
 
 
 def test_the_unperturbed_prediction_carries_no_gradient() -> None:
-    """d/da of 1/2 (stop(v) - v')^2, v' = epsilon a . u, with u = a / |a| fixed and v = 0, is epsilon^2 |a| u."""
+    """d/da of 1/2 (stop(v) - v')^2, v' = a . (x + epsilon u), u = +-a / |a| fixed: (v' - v) (x + epsilon u)."""
     critic = Linear(2.0)
-    zeros = torch.zeros(SHAPE, dtype=torch.float64)
-    still = Turn(zeros, torch.full((5,), -1), torch.zeros(5, 1), zeros)
-    vat(images="real").penalty(Game(nn.Identity(), critic, Wasserstein()), still).backward()
-    torch.testing.assert_close(critic.direction.grad, 0.3**2 * critic.direction.detach())
+    images = turn().real[:1]
+    seen = Turn(images, torch.full((1,), -1), torch.zeros(1, 1), images)
+    vat(images="real").penalty(Game(nn.Identity(), critic, Wasserstein()), seen).backward()
+    step = 0.3 * critic.direction.detach() / 2.0
+    either = [sign * 0.3 * 2.0 * (images[0] + sign * step) for sign in (1, -1)]
+    assert any(torch.allclose(critic.direction.grad, gradient) for gradient in either)
+
+
+def test_vat_asks_how_far_the_perturbed_prediction_is_from_the_clean_one() -> None:
+    """KL(clean || perturbed), which is not symmetric; without iterations the direction is the one drawn."""
+    critic, objective = Linear(2.0), StdGAN(saturating=False)
+    images, game = turn().real, Game(nn.Identity(), Linear(2.0), objective)
+    torch.manual_seed(4)
+    measured = vat(epsilon=2.0, num_power_iterations=0, images="real").penalty(game, turn())
+    torch.manual_seed(4)
+    offset = torch.randn_like(images)
+    offset *= 2.0 / offset.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    expected = objective.disagreement(critic(images), critic(images + offset)).mean()
+    torch.testing.assert_close(measured, expected)
+
+
+def test_vat_on_both_sides_is_their_mean() -> None:
+    """Of a critic whose slope is the image itself: 1/2 (epsilon |x| + epsilon^2 / 2)^2 on either side."""
+    values = {}
+    for images in ("real", "fake", "both"):
+        torch.manual_seed(0)
+        values[images] = penalty(vat(epsilon=1e-4, xi=1e-4, images=images), Quadratic()).item()
+    assert values["both"] == pytest.approx((values["real"] + values["fake"]) / 2, rel=1e-2)
+    assert values["real"] != pytest.approx(values["fake"], rel=1e-2)
 
 
 def attack(**changes: Any) -> AdversarialTraining:
@@ -364,8 +389,32 @@ def test_clipping_reaches_weights_and_biases_but_no_statistics() -> None:
         (lambda: attack(epsilon=0.0), "epsilon=0.0"),
         (lambda: attack(step_size=0.0), "step_size=0.0"),
         (lambda: attack(steps=0), "steps=0"),
+        (lambda: attack(epsilon=0.01), "epsilon=0.01 must be at least step_size=0.05"),
     ],
 )
 def test_settings_out_of_range_are_named(make: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_dragan_is_taken_around_real_images() -> None:
+    still = Dragan(weight=1.0, target=0.0, scale=0.0, noise="normal")
+    torch.testing.assert_close(penalty(still, Quadratic()), turn().real.square().flatten(1).sum(1).mean())
+
+
+def test_dragans_noise_is_as_wide_as_the_whole_batch() -> None:
+    """A batch of one image three times has a deviation, though none between its images."""
+    real = torch.randn(1, 2, 30, 30, dtype=torch.float64).expand(3, -1, -1, -1)
+    noise = Dragan(weight=1.0, target=1.0, scale=0.5, noise="normal").around(real) - real
+    assert noise.std().item() == pytest.approx(0.5 * real.std().item(), rel=0.05)
+
+
+def test_each_side_is_attacked_against_the_clean_other_one() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(18, 8), nn.Tanh(), nn.Linear(8, 1)).double()
+    objective, seen = Relativistic(pairing="paired", loss="least_squares"), bounded_turn()
+    game, regularizer = Game(nn.Identity(), network, objective), attack(epsilon=0.5, step_size=0.5)
+    real = regularizer.attacked(lambda x: objective.discriminator_loss(network(x), network(seen.fake)), seen.real)
+    fake = regularizer.attacked(lambda x: objective.discriminator_loss(network(seen.real), network(x)), seen.fake)
+    expected = objective.discriminator_loss(network(real), network(fake))
+    torch.testing.assert_close(regularizer.penalty(game, seen), expected)
