@@ -2,6 +2,7 @@
 
 import inspect
 import itertools
+import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from gan_cli.config import SHAPES, read_config, targets
 from gan_cli.errors import UserError
 from gan_cli.experiment import Experiment, RunSettings
 from gan_cli.hints import CONF
+from gan_cli.objectives import fgan
 from gan_cli.trainer import train
 
 from .conftest import TINY, TINY_MLP, composed_config
@@ -212,3 +214,60 @@ def test_protocols_differ_where_the_data_does(experiment: Build) -> None:
     toy = [*TINY_MLP, "model=mlp", "dataset=ring", "dataset.points_per_mode=2"]
     one, other = (experiment(*toy, f"dataset.radius={radius}").dataset.protocol for radius in (1.0, 2.0))
     assert one != other
+
+
+@pytest.mark.parametrize(
+    ("preset", "chain", "penalties"),
+    [
+        ("advlat_qua", ["AdvLatQua", "Gaussian"], {"gradient_penalty"}),
+        ("advlat_qua_plus", ["AdvLatZ", "AdvLatQua", "Gaussian"], {"gradient_penalty"}),
+        ("advlat_div", ["AdvLatDiv", "Gaussian"], {"gradient_penalty", "mode_seeking"}),
+        ("advlat_div_plus", ["AdvLatZ", "AdvLatDiv", "Gaussian"], {"gradient_penalty", "mode_seeking"}),
+    ],
+)
+def test_presets_are_put_on_any_objective_data_and_model(
+    experiment: Build, preset: str, chain: list[str], penalties: set[str]
+) -> None:
+    settings = [*TINY_MLP, f"experiment=[toy_ring,{preset}]", "objective=wgan_gp", "dataset.points_per_mode=8"]
+    tiny = experiment(*settings, "steps=3", "num_eval_images=16", "batch_size=4")
+    sampler: Any = tiny.players.latent_sampler
+    found = [type(sampler).__name__]
+    while hasattr(sampler, "prior"):
+        sampler = sampler.prior
+        found.append(type(sampler).__name__)
+    assert found == chain
+    assert sampler.latent_dim == 2
+    assert set(tiny.regularizers) == penalties
+    assert len(list(train(tiny))) == 3
+
+
+DIVERGENCES = list(typing.get_args(fgan.Name))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *(
+            f"objective=fgan objective.divergence={name} objective.saturating={s}"
+            for name in DIVERGENCES
+            for s in (True, False)
+        ),
+        *(
+            f"objective=relativistic objective.pairing={pairing} objective.loss={loss}"
+            for pairing in ("paired", "average")
+            for loss in ("standard", "least_squares", "hinge")
+        ),
+        *(f"objective=realness objective.generator_objective={number} objective.pairing=index" for number in (1, 2, 3)),
+        *(f"objective=realness objective.anchors={anchors}" for anchors in ("resampled", "fixed", "expected")),
+        "objective=realness objective.anchor_shape=skewed_normal objective.feature_resampling=true",
+        "regularizer=gradient_penalty regularizer.gradient_penalty.one_sided=true",
+        "regularizer=dragan regularizer.dragan.noise=uniform",
+        "regularizer=mode_seeking regularizer.mode_seeking.form=difference",
+        *(f"regularizer={name} regularizer.{name}.images=real" for name in ("vat", "adversarial_training")),
+    ],
+    ids=lambda words: words[:80],
+)
+def test_every_form_of_a_method_trains(experiment: Build, settings: str) -> None:
+    tiny = experiment(*TINY, *settings.split())
+    for step in train(tiny):
+        assert all(loss.isfinite() for terms in step.losses.values() for loss in terms.values())
