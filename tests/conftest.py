@@ -13,6 +13,7 @@ from gan_cli.build import build_experiment
 from gan_cli.config import read_config
 from gan_cli.experiment import Experiment
 from gan_cli.hints import CONF
+from gan_cli.objectives import Realness
 
 TINY = ["batch_size=4", "steps=3", "num_eval_images=16", "model.generator.width=4", "model.discriminator.width=4"]
 TINY_MLP = [
@@ -35,6 +36,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 def composed_config(*overrides: str, config_name: str = "train") -> Any:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose(config_name, list(overrides))
+
+
+def realness(**changes: Any) -> Realness:
+    """The objective with its defaults, but for these."""
+    config, _ = read_config(composed_config("objective=realness"))
+    settings = {key: value for key, value in config["objective"].items() if key != "_target_"}
+    return Realness(**(settings | changes))
 
 
 @pytest.fixture

@@ -9,7 +9,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from gan_cli.game import Game
 from gan_cli.gradients import input_gradient, onto_ball, signed_descent
-from gan_cli.objectives import FGAN, LSGAN, Hinge, Objective, Realness, Relativistic, StdGAN, Wasserstein
+from gan_cli.objectives import FGAN, LSGAN, Hinge, Objective, Relativistic, StdGAN, Wasserstein
+
+from .conftest import realness
 
 Z = torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 anywhere = onto_ball(Z, None)
@@ -84,21 +86,8 @@ def test_a_distribution_of_outcomes_has_trajectories_of_its_own() -> None:
     discriminator = nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 7)).double()
     real, ended = torch.randn(6, 4, 1, 1, dtype=torch.float64), []
     for number in (1, 2, 3):
-        objective = Realness(
-            num_outcomes=7,
-            generator_objective=number,  # type: ignore[arg-type]
-            pairing="mean",
-            anchors="expected",
-            anchor_shape="normal_uniform",
-            anchor_skewness=0.0,
-            num_anchor_samples=100,
-            anchor_seed=0,
-            support_min=-1.0,
-            support_max=1.0,
-            real_skew=0.5,
-            fake_skew=-0.5,
-            feature_resampling=False,
-        )
+        anchors = {"anchors": "expected", "real_skew": 0.5, "fake_skew": -0.5}
+        objective = realness(num_outcomes=7, generator_objective=number, **anchors)
         loss = Game(generator, discriminator, objective).generator_loss_against(real)
         ended.append(
             signed_descent(lambda z, loss=loss: loss(generator(z)), Z, steps=5, step_size=0.05, project=anywhere)

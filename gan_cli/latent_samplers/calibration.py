@@ -1,6 +1,7 @@
 """From a discriminator's scores to log density ratios: what rejection and Metropolis-Hastings sampling go by."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -8,12 +9,26 @@ import torch
 from torch import Tensor
 
 from gan_cli.game import Game
-from gan_cli.latent_samplers.latent_sampler import LatentSampler
+from gan_cli.latent_samplers.latent_sampler import LatentSampler, Refinement
+from gan_cli.objectives.objective import Objective
 from gan_cli.shapes import Images, Latents
 
 Method = Literal["none", "logistic", "isotonic"]
 LogRatio = Callable[[Tensor], Tensor]
 BATCH = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibrated(Refinement):
+    """A sampler that goes by log density ratios, which it is fitted to once for many calls."""
+
+    calibration: Method
+
+    def reads_real(self, objective: Objective) -> bool:
+        return self.calibration != "none" or self.prior.reads_real(objective)
+
+    def for_evaluation(self, game: Game, latents: Latents, real: Images) -> Latents:
+        return self.fitted(game, real).for_evaluation(game, latents, real)
 
 
 def calibrated(method: Method, real: Tensor, fake: Tensor) -> LogRatio:

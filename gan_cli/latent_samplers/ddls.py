@@ -8,14 +8,13 @@ import torch
 
 from gan_cli.game import Game
 from gan_cli.gradients import input_gradient
-from gan_cli.latent_samplers.calibration import LogRatio, calibrated, image_scores, latent_scores, proposals
+from gan_cli.latent_samplers.calibration import Calibrated, LogRatio, calibrated, image_scores, latent_scores, proposals
 from gan_cli.latent_samplers.latent_sampler import LatentSampler, Refinement
-from gan_cli.objectives.objective import Objective
 from gan_cli.shapes import Images, Latents, Scores
 
 
 @dataclass(frozen=True, kw_only=True)
-class DDLS(Refinement):
+class DDLS(Calibrated):
     """Langevin dynamics in latent space towards the energy -log p_prior(z) - d(G(z)) (algorithm 1).
 
     d is the score: the log density ratio for an optimal discriminator of the standard GAN; the paper also uses it with
@@ -35,9 +34,6 @@ class DDLS(Refinement):
             raise ValueError(f"step_size={self.step_size} must be above 0")
         self.prior.log_density(torch.zeros(1, 1))
 
-    def reads_real(self, objective: Objective) -> bool:
-        return self.calibration != "none" or self.prior.reads_real(objective)
-
     def fitted(self, game: Game, real: Images) -> LatentSampler:
         prior = self.prior.fitted(game, real)
         if self.calibration == "none":
@@ -45,9 +41,6 @@ class DDLS(Refinement):
         fake = proposals(prior, game, len(real), real, real.device)
         log_ratio = calibrated(self.calibration, image_scores(game, real), latent_scores(game, fake))
         return FittedDDLS(prior=prior, settings=self, log_ratio=log_ratio)
-
-    def for_evaluation(self, game: Game, latents: Latents, real: Images) -> Latents:
-        return self.fitted(game, real).for_evaluation(game, latents, real)
 
 
 @dataclass(frozen=True, kw_only=True)

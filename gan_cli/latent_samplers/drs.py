@@ -7,14 +7,13 @@ import torch
 from torch import Tensor
 
 from gan_cli.game import Game
-from gan_cli.latent_samplers.calibration import LogRatio, Method, calibrated, image_scores, latent_scores, proposals
+from gan_cli.latent_samplers.calibration import Calibrated, LogRatio, calibrated, image_scores, latent_scores, proposals
 from gan_cli.latent_samplers.latent_sampler import LatentSampler, Refinement
-from gan_cli.objectives.objective import Objective
 from gan_cli.shapes import Images, Latents
 
 
 @dataclass(frozen=True, kw_only=True)
-class DRS(Refinement):
+class DRS(Calibrated):
     """Accepts prior draws with probability sigmoid(F) (algorithm 1), until there are enough.
 
     F = d - M - log(1 - exp(d - M - `epsilon`)) - gamma, where d is the log density ratio that the discriminator
@@ -29,7 +28,6 @@ class DRS(Refinement):
     epsilon: float
     num_burn_in: int
     max_rounds: int
-    calibration: Method
 
     def __post_init__(self) -> None:
         if self.percentile is not None and not 0 <= self.percentile <= 100:
@@ -40,17 +38,11 @@ class DRS(Refinement):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
 
-    def reads_real(self, objective: Objective) -> bool:
-        return self.calibration != "none" or self.prior.reads_real(objective)
-
     def fitted(self, game: Game, real: Images) -> LatentSampler:
         prior = self.prior.fitted(game, real)
         scores = latent_scores(game, proposals(prior, game, self.num_burn_in, real, real.device))
         log_ratio = calibrated(self.calibration, image_scores(game, real), scores)
         return FittedDRS(prior=prior, settings=self, log_ratio=log_ratio, highest=log_ratio(scores).max().item())
-
-    def for_evaluation(self, game: Game, latents: Latents, real: Images) -> Latents:
-        return self.fitted(game, real).for_evaluation(game, latents, real)
 
     def log_odds_of_acceptance(self, log_ratio: Tensor, highest: float) -> Tensor:
         """F of draws none of which is above `highest`."""

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from gan_cli.game import Game
-from gan_cli.latent_samplers.calibration import LogRatio, Method, calibrated, image_scores, latent_scores, proposals
+from gan_cli.latent_samplers.calibration import Calibrated, LogRatio, calibrated, image_scores, latent_scores, proposals
 from gan_cli.latent_samplers.latent_sampler import LatentSampler, Refinement
 from gan_cli.objectives.objective import Objective
 from gan_cli.shapes import Images, Latents
 
 
 @dataclass(frozen=True, kw_only=True)
-class MH(Refinement):
+class MH(Calibrated):
     """For each image one Markov chain of `chain_length` prior draws as proposals (algorithm 1).
 
     A proposal x' is accepted from x with probability min(1, (1/D(x) - 1) / (1/D(x') - 1)), D being the calibrated
@@ -23,7 +23,6 @@ class MH(Refinement):
     """
 
     chain_length: int
-    calibration: Method
 
     def __post_init__(self) -> None:
         if self.chain_length < 1:
@@ -38,9 +37,6 @@ class MH(Refinement):
         fake_scores = latent_scores(game, proposals(prior, game, len(real), real, real.device))
         log_ratio = calibrated(self.calibration, scores, fake_scores)
         return FittedMH(prior=prior, settings=self, log_ratio=log_ratio, real_log_ratios=log_ratio(scores))
-
-    def for_evaluation(self, game: Game, latents: Latents, real: Images) -> Latents:
-        return self.fitted(game, real).for_evaluation(game, latents, real)
 
 
 @dataclass(frozen=True, kw_only=True)

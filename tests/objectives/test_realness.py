@@ -7,24 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan_cli.objectives import Realness, StdGAN
+from gan_cli.objectives import StdGAN
 from gan_cli.objectives.realness import Law, ResamplingHead, cross_entropy, expected_histogram, histogram
 
-BASE = Realness(
-    num_outcomes=5,
-    generator_objective=2,
-    pairing="mean",
-    anchors="expected",
-    anchor_shape="normal_uniform",
-    anchor_skewness=5.0,
-    num_anchor_samples=1000,
-    anchor_seed=0,
-    support_min=-1.0,
-    support_max=1.0,
-    real_skew=1.0,
-    fake_skew=-1.0,
-    feature_resampling=False,
-)
+from ..conftest import realness
+
+BASE = realness(num_outcomes=5, anchors="expected")
 TWO_ATOMS = replace(BASE, num_outcomes=2, real_skew=2.0, fake_skew=-2.0)  # A0 = (1, 0), A1 = (0, 1)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from gan_cli.game import Game, Turn
 from gan_cli.gradients import input_gradient
-from gan_cli.objectives import Hinge, Objective, Realness, Relativistic, StdGAN, Wasserstein
+from gan_cli.objectives import Hinge, Objective, Relativistic, StdGAN, Wasserstein
 from gan_cli.regularizers import (
     R1,
     R2,
@@ -24,21 +24,9 @@ from gan_cli.regularizers import (
 )
 from gan_cli.regularizers.mode_seeking import distance, halves
 
-REALNESS = Realness(
-    num_outcomes=4,
-    generator_objective=3,
-    pairing="mean",
-    anchors="expected",
-    anchor_shape="normal_uniform",
-    anchor_skewness=0.0,
-    num_anchor_samples=100,
-    anchor_seed=0,
-    support_min=-1.0,
-    support_max=1.0,
-    real_skew=1.0,
-    fake_skew=-1.0,
-    feature_resampling=False,
-)
+from ..conftest import realness
+
+REALNESS = realness(num_outcomes=4, generator_objective=3, anchors="expected")
 SHAPE = (5, 2, 3, 3)
 
 
