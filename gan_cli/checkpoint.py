@@ -99,12 +99,6 @@ def prune(checkpoints: Path, keep: int) -> None:
             shutil.rmtree(folder)
 
 
-def sweep_partial(checkpoints: Path) -> None:
-    """Removes what a killed process left half-written; call it only while holding the run's lock."""
-    for leftover in checkpoints.glob(".*.partial"):
-        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-
-
 def complete(checkpoints: Path) -> list[Path]:
     """Checkpoint folders, oldest step first."""
     return sorted(folder for folder in checkpoints.glob("step-*") if (folder / META).is_file())

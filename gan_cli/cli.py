@@ -6,6 +6,10 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -17,6 +21,8 @@ from omegaconf.errors import OmegaConfBaseException
 from gan_cli import __version__
 from gan_cli.errors import EndError, InterruptedRunError
 from gan_cli.hints import CONF, explain
+from gan_cli.overrides import quoted
+from gan_cli.sweep.command_line import prepared
 
 REFUSED_BY_HYDRA = 1
 
@@ -33,6 +39,14 @@ def sample() -> None:
     launch("sample")
 
 
+def sweep() -> None:
+    launch("sweep")
+
+
+def report() -> None:
+    launch("report")
+
+
 def launch(name: str) -> None:
     """Composes the config from the command line and runs the command; whatever the user can mend is one line."""
     program = f"gan-{name}"
@@ -47,13 +61,13 @@ def launch(name: str) -> None:
     running = False
     warnings.showwarning = lambda message, *where: print(f"{program}: warning: {message}", file=sys.stderr)
 
-    def job(composed: DictConfig) -> None:
+    def job(composed: DictConfig) -> Any:
         from gan_cli import commands
 
         nonlocal running
         running = True
         try:
-            commands.COMMANDS[name](composed)
+            return commands.COMMANDS[name](composed)
         except EndError as end:
             # Of several jobs the others still run, unless the user wants to stop.
             if HydraConfig.get().mode == RunMode.MULTIRUN and not isinstance(end, InterruptedRunError):
@@ -61,9 +75,11 @@ def launch(name: str) -> None:
             leave(program, str(end), end.code)
         except BrokenPipeError:  # the reader of stdout has gone, as with | head
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return None
 
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
+        with AROUND.get(name, nullcontext)():
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
     except (HydraException, OmegaConfBaseException) as error:
         leave(program, explain(error, name), REFUSED_BY_HYDRA)
     except EndError as end:
@@ -74,6 +90,19 @@ def launch(name: str) -> None:
         leave(program, explain(error, name), REFUSED_BY_HYDRA)
     except KeyboardInterrupt:
         leave(program, "interrupted", 128 + signal.SIGINT)
+
+
+@contextmanager
+def folders_named() -> Iterator[None]:
+    """gan-report takes its folders as bare words, too."""
+    words = [word for word in sys.argv[1:] if not word.startswith("-") and ("=" not in word or Path(word).is_dir())]
+    if words:
+        kept = [word for word in sys.argv[1:] if word not in words]
+        sys.argv[1:] = [*kept, f"folders=[{','.join(map(quoted, words))}]"]
+    yield
+
+
+AROUND: dict[str, Callable[[], AbstractContextManager[None]]] = {"sweep": prepared, "report": folders_named}
 
 
 def leave(program: str, message: str, code: int) -> None:

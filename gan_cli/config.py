@@ -78,6 +78,7 @@ SAMPLING: dict[str, Any] = {
     "device": str,
     "trust": list[str],
 }
+REPORTING: dict[str, Any] = {"folders": list[str], "baseline": str | None, "out": str | None}
 SETTINGS = [setting.name for setting in fields(RunSettings)]
 
 
@@ -97,6 +98,21 @@ def read_config(composed: DictConfig) -> tuple[Config, dict[str, Any]]:
     if problems:
         raise UserError("; ".join(problems))
     return {key: value for key, value in config.items() if key not in OPTIONS}, {key: config[key] for key in OPTIONS}
+
+
+def read_plain(composed: DictConfig, hints: Mapping[str, Any], question: str) -> dict[str, Any]:
+    """Options that name no parts; raises UserError that names everything wrong, or asks for what is missing."""
+    try:
+        options: dict[str, Any] = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    except MissingMandatoryValue as error:
+        raise UserError(question) from error
+    except OmegaConfBaseException as error:
+        raise UserError(one_line(error)) from error
+    problems = [unknown(key, hints) for key in options if key not in hints]
+    problems += missing(options, hints) + type_problems(options, hints)
+    if problems:
+        raise UserError("; ".join(problems))
+    return options
 
 
 def read_options(composed: DictConfig, hints: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,6 +177,13 @@ def leaves(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from leaves(value, path)
     else:
         yield path, config
+
+
+def flatten(node: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(node, dict):
+        return {path: node}
+    leaves = (flatten(value, f"{path}.{key}".lstrip(".")) for key, value in node.items())
+    return {name: value for branch in leaves for name, value in branch.items()}
 
 
 def finite(value: Any) -> bool:

@@ -24,16 +24,12 @@ def explain(error: Exception, config_name: str) -> str:
         group, wanted = choice[1].removeprefix(f"{config_name}/"), choice[2]
         known = sorted({path.stem for folder in config_folders() for path in (folder / group).glob("*.yaml")})
         return f"unknown {group} '{wanted}'{closest(wanted, known)} (known: {', '.join(known)})"
-    if key := re.search(r"Could not override '([^']+)'", text):
-        group = key[1].split(".")[0]
-        if (
-            group != key[1]
-            and (CONF / group).is_dir()
-            and not any(k.startswith(group) for k in known_keys(config_name))
-        ):
-            return f"'{key[1]}' needs a choice first: add {group}=<choice>"
-        hint = introduced_by(key[1]) if config_name == "train" else ""
-        return f"unknown key '{key[1]}'{hint or closest(key[1], known_keys(config_name))}"
+    if key := refused_key(error):
+        group = key.split(".")[0]
+        if group != key and (CONF / group).is_dir() and not any(k.startswith(group) for k in known_keys(config_name)):
+            return f"'{key}' needs a choice first: add {group}=<choice>"
+        hint = introduced_by(key) if config_name in ("train", "sweep") else ""
+        return f"unknown key '{key}'{hint or closest(key, known_keys(config_name))}"
     if "override must be a string" in text:
         return "a choice is missing: give group=choice, or leave the group out"
     if twice := re.search(r"(\S+) appears more than once", text):
@@ -41,6 +37,12 @@ def explain(error: Exception, config_name: str) -> str:
     text = text.split("Config search path")[0]
     cause = f" ({error.__cause__})" if error.__cause__ else ""
     return " ".join(f"{text}{cause}".split())
+
+
+def refused_key(error: Exception) -> str:
+    """The key that the composed config does not have; empty for another reason."""
+    found = re.search(r"Could not override '([^']+)'", str(error))
+    return found[1] if found else ""
 
 
 def config_folders() -> list[Path]:

@@ -1,7 +1,6 @@
 """A run's folder: its files, who may write to it, and what is in it already."""
 
 import json
-import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +10,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from gan_cli.checkpoint import sweep_partial
 from gan_cli.errors import UserError
-from gan_cli.files import atomic, write_json
+from gan_cli.files import atomic, sweep_partial, write_json
+from gan_cli.overrides import slug
 
 Record = dict[str, Any]
 
@@ -95,10 +94,13 @@ class RunFolder:
         write_json(self.path / "summary.json", summary)
 
 
-def create(outputs: Path, short_name: str) -> Path:
-    """outputs/<date>/<time>-<short name>-<unique>, never one that is there already."""
+def fresh(outputs: Path, short_name: str) -> Path:
+    """outputs/<date>/<time>-<short name>-<unique>, which nobody has made yet."""
     now = datetime.now()
-    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", short_name)[:60]
-    path = outputs / now.strftime("%Y-%m-%d") / f"{now.strftime('%H-%M-%S')}-{slug}-{secrets.token_hex(3)}"
+    return outputs / now.strftime("%Y-%m-%d") / f"{now.strftime('%H-%M-%S')}-{slug(short_name)}-{secrets.token_hex(3)}"
+
+
+def create(outputs: Path, short_name: str) -> Path:
+    path = fresh(outputs, short_name)
     path.mkdir(parents=True)
     return path

@@ -192,6 +192,7 @@ class Run:
                 "status": status,
                 "step": self.step,
                 "error": error,
+                "config": self.config,
                 "metrics": self.metrics(records),
                 "objective": self.experiment.players.game.objective.facts(),
                 "protocol": self.protocol(),
@@ -219,6 +220,8 @@ class Run:
             "last": evaluated[-1]["metrics"] if evaluated else {},
             "best": best["metrics"] if best else {},
             "best_step": best["step"] if best else None,
+            "leading": self.scorer.leading,
+            "lower_is_better": self.scorer.lower_is_better,
             "floor": self.floor,
             "trajectory": trajectory(records),
         }

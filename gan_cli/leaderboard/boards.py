@@ -1,0 +1,174 @@
+"""Rows and boards: a method over its seeds, and the methods whose scores were measured alike."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from gan_cli.config import flatten
+from gan_cli.errors import UserError
+from gan_cli.leaderboard.results import NOT_OF_THE_METHOD, Result
+from gan_cli.leaderboard.statistics import Difference, Spread, difference, is_number, spread
+from gan_cli.overrides import key_of, label
+from gan_cli.sweep.options import SWEEPING
+
+NOT_IN_A_LABEL = NOT_OF_THE_METHOD | set(SWEEPING) | {"device", "run_dir", "outputs", "trust", "resume"}
+CHOICE_OF_METHOD = {"objective", "experiment"}
+LOST = ("diverged", "failed", "interrupted", "unfinished", "waiting")
+LOWER_IS_BETTER = ("fid", "kid", "mode_kl")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method over its seeds. Scores and costs are those of the completed runs; all others are counted in `lost`."""
+
+    method: str
+    results: list[Result]
+
+    @cached_property
+    def completed(self) -> list[Result]:
+        return [result for result in self.results if result.state == "completed"]
+
+    @property
+    def lost(self) -> dict[str, int]:
+        counts = {state: sum(result.state == state for result in self.results) for state in LOST}
+        return {state: count for state, count in counts.items() if count}
+
+    @property
+    def latent_sampler(self) -> str:
+        return sampler_name(self.results[0].config["latent_sampler"])
+
+    def last(self, metric: str) -> Spread | None:
+        return spread(result.scores.get(metric) for result in self.completed)
+
+    def best(self, metric: str) -> Spread | None:
+        return spread(result.summary["metrics"]["best"].get(metric) for result in self.completed)
+
+    def trajectory(self, metric: str) -> dict[str, float]:
+        """`min`, `max`, `mean` and `std` of the metric along each run, each averaged over the runs."""
+        along = [result.summary["metrics"]["trajectory"].get(metric, {}) for result in self.completed]
+        means = {name: spread(one.get(name) for one in along) for name in ("min", "max", "mean", "std")}
+        return {name: mean.mean for name, mean in means.items() if mean is not None}
+
+    def cost(self, key: str) -> Spread | None:
+        return spread(result.summary["cost"].get(key) for result in self.completed)
+
+    def sampling(self, key: str) -> Spread | None:
+        return spread(result.summary["cost"]["sampling"].get(key) for result in self.completed)
+
+    def by_seed(self, metric: str) -> dict[int, float]:
+        return {r.seed: r.scores[metric] for r in self.completed if is_number(r.scores.get(metric))}
+
+
+@dataclass(frozen=True)
+class Board:
+    """Methods whose scores share a protocol, the best first; those that lost runs come after those that did not."""
+
+    protocol: dict[str, Any]
+    rows: list[Row]
+    metrics: list[str]  # the leading one first
+    baseline: Row
+
+    @property
+    def leading(self) -> str | None:
+        return self.metrics[0] if self.metrics else None
+
+    @property
+    def headlines(self) -> list[str]:
+        """The leading metric and the inception score, of which more is told."""
+        return [name for name in self.metrics if name == self.leading or "inception_score" in name]
+
+    def difference(self, row: Row) -> Difference | None:
+        if self.leading is None or row is self.baseline:
+            return None
+        return difference(row.by_seed(self.leading), self.baseline.by_seed(self.leading))
+
+    def budgets(self) -> dict[str, list[Any]]:
+        """Parts of the budget in which the methods differ."""
+        values = {
+            key: sorted({result.summary["cost"][key] for row in self.rows for result in row.completed})
+            for key in ("images_seen", "discriminator_updates", "generator_updates")
+        }
+        return {key: found for key, found in values.items() if len(found) > 1}
+
+    def differing(self) -> dict[str, list[Any]]:
+        """Every config key in which the methods differ, with a value for each row; None where a row has no such key."""
+        configs = [flatten(json.loads(row.results[0].method)) for row in self.rows]
+        keys = dict.fromkeys(key for config in configs for key in config)
+        values = {key: [config.get(key) for config in configs] for key in keys}
+        return {key: found for key, found in values.items() if len({json.dumps(value) for value in found}) > 1}
+
+
+def sampler_name(node: Mapping[str, Any]) -> str:
+    """AdvLatZ(Gaussian): what wraps what."""
+    inner = [sampler_name(value) for value in node.values() if isinstance(value, Mapping) and "_target_" in value]
+    return node["_target_"].rsplit(".", 1)[-1] + (f"({', '.join(inner)})" if inner else "")
+
+
+def boards(results: Sequence[Result], baseline: str | None) -> list[Board]:
+    """One board for each protocol.
+
+    A run that never got to state its protocol goes where the other runs of its method are. Raises UserError for a
+    baseline that is no method.
+    """
+    labels = method_labels(results)
+    if baseline is not None and baseline not in labels.values():
+        raise UserError(f"baseline={baseline} is no method here: choose one of {', '.join(labels.values())}")
+    stated = {result.method: stamp(result) for result in results if result.summary}
+    somewhere = next(iter(stated.values()), "{}")
+    groups: dict[str, dict[str, list[Result]]] = {}
+    for result in results:
+        protocol = stamp(result) if result.summary else stated.get(result.method, somewhere)
+        groups.setdefault(protocol, {}).setdefault(result.method, []).append(result)
+    return [
+        board(json.loads(protocol), [Row(labels[method], found) for method, found in methods.items()], baseline)
+        for protocol, methods in groups.items()
+    ]
+
+
+def stamp(result: Result) -> str:
+    return json.dumps(result.summary["protocol"], sort_keys=True)
+
+
+def board(protocol: dict[str, Any], rows: list[Row], baseline: str | None) -> Board:
+    measured = [result.summary["metrics"] for row in rows for result in row.completed]
+    names = dict.fromkeys(key for metrics in measured for key in metrics["last"] if not key.endswith("_std"))
+    leading = [metrics["leading"] for metrics in measured if metrics.get("leading") in names][:1]
+    metrics = leading + [name for name in names if name not in leading]
+
+    def rank(row: Row) -> tuple[bool, bool, float]:
+        score = row.last(metrics[0]) if metrics else None
+        mean = score.mean if score is not None else 0.0
+        return bool(row.lost), score is None, mean if metrics and lower_is_better(metrics[0]) else -mean
+
+    chosen = next((row for row in rows if row.method == baseline), rows[0])
+    return Board(protocol, sorted(rows, key=rank), metrics, chosen)
+
+
+def lower_is_better(metric: str) -> bool:
+    return metric.startswith(LOWER_IS_BETTER)
+
+
+def method_labels(results: Sequence[Result]) -> dict[str, str]:
+    """A name for each method: its overrides but for those that all share, and what else it takes to tell two apart."""
+    spelt: dict[str, list[str]] = {}
+    for result in results:
+        own = [override for override in result.overrides if key_of(override) not in NOT_IN_A_LABEL]
+        spelt.setdefault(result.method, own)
+    shared = set.intersection(*map(set, spelt.values()))
+    names = {
+        method: " ".join(label(o) for o in own if o not in shared)
+        or " ".join(label(o) for o in own if key_of(o) in CHOICE_OF_METHOD)
+        or json.loads(method)["objective"]["_target_"].rsplit(".", 1)[-1]
+        for method, own in spelt.items()
+    }
+    for name in set(names.values()):
+        alike = [method for method in names if names[method] == name]
+        if len(alike) > 1:
+            configs = {method: flatten(json.loads(method)) for method in alike}
+            for method, config in configs.items():
+                others = [other for other in configs.values() if other is not config]
+                own = [f"{key}={value}" for key, value in config.items() if any(o.get(key) != value for o in others)]
+                names[method] = f"{name} ({', '.join(own)})"
+    return names

@@ -1,0 +1,149 @@
+"""The pictures of a comparison: curves with seed bands, and what a study is about."""
+
+import itertools
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gan_cli.leaderboard.boards import Board, Row
+from gan_cli.leaderboard.results import Result
+from gan_cli.leaderboard.statistics import is_number
+from gan_cli.pictures import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Points = list[tuple[float, float]]
+LOG_RATIO = 20  # a metric that spans more than this is drawn on a logarithmic axis
+
+
+def curves(board: Board) -> "Figure":
+    """Leading metric and inception score (or all, if they are few) against steps and against seconds; losses."""
+    metrics = board.headlines if len(board.headlines) > 1 else board.metrics[:2]
+    figure = new_figure(12.0, 3.4 * (len(metrics) + 1) + 0.5)
+    panels = figure.subplots(len(metrics) + 1, 2, squeeze=False)
+    for (left, right), metric in zip(panels, metrics, strict=False):
+        along(left, board, lambda result, metric=metric: scored(result, metric), "step")  # type: ignore[misc]
+        left.set(title=metric, ylabel=metric)
+        along(right, board, lambda result, metric=metric: timed(result, metric), "seconds of training")  # type: ignore[misc]
+        right.set(title=metric)
+    for axes, player in zip(panels[-1], ("discriminator", "generator"), strict=True):
+        along(axes, board, lambda result, player=player: lost(result, player), "step", symmetric=True)  # type: ignore[misc]
+        axes.set(title=f"loss of the {player}, penalties included")
+    handles, labels = panels[-1][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, max(1, len(labels))), frameon=False)
+    return figure
+
+
+def styles() -> "itertools.cycle[dict[str, Any]]":
+    """Ten colours, then the same dashed."""
+    return itertools.cycle([{"color": f"C{number}", "ls": dash} for dash in ("-", "--", ":") for number in range(10)])
+
+
+def along(
+    axes: "Axes", board: Board, read: Callable[[Result], Points], xlabel: str, *, symmetric: bool = False
+) -> None:
+    """Each method's mean over seeds, in a band from their lowest to their highest."""
+    highest, lowest = 0.0, np.inf
+    for row, style in zip(board.rows, styles(), strict=False):
+        series = [points for result in row.results if (points := read(result))]
+        if not series:
+            continue
+        x, y = np.array(series[0]).T
+        if len(series) > 1:
+            length = max(map(len, series))
+            padded = np.full((len(series), length, 2), np.nan)  # a run that was lost ends early
+            for number, points in enumerate(series):
+                padded[number, : len(points)] = points
+            x, y = np.nanmean(padded, 0).T
+            axes.fill_between(
+                x, np.nanmin(padded[..., 1], 0), np.nanmax(padded[..., 1], 0), alpha=0.12, color=style["color"]
+            )
+        axes.plot(x, y, lw=1.2, label=row.method.replace("$", r"\$"), **style)
+        highest, lowest = max(highest, float(np.max(y))), min(lowest, float(np.min(y)))
+    if symmetric and highest - min(lowest, 0) > LOG_RATIO:
+        axes.set_yscale("symlog", linthresh=1.0)
+    elif not symmetric and lowest > 0 and highest > LOG_RATIO * lowest:
+        axes.set_yscale("log")
+    axes.set_xlabel(xlabel)
+
+
+def scored(result: Result, metric: str) -> Points:
+    return [(r["step"], r["metrics"][metric]) for r in result.records if is_number(r.get("metrics", {}).get(metric))]
+
+
+def timed(result: Result, metric: str) -> Points:
+    """Seconds of training at each evaluation, between those that were recorded with the losses."""
+    points = scored(result, metric)
+    logged = [(0.0, 0.0)] + [(r["step"], r["seconds"]) for r in result.records if "seconds" in r]
+    steps, seconds = zip(*logged, strict=True)
+    return [(float(np.interp(step, steps, seconds)), value) for step, value in points] if len(logged) > 1 else []
+
+
+def lost(result: Result, player: str) -> Points:
+    """At most 200 of the recorded losses, each the mean of its neighbours."""
+    records = [r for r in result.records if "losses" in r]
+    size = max(1, len(records) // 200)
+    chunks = [records[start : start + size] for start in range(0, len(records), size)]
+    return [
+        (float(np.mean([r["step"] for r in chunk])), float(np.mean([sum(r["losses"][player].values()) for r in chunk])))
+        for chunk in chunks
+    ]
+
+
+def study_picture(board: Board, picture: Mapping[str, str]) -> "Figure | None":
+    """The last score of every run against the setting `x` that is studied, a colour for each value of `lines`.
+
+    `picture` may name the metric as `y`, and titles as `title` and `xlabel`. None if nothing has been scored.
+    """
+    metric = picture.get("y") or board.leading or ""
+    points: dict[str, list[tuple[Any, float]]] = {}
+    for row in board.rows:
+        for result in row.completed:
+            if is_number(result.scores.get(metric)):
+                line = str(result.value(picture["lines"])) if "lines" in picture else ""
+                points.setdefault(line, []).append((result.value(picture["x"]), result.scores[metric]))
+    if not points:
+        return None
+    values = [as_number(x) for line in points.values() for x, _ in line]
+    numeric = all(value is not None for value in values)
+    names = {str(x): None for line in sorted(points) for x, _ in points[line]}
+    positions = {name: (as_number(name) if numeric else place) for place, name in enumerate(names)}
+    figure = new_figure(max(7.0, 0.9 * len(names) + 2), 4.8)
+    axes = figure.subplots()
+    for number, line in enumerate(
+        sorted(points, key=lambda name: (as_number(name) is None, as_number(name) or 0, name))
+    ):
+        shift = 0.0 if numeric else 0.6 * ((number + 0.5) / len(points) - 0.5)
+        x = np.array([positions[str(value)] for value, _ in points[line]], dtype=float) + shift
+        y = np.array([score for _, score in points[line]])
+        label = f"{picture['lines'].split('.')[-1]} {line}" if line else None
+        axes.scatter(x, y, s=16, alpha=0.6, color=f"C{number}", label=label)
+        centers = np.unique(x)
+        means = [y[x == center].mean() for center in centers]
+        axes.plot(centers, means, "-" if numeric else "_", color=f"C{number}", lw=1.2, ms=16, mew=2)
+    if not numeric:
+        turned = 20 if len(names) > 5 or max(map(len, names)) > 12 else 0
+        axes.set_xticks(list(range(len(names))), list(names), rotation=turned, ha="right" if turned else "center")
+    every = [score for line in points.values() for _, score in line]
+    if min(every) > 0 and max(every) > LOG_RATIO * min(every):
+        axes.set_yscale("log")
+    axes.set(title=picture.get("title", ""), xlabel=picture.get("xlabel", picture["x"]), ylabel=metric)
+    if "lines" in picture:
+        figure.legend(loc="outside right upper", frameon=False)
+    return figure
+
+
+def as_number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def last_grid(row: Row) -> Result | None:
+    """The run whose pictures stand for a method: the first seed that got furthest."""
+    drawn = [result for result in row.results if any(result.run.samples.glob("[0-9]*.png"))]
+    return max(drawn, key=lambda result: result.summary.get("step", 0), default=None)

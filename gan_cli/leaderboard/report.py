@@ -1,0 +1,147 @@
+"""leaderboard.csv, .md, .tex, curves.png and report.html, from what the runs left behind."""
+
+import base64
+import io
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+from PIL import Image
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from gan_cli import __version__
+from gan_cli.config import REPORTING, read_plain
+from gan_cli.errors import UserError
+from gan_cli.files import atomic
+from gan_cli.leaderboard.boards import Board, boards
+from gan_cli.leaderboard.figures import curves, last_grid, study_picture
+from gan_cli.leaderboard.results import gather, sweep_facts
+from gan_cli.leaderboard.tables import comma_separated, latex, markdown, notes, separation, text_tables
+from gan_cli.pictures import save_figure
+from gan_cli.report import console
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NUM_TOLD = 5  # columns that a terminal has room for, all others are in the files
+THUMBNAIL = 640  # pixels: photographs of 1,024 would make a page of a gigabyte
+
+
+def report(composed: DictConfig) -> None:
+    """gan-report: the tables of runs that are there already."""
+    options = read_plain(composed, REPORTING, "which runs? give folders: gan-report outputs/sweeps/<sweep>")
+    folders = [Path(folder) for folder in options["folders"]]
+    if not folders:
+        raise UserError("which runs? give folders: gan-report outputs/sweeps/<sweep>")
+    if options["out"] is not None:
+        out = Path(options["out"])
+    else:
+        out = folders[0] if len(folders) == 1 else Path(f"gan-report-{secrets.token_hex(3)}")
+    write_report(folders, out, options["baseline"])
+
+
+def write_report(folders: Sequence[Path], out: Path, baseline: str | None) -> None:
+    """Writes everything into `out`, and prints the first table of each board.
+
+    Raises UserError for folders without runs, a baseline that is no method, and a folder that cannot be written.
+    """
+    found = boards(gather(folders), baseline or sweep_facts(folders, "baseline"))
+    picture = sweep_facts(folders, "picture")
+    drawings: list[tuple[str, str, Figure]] = []
+    for position, board in enumerate(found, 1):
+        suffix = f"-{position}" if position > 1 else ""
+        studied = study_picture(board, picture) if picture else None
+        if studied is not None:
+            drawings.append((f"study{suffix}.png", picture.get("title", "The study"), studied))
+        drawings.append(
+            (f"curves{suffix}.png", "Mean over seeds, in a band from the lowest to the highest", curves(board))
+        )
+    texts = {"leaderboard.md": markdown(found), "leaderboard.tex": latex(found)}
+    for position, board in enumerate(found, 1):
+        texts[f"leaderboard{f'-{position}' if position > 1 else ''}.csv"] = comma_separated(board)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, _, figure in drawings:
+            save_figure(out / name, figure)
+        texts["report.html"] = page(found, [(title, out / name) for name, title, _ in drawings])
+        for name, text in texts.items():
+            with atomic(out / name) as partial:
+                partial.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"the report cannot be written: {error}") from error
+    show(found, out)
+
+
+def page(found: Sequence[Board], pictures: Sequence[tuple[str, Path]]) -> str:
+    """One page that needs nothing else: every picture is inside, every text escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("gan_cli.leaderboard", "."), autoescape=True, undefined=StrictUndefined
+    )
+    shown = [
+        {
+            "tables": text_tables(board),
+            "notes": notes(board),
+            "differing": board.differing(),
+            "methods": [row.method for row in board.rows],
+            "grids": grids(board),
+            "runs": [result for row in board.rows for result in row.results],
+        }
+        for board in found
+    ]
+    return environment.get_template("page.html").render(
+        boards=shown,
+        separation=separation(found),
+        pictures=[(title, embedded(path)) for title, path in pictures],
+        version=__version__,
+    )
+
+
+def grids(board: Board) -> list[tuple[str, str]]:
+    """What each method makes of the same latents at its last step, after real images."""
+    pictures: list[tuple[str, Path]] = []
+    for row in board.rows:
+        result = last_grid(row)
+        if result is not None:
+            last = max(result.run.samples.glob("[0-9]*.png"))
+            pictures.append((f"{row.method}, seed {result.seed}, step {int(last.stem)}", last))
+            if len(pictures) == 1 and (result.run.samples / "real.png").is_file():
+                pictures.insert(0, ("real", result.run.samples / "real.png"))
+    return [(title, embedded(path)) for title, path in pictures]
+
+
+def embedded(path: Path) -> str:
+    with Image.open(path) as image:
+        data = path.read_bytes()
+        if "curves" not in path.name and "study" not in path.name and max(image.size) > THUMBNAIL:
+            image.thumbnail((THUMBNAIL, THUMBNAIL))
+            small = io.BytesIO()
+            image.save(small, format="PNG")
+            data = small.getvalue()
+    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
+
+
+def show(found: Sequence[Board], out: Path) -> None:
+    """The first table of each board on stdout."""
+    printer = console()
+    if not printer.is_terminal:
+        printer.width = 160
+    if len(found) > 1:
+        printer.print(Text(separation(found)))
+    for board in found:
+        text = text_tables(board)[0]
+        table = Table(title=text.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+        told = [n for n, name in enumerate(text.header) if n < NUM_TOLD or name.startswith("inception_score")]
+        for number in told:
+            table.add_column(Text(text.header[number]), justify="right" if number else "left", overflow="fold")
+        for row in text.rows:
+            table.add_row(*(Text(row[number]) for number in told))
+        printer.print(table)
+        for note in notes(board):
+            printer.print(Text(note), soft_wrap=True)
+    printer.print(Text(f"written: {out / 'leaderboard.md'}, .csv, .tex, {out / 'report.html'}"), soft_wrap=True)

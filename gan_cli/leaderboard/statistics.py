@@ -1,0 +1,92 @@
+"""What a few seeds say of a method, and of the difference between two."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any, Literal
+
+import numpy as np
+from scipy.stats import bootstrap
+
+NUM_RESAMPLES = 9999
+CONFIDENCE = 0.95
+Verdict = Literal["too few seeds to tell", "no difference shown", "lower", "higher"]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """`n` finite values; `std` is the sample standard deviation, with n - 1, and absent for one value."""
+
+    n: int
+    mean: float
+    std: float | None
+    low: float
+    high: float
+
+
+def spread(values: Iterable[Any]) -> Spread | None:
+    """Of the values that are finite numbers; None if there are none."""
+    kept = [float(value) for value in values if is_number(value)]
+    if not kept:
+        return None
+    return Spread(len(kept), fmean(kept), stdev(kept) if len(kept) > 1 else None, min(kept), max(kept))
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of means, a method's less the baseline's, with a bootstrap interval over seeds; `n` pairs, or the smaller n."""
+
+    mean: float
+    interval: tuple[float, float] | None
+    n: int
+    paired: bool
+    verdict: Verdict
+
+
+def difference(method: Mapping[int, float], baseline: Mapping[int, float]) -> Difference | None:
+    """Scores by seed. Paired over the seeds that both have, if there are two such; None without scores on a side.
+
+    The interval is the 95 % percentile bootstrap's (Efron and Tibshirani 1993, chapter 13). Whether there are enough
+    seeds is asked of the exact permutation test: too few, if not even the clearest outcome, all signs alike or all of
+    one method on one side, has a probability of at most 5 %.
+    """
+    shared = sorted(method.keys() & baseline.keys())
+    paired = len(shared) > 1
+    if paired:
+        a, b = np.array([method[seed] for seed in shared]), np.array([baseline[seed] for seed in shared])
+        clearest = 2 / 2 ** len(shared)
+    else:
+        a, b = np.array(list(method.values())), np.array(list(baseline.values()))
+        clearest = 2 / math.comb(len(a) + len(b), len(a))
+    if not len(a) or not len(b):
+        return None
+    mean = float(a.mean() - b.mean())
+    interval = bootstrap_interval(a, b, paired) if min(len(a), len(b)) > 1 else None
+    verdict: Verdict = "no difference shown"
+    if interval is None or clearest > 1 - CONFIDENCE:
+        verdict = "too few seeds to tell"
+    elif interval[1] < 0:
+        verdict = "lower"
+    elif interval[0] > 0:
+        verdict = "higher"
+    return Difference(mean, interval, min(len(a), len(b)), paired, verdict)
+
+
+def bootstrap_interval(a: Any, b: Any, paired: bool) -> tuple[float, float]:
+    """The same for the same numbers: the resampling has a seed of its own."""
+    result = bootstrap(
+        (a, b),
+        lambda x, y, axis: x.mean(axis) - y.mean(axis),
+        paired=paired,
+        vectorized=True,
+        n_resamples=NUM_RESAMPLES,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)

@@ -1,0 +1,266 @@
+"""Boards as tables of text, and those as Markdown, LaTeX and CSV."""
+
+import csv
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gan_cli.leaderboard.boards import Board, Row, lower_is_better
+from gan_cli.leaderboard.statistics import Difference, Spread
+from gan_cli.report import short
+
+COSTS = (
+    "seconds",
+    "images_per_second",
+    "peak_memory_bytes",
+    "images_seen",
+    "discriminator_updates",
+    "generator_updates",
+)
+SAMPLING = ("seconds", "generator_passes", "discriminator_passes", "gradient_calls")
+
+Columns = list[tuple[str, Callable[[Row], str]]]
+
+
+@dataclass(frozen=True)
+class TextTable:
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+
+
+def text_tables(board: Board) -> list[TextTable]:
+    """At the last step; the best checkpoint and along training; cost."""
+    arrows = {name: f"{name.removesuffix('_mean')} {'↓' if lower_is_better(name) else '↑'}" for name in board.metrics}
+    last: Columns = [("method", lambda row: row.method), ("runs", runs)]
+    for metric in board.metrics:
+        last.append((arrows[metric], lambda row, metric=metric: shown(row.last(metric))))  # type: ignore[misc]
+        if metric in board.headlines:
+            last.append(("min to max", lambda row, metric=metric: extent(row.last(metric))))  # type: ignore[misc]
+        if metric == board.leading:
+            last.append((f"less {board.baseline.method}", lambda row: shown_difference(board.difference(row))))
+    tables = [table("At the last step, mean ± standard deviation over training seeds", board, last)]
+    if board.leading is not None:
+        leading = board.leading
+        along: Columns = [("method", lambda row: row.method)]
+        for metric in board.headlines:
+            along.append((f"best {arrows[metric]}", lambda row, metric=metric: shown(row.best(metric))))  # type: ignore[misc]
+        for name in ("min", "max", "mean", "std"):
+            title = "SD" if name == "std" else name
+            along.append((title, lambda row, name=name: number_or_dash(row.trajectory(leading).get(name))))  # type: ignore[misc]
+        title = f"Of the best checkpoint; and the extremes, mean and SD of {arrows[leading]} along a run"
+        tables.append(table(title, board, along))
+    cost: Columns = [
+        ("method", lambda row: row.method),
+        ("latent sampler", lambda row: row.latent_sampler),
+        ("seconds", lambda row: shown(row.cost("seconds"))),
+        ("images/s", lambda row: shown(row.cost("images_per_second"))),
+        ("peak memory, MiB", lambda row: shown(row.cost("peak_memory_bytes"), 2**-20)),
+        ("images seen", lambda row: count(row.cost("images_seen"))),
+        ("updates of D", lambda row: count(row.cost("discriminator_updates"))),
+        ("updates of G", lambda row: count(row.cost("generator_updates"))),
+        ("gradient calls an image sampled", lambda row: number_or_dash(mean(row.sampling("gradient_calls")))),
+    ]
+    return [*tables, table("Cost of a run", board, cost)]
+
+
+def table(title: str, board: Board, columns: Columns) -> TextTable:
+    return TextTable(title, [name for name, _ in columns], [[cell(row) for _, cell in columns] for row in board.rows])
+
+
+def runs(row: Row) -> str:
+    """3, or 2 of 3 (1 diverged)."""
+    lost = ", ".join(f"{number} {state}" for state, number in row.lost.items())
+    return f"{len(row.completed)} of {len(row.results)} ({lost})" if lost else str(len(row.completed))
+
+
+def shown(values: Spread | None, factor: float = 1.0) -> str:
+    if values is None:
+        return "-"
+    return number(factor * values.mean) + (f" ± {factor * values.std:.2g}" if values.std is not None else "")
+
+
+def extent(values: Spread | None) -> str:
+    return "-" if values is None else f"{number(values.low)} to {number(values.high)}"
+
+
+def shown_difference(difference: Difference | None) -> str:
+    if difference is None:
+        return "-"
+    interval = difference.interval
+    return f"{difference.mean:+.3g}" + (f" ({interval[0]:+.3g} to {interval[1]:+.3g})" if interval else "")
+
+
+def mean(values: Spread | None) -> float | None:
+    return None if values is None else values.mean
+
+
+def number(value: float) -> str:
+    """Three digits, without an exponent where one can be read without."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"
+
+
+def number_or_dash(value: float | None) -> str:
+    return "-" if value is None else number(value)
+
+
+def count(values: Spread | None) -> str:
+    return "-" if values is None else f"{values.mean:,.0f}"
+
+
+def notes(board: Board) -> list[str]:
+    """Plain sentences: how it was measured, at what budget, what was lost, and what the differences tell."""
+    protocol = ", ".join(f"{key} {short(value)}" for key, value in board.protocol.items())
+    said = [f"Protocol: {protocol}."] if protocol else []
+    budgets = board.budgets()
+    if budgets:
+        unequal = "; ".join(
+            f"{key.replace('_', ' ')} {min(values):,} to {max(values):,}" for key, values in budgets.items()
+        )
+        said.append(f"The budgets are not equal: {unequal}.")
+    lost = [row.method for row in board.rows if row.lost]
+    if lost:
+        said.append(
+            f"Runs were lost of {', '.join(lost)}: their scores are those of the runs that completed, which flatters "
+            "them, so they are listed last."
+        )
+    return said + differences(board)
+
+
+def differences(board: Board) -> list[str]:
+    """What the interval of each method's difference from the baseline tells."""
+    found = {row.method: difference for row in board.rows if (difference := board.difference(row)) is not None}
+    said = []
+    for verdict in ("lower", "higher", "no difference shown", "too few seeds to tell"):
+        methods = [f"{method} (n = {d.n})" for method, d in found.items() if d.verdict == verdict]
+        if methods:
+            said.append(f"{board.leading} less that of {board.baseline.method}, {verdict}: {', '.join(methods)}.")
+    if found:
+        said.append(
+            "In parentheses the 95 % bootstrap interval over training seeds, paired where seeds are shared; with fewer "
+            "than 6 shared seeds, even the same sign in all of them arises by chance more than one time in twenty."
+        )
+    return said
+
+
+def separation(boards: Sequence[Board]) -> str:
+    """Why there is more than one table; empty for one."""
+    if len(boards) < 2:
+        return ""
+    keys = dict.fromkeys(key for board in boards for key in board.protocol)
+    parts = []
+    for key in keys:
+        values = [str(short(board.protocol.get(key, "none"))) for board in boards]
+        if len(set(values)) > 1:
+            parts.append(f"{key} ({' / '.join(values)})")
+    return f"{len(boards)} tables, whose scores do not compare: they were measured with different {', '.join(parts)}."
+
+
+def markdown(boards: Sequence[Board]) -> str:
+    lines = ["# Leaderboard", "", *([separation(boards), ""] if len(boards) > 1 else [])]
+    for position, board in enumerate(boards, 1):
+        lines += [f"## Protocol {position}", ""] if len(boards) > 1 else []
+        for text in text_tables(board):
+            lines += [f"**{text.title}**", ""]
+            lines.append(f"| {' | '.join(map(markdown_cell, text.header))} |")
+            lines.append(f"| --- |{' ---: |' * (len(text.header) - 1)}")
+            lines += [f"| {' | '.join(map(markdown_cell, row))} |" for row in text.rows]
+            lines.append("")
+        lines += [f"- {markdown_cell(note)}" for note in notes(board)] + [""]
+    return "\n".join(lines)
+
+
+def markdown_cell(text: str) -> str:
+    """As text, whatever is in it: nothing of it is Markdown or HTML."""
+    entities = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "\\|"}
+    escaped = "".join(entities.get(letter, letter) for letter in " ".join(text.split()))
+    return re.sub(r"[`*\[\]]|\\(?!\|)|(?<!\w)_|_(?!\w)", r"\\\g<0>", escaped)
+
+
+def latex(boards: Sequence[Board]) -> str:
+    r"""Needs \usepackage{booktabs}."""
+    parts = [r"% needs \usepackage{booktabs}", *([f"% {separation(boards)}"] if len(boards) > 1 else [])]
+    for board in boards:
+        for text in text_tables(board):
+            columns = "l" + "r" * (len(text.header) - 1)
+            body = [rf"{' & '.join(map(latex_cell, row))} \\" for row in text.rows]
+            parts += [
+                r"\begin{table}",
+                r"\centering",
+                rf"\caption{{{latex_cell(text.title)}}}",
+                rf"\begin{{tabular}}{{{columns}}}",
+                r"\toprule",
+                rf"{' & '.join(map(latex_cell, text.header))} \\",
+                r"\midrule",
+                *body,
+                r"\bottomrule",
+                r"\end{tabular}",
+                r"\end{table}",
+            ]
+        parts += [f"% {' '.join(note.split())}" for note in notes(board)]
+    return "\n".join(parts) + "\n"
+
+
+def latex_cell(text: str) -> str:
+    special = {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "±": r"$\pm$",
+        "↓": r"$\downarrow$",
+        "↑": r"$\uparrow$",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+    } | {letter: f"\\{letter}" for letter in "&%$#_{}"}
+    return "".join(special.get(letter, letter) for letter in " ".join(text.split()))
+
+
+def comma_separated(board: Board) -> str:
+    """Every number of a board, a row for each method."""
+    rows = [flat_row(board, row) for row in board.rows]
+    columns = dict.fromkeys(column for row in rows for column in row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def flat_row(board: Board, row: Row) -> dict[str, object]:
+    cells: dict[str, object] = {
+        "method": row.method,
+        "latent_sampler": row.latent_sampler,
+        "seeds": " ".join(str(result.seed) for result in row.results),
+        "runs": len(row.results),
+        "completed": len(row.completed),
+        "diverged": row.lost.get("diverged", 0),
+        "failed": row.lost.get("failed", 0),
+        "unfinished": sum(row.lost.get(state, 0) for state in ("interrupted", "unfinished", "waiting")),
+    }
+    for metric in board.metrics:
+        cells |= flat_spread(f"{metric}_last", row.last(metric)) | flat_spread(f"{metric}_best", row.best(metric))
+        cells |= {f"{metric}_trajectory_{name}": value for name, value in row.trajectory(metric).items()}
+    found = board.difference(row)
+    if found is not None:
+        low, high = found.interval or (None, None)
+        cells |= {"baseline": board.baseline.method, "difference": found.mean, "difference_low": low}
+        cells |= {"difference_high": high, "difference_n": found.n, "difference_verdict": found.verdict}
+    for key in COSTS:
+        cells |= flat_spread(key, row.cost(key))
+    for key in SAMPLING:
+        cells[f"sampling_{key}"] = mean(row.sampling(key))
+    return cells | {f"protocol_{key}": value for key, value in board.protocol.items()}
+
+
+def flat_spread(name: str, values: Spread | None) -> dict[str, object]:
+    if values is None:
+        return {}
+    return {
+        f"{name}_mean": values.mean,
+        f"{name}_std": values.std,
+        f"{name}_min": values.low,
+        f"{name}_max": values.high,
+        f"{name}_n": values.n,
+    }

@@ -1,0 +1,116 @@
+"""gan-sweep's command line, before Hydra sees it: which folder it is for, and what it runs if it names nothing."""
+
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from gan_cli.errors import UserError
+from gan_cli.hints import CONF, config_folders, introduced_by
+from gan_cli.overrides import choices, key_of, quoted
+from gan_cli.run_folder import fresh
+from gan_cli.sweep.options import SWEEPING
+from gan_cli.sweep.sweep_folder import newest_of_kind
+
+DEFAULT_STUDY = "comparison"
+METHODS = {"objective", "experiment", "latent_sampler"}  # naming one of these says what to compare
+ANY_VALUE = {"seed", "objective"}  # what a later command may add to the same table
+
+
+@contextmanager
+def prepared() -> Iterator[None]:
+    """Completes sys.argv with the sweep's folder, and writes the report when the sweep is over, however it ended."""
+    flags = get_args_parser().parse_args(sys.argv[1:])
+    if flags.help or flags.hydra_help or flags.cfg or flags.info or flags.shell_completion:
+        yield
+        return
+    overrides = OverridesParser.create().parse_overrides(flags.overrides)
+    extra = [] if chooses(overrides) else [f"study={DEFAULT_STUDY}"]
+    options = compose_options(overrides)
+    folder = find(options, kind_of([*flags.overrides, *extra]))
+    extra.append(f"sweep_dir={quoted(folder.absolute())}")
+    known = dict(zip(flags.overrides, map(of_some_jobs, overrides), strict=True))
+    where = sys.argv.index(flags.overrides[-1]) + 1 if flags.overrides else len(sys.argv)
+    before = [known.get(word, word) for word in sys.argv[1:where]]
+    sys.argv[1:] = ["--multirun"] * (not flags.multirun) + before + extra + sys.argv[where:]
+    try:
+        yield
+    except (UserError, HydraException, OmegaConfBaseException):
+        raise  # nothing has been run
+    except BaseException:
+        report(folder, options)
+        raise
+    if not options.dry_run:
+        report(folder, options)
+
+
+def report(folder: Path, options: DictConfig) -> None:
+    """Of a sweep that may have run for days: nothing but a missing folder may keep its tables from being written."""
+    from gan_cli.leaderboard.report import write_report
+
+    if not (folder / "sweep.json").is_file():
+        return
+    try:
+        write_report([folder], folder, options.baseline)
+    except UserError as error:
+        warnings.warn(str(error), stacklevel=1)
+        write_report([folder], folder, None)
+
+
+def chooses(overrides: Sequence[Override]) -> bool:
+    """Whether the command line says itself what to compare."""
+    named = {key_of(override.get_key_element()) for override in overrides}
+    swept = {key_of(override.get_key_element()) for override in overrides if override.is_sweep_override()}
+    return bool(named & (METHODS | {"study", "hydra/sweeper"}) or swept - {"seed"})
+
+
+def kind_of(arguments: Sequence[str]) -> dict[str, Any]:
+    """Commands of one kind share a table: they differ in seeds, objectives, and in values of the keys they sweep."""
+    overrides = OverridesParser.create().parse_overrides(list(arguments))
+    ignored = ANY_VALUE | (set(SWEEPING) - {"study"})
+    values = {key_of(override.get_key_element()): choices(override) for override in overrides}
+    counted = {key: found for key, found in values.items() if key not in ignored}
+    return {
+        "settings": sorted(found[0] for found in counted.values() if len(found) == 1),
+        "swept": sorted(key for key, found in counted.items() if len(found) != 1),
+    }
+
+
+def of_some_jobs(override: Override) -> str:
+    """As a sweep over one value, if it is a setting of a choice: Hydra then asks for it in the jobs, not before."""
+    text, key = override.input_line or "", override.get_key_element()
+    of_a_choice = introduced_by(key) or ("." in key and (CONF / key_of(key).split(".")[0]).is_dir())
+    if override.is_sweep_override() or override.is_delete() or not of_a_choice:
+        return text
+    return f"{key}=choice({text.partition('=')[2]})"
+
+
+def compose_options(overrides: Sequence[Override]) -> DictConfig:
+    """The options of the sweep alone; the rest of the command line may be composed only job by job."""
+    wanted = {*SWEEPING, "outputs"}
+    own = [o.input_line or "" for o in overrides if key_of(o.get_key_element()) in wanted]
+    searched = f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in config_folders()[1:])}]"
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra.compose("sweep", [*own, searched])
+
+
+def find(options: DictConfig, kind: dict[str, Any]) -> Path:
+    """The folder that is asked for, or the newest of the same kind, or a new one, which is not made yet."""
+    if options.sweep_dir is not None:
+        return Path(options.sweep_dir)
+    sweeps = Path(options.outputs) / "sweeps"
+    known = newest_of_kind(sweeps, kind)
+    if known is not None:
+        return known.path
+    studied = [setting.partition("=")[2] for setting in kind["settings"] if key_of(setting) == "study"]
+    return fresh(sweeps, "-".join(studied or kind["swept"]) or "sweep")

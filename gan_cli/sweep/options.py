@@ -1,0 +1,12 @@
+"""The keys of conf/sweep.yaml that are the sweep's own and no run's."""
+
+from typing import Any
+
+SWEEPING: dict[str, Any] = {
+    "sweep_dir": str,
+    "dry_run": bool,
+    "fail_fast": bool,
+    "slots_per_device": int | None,
+    "baseline": str | None,
+    "study": dict[str, Any] | None,
+}

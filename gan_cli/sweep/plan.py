@@ -1,0 +1,119 @@
+"""What a sweep runs: the union of grids of overrides, each point one job, as gan-train takes it."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import ConfigCompositionException
+from omegaconf import DictConfig, OmegaConf
+
+from gan_cli.config import Config, read_config
+from gan_cli.errors import UserError
+from gan_cli.hints import refused_key
+from gan_cli.overrides import choices, key_of, label, slug
+from gan_cli.sweep.options import SWEEPING
+from gan_cli.sweep.sweep_folder import Job, Point
+
+Compose = Callable[[Point], DictConfig]
+
+
+def plan(
+    study: Mapping[str, Any],
+    params: Mapping[str, str],
+    arguments: Sequence[str],
+    compose: Compose,
+    parser: OverridesParser,
+) -> list[Job]:
+    """Every job, the same config only once, all methods of one seed before the next seed.
+
+    Raises UserError that names everything wrong with any of them, and Hydra's own exceptions.
+    """
+    points = grid_points(study, params, arguments, parser)
+    composed = compose_all(points, compose)
+    shared = set.intersection(*(set(point) for point, _ in composed))
+    jobs: dict[str, Job] = {}
+    problems: dict[str, str] = {}
+    for point, whole in composed:
+        shown = " ".join(override for override in point if override not in shared)
+        try:
+            config = read_run(whole)
+        except UserError as error:
+            problems.setdefault(str(error), shown)
+            continue
+        jobs.setdefault(fingerprint(config), Job(job_name(point, shared, config), point, config))
+    if problems:
+        raise UserError("; ".join(error + (f" (in {shown})" if shown else "") for error, shown in problems.items()))
+    return list(jobs.values())
+
+
+def grid_points(
+    study: Mapping[str, Any], params: Mapping[str, str], arguments: Sequence[str], parser: OverridesParser
+) -> list[Point]:
+    """The products of each grid's choices; what the command line sets replaces what the study sets."""
+    points = []
+    for grid in study.get("grids") or [{}]:
+        assigned = dict(params) | dict(study.get("params") or {}) | dict(grid)
+        overrides = parser.parse_overrides([f"{key}={value}" for key, value in assigned.items()] + list(arguments))
+        axes = {key_of(override.get_key_element()): choices(override) for override in overrides}
+        for key, values in axes.items():
+            if not values:
+                raise UserError(f"{key} has a range of values, which needs a search: hydra/sweeper=optuna")
+        points += [list(point) for point in itertools.product(*axes.values())]
+    seeds = list(dict.fromkeys(seed_of(point) for point in points))
+    return sorted(points, key=lambda point: seeds.index(seed_of(point)))
+
+
+def seed_of(point: Point) -> str:
+    return next((override for override in point if key_of(override) == "seed"), "")
+
+
+def compose_all(points: Sequence[Point], compose: Compose) -> list[tuple[Point, DictConfig]]:
+    """Each point with its config, without what its choices do not take.
+
+    `objective=stdgan,realness num_outcomes=51` is meant for the one that has outcomes. What none takes is refused.
+    """
+    jobs: list[tuple[Point, DictConfig]] = []
+    taken: set[str] = set()
+    refused: dict[str, ConfigCompositionException] = {}
+    for original in points:
+        point = original
+        while True:
+            try:
+                config = compose(point)
+                break
+            except ConfigCompositionException as error:
+                key = refused_key(error)
+                fitting = [override for override in point if key_of(override) != key]
+                if fitting == point:
+                    raise
+                refused.setdefault(key, error)
+                point = fitting
+        taken.update(key_of(override) for override in point)
+        jobs.append((point, config))
+    for key, refusal in refused.items():
+        if key not in taken:
+            raise refusal
+    return jobs
+
+
+def read_run(composed: DictConfig) -> Config:
+    """The run's own config, without what is the sweep's."""
+    return read_config(run_part(composed))[0]
+
+
+def run_part(composed: DictConfig) -> DictConfig:
+    ours: Collection[str] = {"hydra", *SWEEPING}
+    return OmegaConf.masked_copy(composed, [str(key) for key in composed if key not in ours])
+
+
+def job_name(point: Point, shared: Collection[str], config: Config) -> str:
+    """What sets the job apart, to be read; and a hash of all of its config, to be sure."""
+    words = [label(override) for override in point if override not in shared and key_of(override) != "seed"]
+    return f"{slug('-'.join(words))}-seed-{config['seed']}-{fingerprint(config)}".lstrip("-")
+
+
+def fingerprint(config: Config) -> str:
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:8]

@@ -1,0 +1,142 @@
+"""Jobs as processes on device slots: none can harm another, and what becomes of each is written down."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from gan_cli.engine import choose_device
+from gan_cli.errors import InterruptedRunError
+from gan_cli.hints import config_folders
+from gan_cli.overrides import key_of, quoted
+from gan_cli.runner import stop_on_signal
+from gan_cli.sweep.sweep_folder import Job, State, SweepFolder
+from gan_cli.sweep.watch import Watch
+
+SECONDS_BETWEEN_LOOKS = 0.1
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where one job at a time runs: the environment that narrows its process to it."""
+
+    device: str
+    environment: Mapping[str, str]
+
+
+@dataclass
+class Running:
+    job: Job
+    slot: Slot
+    process: "subprocess.Popen[bytes]"
+    started: float
+
+
+def device_slots(device: str, per_device: int | None, num_jobs: int) -> list[Slot]:
+    """`per_device` slots on each GPU (one, if not said), or on the CPU (one a core); cores are shared out.
+
+    Raises UserError for a device that this machine lacks.
+    """
+    kind = choose_device(device)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if kind.type == "cuda":
+        listed = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        visible = [name for name in listed if name] or [str(number) for number in range(torch.cuda.device_count())]
+        names = visible if kind.index is None else [visible[kind.index]]
+        places = [name for _ in range(per_device or 1) for name in names]  # every device once, before any twice
+        devices = [(f"GPU {name}", {"CUDA_VISIBLE_DEVICES": name}) for name in places]
+    else:
+        devices = [(kind.type.upper(), {}) for _ in range(per_device or (cores if kind.type == "cpu" else 1))]
+    used = devices[: max(1, num_jobs)]
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, cores // len(used)))
+    return [Slot(name, environment | {"OMP_NUM_THREADS": threads}) for name, environment in used]
+
+
+def command(job: Job, folder: SweepFolder, searched: Sequence[str]) -> list[str]:
+    """gan-train with the job's overrides, in its own folder.
+
+    Its slot shows it one GPU alone, which `device=auto` finds, and where `cuda:1` would name none.
+    """
+    kept = [o for o in job.point if key_of(o) != "run_dir" and not o.startswith("device=cuda")]
+    directories = [part for directory in config_folders()[1:] for part in ("--config-dir", str(directory))]
+    python = [sys.executable, "-P", "-m", "gan_cli.sweep.child", str(os.getpid())]
+    return [*python, *directories, *kept, *searched, f"run_dir={quoted(folder.path.absolute() / job.name)}"]
+
+
+def run_all(
+    jobs: Sequence[Job],
+    folder: SweepFolder,
+    slots: Sequence[Slot],
+    watch: Watch,
+    *,
+    fail_fast: bool,
+    searched: Sequence[str],
+) -> None:
+    """Runs every job, as many at once as there are slots.
+
+    A job that fails is named, and the others go on unless `fail_fast`. Raises InterruptedRunError once a signal has
+    stopped them all.
+    """
+    waiting, running, free = deque(jobs), list[Running](), list(slots)
+    failed = stopping = False
+    folder.logs.mkdir(exist_ok=True)
+    with stop_on_signal() as stop, watch:
+        try:
+            while waiting or running:
+                if not stopping and (stop.signal or (failed and fail_fast)):
+                    stopping = True
+                    waiting.clear()
+                    watch.note(f"stopping: {len(running)} running jobs save their state; Ctrl-C again kills them")
+                    for one in running:
+                        one.process.terminate()
+                while waiting and free:
+                    running.append(start(waiting.popleft(), free.pop(0), folder, searched))
+                    watch.started(running[-1].job.name, running[-1].slot.device)
+                for one in [one for one in running if one.process.poll() is not None]:
+                    running.remove(one)
+                    free.append(one.slot)
+                    state, reason = conclude(one, folder)
+                    failed |= state == "failed"
+                    watch.ended(one.job.name, state, reason, time.monotonic() - one.started)
+                watch.refresh()
+                time.sleep(SECONDS_BETWEEN_LOOKS)
+        except KeyboardInterrupt:
+            pass  # the second Ctrl-C: what has been saved so far is what the sweep goes on from
+        finally:
+            for one in running:
+                one.process.kill()
+                one.process.wait()
+    if stop.signal:
+        raise InterruptedRunError(f"interrupted; the same command goes on with {folder.path}", stop.signal)
+
+
+def start(job: Job, slot: Slot, folder: SweepFolder, searched: Sequence[str]) -> Running:
+    """In a session of its own: a Ctrl-C reaches the sweep alone, which stops its jobs itself."""
+    with folder.log(job.name).open("ab") as log:
+        process = subprocess.Popen(
+            command(job, folder, searched),
+            env=os.environ | slot.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    return Running(job, slot, process, time.monotonic())
+
+
+def conclude(ended: Running, folder: SweepFolder) -> tuple[State, str]:
+    """Writes down how a job's process ended; its state, and why it is not completed."""
+    code = ended.process.returncode
+    lines = folder.log(ended.job.name).read_text(encoding="utf-8", errors="replace").split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "no output")
+    reason = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}: {last}"
+    if code == -signal.SIGKILL:
+        reason += ", perhaps for lack of memory"
+    folder.ended(ended.job.name, code, reason if code else "")
+    return folder.state(ended.job.name), reason

@@ -1,0 +1,150 @@
+"""What gan-sweep does with its command line: plan the jobs, run those that are not done, and tell which failed."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from omegaconf import DictConfig, OmegaConf
+
+from gan_cli import start
+from gan_cli.config import read_config, read_plain
+from gan_cli.errors import EndError, UserError
+from gan_cli.overrides import key_of, quoted, value_of
+from gan_cli.run_folder import Record, RunFolder
+from gan_cli.sweep.command_line import kind_of
+from gan_cli.sweep.options import SWEEPING
+from gan_cli.sweep.plan import job_name, plan, read_run, run_part
+from gan_cli.sweep.processes import device_slots, run_all
+from gan_cli.sweep.sweep_folder import ENDED, Job, SweepFolder
+from gan_cli.sweep.watch import Watch
+
+
+def sweep(
+    config: DictConfig, params: Mapping[str, str], arguments: Sequence[str], loader: ConfigLoader, launcher: Launcher
+) -> None:
+    """Every job of a grid sweep through any launcher.
+
+    Raises EndError if some job has not ended in a result, after all others have.
+    """
+    options = read_sweep(config)
+    folder = SweepFolder(near(options["sweep_dir"]))
+    own = [override for override in arguments if key_of(override) not in SWEEPING]
+    parser = OverridesParser.create(config_loader=loader)
+    study = options["study"] or {}
+    planned = plan(study, params, own, lambda point: loader.load_sweep_config(config, point), parser)
+    jobs = [folder.named(job) for job in planned]
+    due = [job for job in jobs if folder.state(job.name) not in ENDED]
+    tell(jobs, folder, sys.stdout if options["dry_run"] else sys.stderr)
+    if options["dry_run"]:
+        return
+    with folder.locked():
+        kind = kind_of(arguments)
+        folder.add(due, kind=kind, picture=study.get("picture"), baseline=options["baseline"])
+        if due:
+            launcher.launch([[*job.point, *placed(job, folder)] for job in due], 0)
+    broken = {job.name: state for job in jobs if (state := folder.state(job.name)) != "completed"}
+    if broken:
+        told = ", ".join(f"{name} ({state})" for name, state in broken.items())
+        raise EndError(f"{len(broken)} of {len(jobs)} jobs did not complete: {told}; see {folder.logs}")
+
+
+def placed(job: Job, folder: SweepFolder) -> list[str]:
+    path = folder.path.absolute()
+    return [f"sweep_dir={quoted(path)}", f"run_dir={quoted(path / job.name)}"]
+
+
+def near(path: str) -> Path:
+    """As it is shortest to read and to type."""
+    absolute, here = Path(path).absolute(), Path.cwd()
+    return absolute.relative_to(here) if absolute.is_relative_to(here) else absolute
+
+
+def tell(jobs: Sequence[Job], folder: SweepFolder, stream: TextIO) -> None:
+    """The jobs, and what is already known of each."""
+    shared = set.intersection(*(set(job.point) for job in jobs))
+    common = " ".join(override for override in jobs[0].point if override in shared)
+    print(f"{len(jobs)} jobs in {folder.path}" + (f", all with {common}" if common else ""), file=stream)
+    for number, job in enumerate(jobs, 1):
+        state = folder.state(job.name)
+        own = " ".join(override for override in job.point if override not in shared)
+        print(f"{number:4}  {own}" + (f"  ({state})" if state != "waiting" else ""), file=stream)
+
+
+def launch_locally(config: DictConfig, job_overrides: Sequence[Sequence[str]], loader: ConfigLoader) -> list[JobReturn]:
+    """Jobs of any sweeper, as processes on this machine."""
+    options = read_sweep(config)
+    folder = SweepFolder(near(options["sweep_dir"]))
+    with folder.locked():
+        jobs = [
+            known_job(overrides, folder) or new_job(overrides, folder, config, loader) for overrides in job_overrides
+        ]
+        due = [job for job in jobs if folder.state(job.name) not in ENDED]
+        slots = device_slots(config.device, options["slots_per_device"], len(due))
+        threads = slots[0].environment["OMP_NUM_THREADS"]
+        watch = Watch(due, folder, len(slots))
+        watch.note(f"{len(due)} to run, {len(slots)} at a time, {threads} threads each")
+        searched = [override for override in config.hydra.overrides.hydra if key_of(override) == "hydra.searchpath"]
+        run_all(due, folder, slots, watch, fail_fast=options["fail_fast"], searched=searched)
+        return [job_return(job, folder) for job in jobs]
+
+
+def known_job(overrides: Sequence[str], folder: SweepFolder) -> Job | None:
+    """The job that a grid sweep has entered in sweep.json under the run_dir that it gave it."""
+    places = [value_of(override) for override in overrides if key_of(override) == "run_dir"]
+    if not places:
+        return None
+    name = Path(places[0].strip("'")).name
+    entry = folder.read()["jobs"][name]
+    return Job(name, entry["overrides"], entry["config"])
+
+
+def new_job(overrides: Sequence[str], folder: SweepFolder, config: DictConfig, loader: ConfigLoader) -> Job:
+    """A job of a search, which decides on each as it goes."""
+    point = [override for override in overrides if key_of(override) not in SWEEPING]
+    run = read_run(loader.load_sweep_config(config, list(overrides)))
+    job = folder.named(Job(job_name(point, set(), run), point, run))
+    folder.add([job], kind=kind_of(config.hydra.overrides.task), baseline=config.baseline)
+    return job
+
+
+def job_return(job: Job, folder: SweepFolder) -> JobReturn:
+    """For a search: the leading metric of the last evaluation, or why there is none."""
+    state = folder.state(job.name)
+    done = JobReturn(overrides=job.point, working_dir=str(folder.path / job.name), task_name="gan-train")
+    done.status = JobStatus.COMPLETED if state == "completed" else JobStatus.FAILED
+    done.return_value = (
+        leading_score(folder.run(job.name).summary())
+        if state == "completed"
+        else EndError(f"{job.name} is {state}: see {folder.log(job.name)}")
+    )
+    return done
+
+
+def leading_score(summary: Record | None) -> float | None:
+    metrics = (summary or {}).get("metrics", {})
+    return metrics.get("last", {}).get(metrics.get("leading"))
+
+
+def run_job(composed: DictConfig) -> float | None:
+    """One job in the process that a launcher from elsewhere gives it."""
+    overrides = [override for override in HydraConfig.get().overrides.task if key_of(override) not in SWEEPING]
+    config, options = read_config(run_part(composed))
+    if options["run_dir"] is None:
+        options["run_dir"] = str(Path(composed.sweep_dir) / job_name(overrides, set(), config))
+    start.begin(config, options, overrides, OmegaConf.to_yaml(run_part(composed)), "")
+    return leading_score(RunFolder(Path(options["run_dir"])).summary())
+
+
+def read_sweep(config: DictConfig) -> dict[str, Any]:
+    """The options of the sweep itself; raises UserError that names everything wrong with them at once."""
+    own = OmegaConf.masked_copy(config, [key for key in SWEEPING if key in config])
+    options = {"study": None} | read_plain(own, {str(key): SWEEPING[str(key)] for key in own}, "")
+    if options["slots_per_device"] is not None and options["slots_per_device"] < 1:
+        raise UserError(f"slots_per_device={options['slots_per_device']} must be at least 1")
+    return options

@@ -1,0 +1,119 @@
+"""A sweep's folder: which runs belong to it, what became of each, and which folder a command goes on with."""
+
+import json
+import signal
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+
+from gan_cli.errors import UserError
+from gan_cli.files import write_json
+from gan_cli.run_folder import RunFolder
+
+State = Literal["completed", "diverged", "failed", "interrupted", "unfinished", "waiting"]
+Point = list[str]  # overrides, as gan-train takes them
+ENDED: tuple[State, ...] = ("completed", "diverged")  # results; to repeat the run would repeat them
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: `name` is its folder's, `point` what it is made of, `config` what comes of that."""
+
+    name: str
+    point: Point
+    config: dict[str, Any]
+
+
+class SweepFolder:
+    """`sweep.json`, and a folder for each run; docs/sweeps.md tells what each file is."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.file = path / "sweep.json"
+        self.logs = path / "logs"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other sweeps out; may be entered again by the process that holds it."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / ".lock", timeout=0, is_singleton=True)
+            lock.acquire()
+        except OSError as error:
+            if isinstance(error, Timeout):
+                raise UserError(
+                    f"{self.path} belongs to a sweep that is still running: wait for it, or give another sweep_dir"
+                ) from error
+            raise UserError(f"sweep_dir={self.path} cannot be a folder: {error}") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @property
+    def busy(self) -> bool:
+        try:
+            with self.locked():
+                return False
+        except UserError:
+            return True
+
+    def read(self) -> dict[str, Any]:
+        """`kind`, `picture`, `baseline`, and by name its `jobs`: `overrides`, `config`, `exit_code`, `error`.
+
+        Empty if it is no sweep's folder.
+        """
+        try:
+            content = json.loads(self.file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) and isinstance(content.get("jobs"), dict) else {}
+
+    def add(self, jobs: Iterable[Job], **facts: Any) -> None:
+        """Takes jobs in, and forgets how they ended before: they are about to be run."""
+        content = {"jobs": {}} | self.read() | facts
+        for job in jobs:
+            content["jobs"][job.name] = {"overrides": job.point, "config": job.config, "exit_code": None, "error": ""}
+        write_json(self.file, content)
+
+    def ended(self, name: str, exit_code: int, error: str) -> None:
+        content = self.read()
+        content["jobs"][name] |= {"exit_code": exit_code, "error": error}
+        write_json(self.file, content)
+
+    def run(self, name: str) -> RunFolder:
+        return RunFolder(self.path / name)
+
+    def log(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
+
+    def named(self, job: Job) -> Job:
+        """The job under the name that the same run already has here, whatever it was called by."""
+        digest = job.name.rsplit("-", 1)[-1]
+        known = (name for name in self.read().get("jobs", {}) if name.rsplit("-", 1)[-1] == digest)
+        return replace(job, name=next(known, job.name))
+
+    def state(self, name: str) -> State:
+        return state_of(self.run(name), self.read().get("jobs", {}).get(name, {}).get("exit_code"))
+
+
+def state_of(run: RunFolder, exit_code: int | None) -> State:
+    """What the run itself says of its end, unless its process was killed or refused before it could say anything."""
+    summary = run.summary()
+    if summary is not None and summary["status"] in ENDED:
+        return summary["status"]
+    if exit_code not in (None, 0, 128 + signal.SIGINT, 128 + signal.SIGTERM):
+        return "failed"
+    if summary is not None:
+        return summary["status"]
+    return "unfinished" if run.checkpoints.is_dir() else "waiting"
+
+
+def newest_of_kind(sweeps: Path, kind: Mapping[str, Any]) -> SweepFolder | None:
+    """The last sweep that a command of this kind has started and that no process is running."""
+    folders = (SweepFolder(file.parent) for file in sorted(sweeps.glob("*/*/sweep.json"), reverse=True))
+    return next((folder for folder in folders if folder.read().get("kind") == kind and not folder.busy), None)

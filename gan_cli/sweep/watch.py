@@ -1,0 +1,149 @@
+"""What a sweep says on stderr while it runs: a live table on a terminal, a line for each job that ends elsewhere."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from gan_cli.run_folder import Record, RunFolder
+from gan_cli.sweep.sweep_folder import Job, State, SweepFolder
+
+SECONDS_BETWEEN_READINGS = 1.0
+STYLES = {"running": "bold", "completed": "green", "failed": "bold red", "diverged": "red"}
+ORDER = ("running", "failed", "diverged", "waiting", "interrupted", "completed")
+
+
+@dataclass
+class Line:
+    """What is known of one job; `read` bytes of its records have been seen."""
+
+    name: str
+    total: int
+    run: RunFolder
+    state: str = "waiting"
+    device: str = ""
+    read: int = 0
+    losses: Record = field(default_factory=dict)
+    metrics: Record = field(default_factory=dict)
+    step: int = 0
+
+    def follow(self) -> None:
+        """Reads what the job has recorded since the last look; a line that is half-written waits for the next."""
+        try:
+            with self.run.metrics.open("rb") as file:
+                if file.seek(0, 2) < self.read:  # the run was continued: its records have been written anew
+                    self.read = 0
+                file.seek(self.read)
+                new = file.read()
+        except OSError:
+            return
+        whole, newline, _ = new.rpartition(b"\n")
+        self.read += len(whole) + len(newline)
+        for line in whole.splitlines():
+            record = json.loads(line)
+            self.step = record["step"]
+            self.losses = record.get("losses", self.losses)
+            self.metrics = record.get("metrics", self.metrics)
+
+    @property
+    def score(self) -> str:
+        """The last FID, or what leads where there is none."""
+        key = next((key for key in self.metrics if key.startswith("fid")), next(iter(self.metrics), ""))
+        return f"{key} {self.metrics[key]:.4g}" if key else ""
+
+    @property
+    def left(self) -> float:
+        """The part of the job that is still to be done."""
+        return 0.0 if self.state not in ("waiting", "running") else 1 - self.step / self.total
+
+
+class Watch:
+    """A context around the jobs; `refresh` is cheap to call."""
+
+    def __init__(self, jobs: Sequence[Job], folder: SweepFolder, num_slots: int) -> None:
+        self.console = Console(stderr=True)
+        self.lines = {job.name: Line(job.name, job.config["steps"], folder.run(job.name)) for job in jobs}
+        self.num_slots = num_slots
+        self.looked = 0.0
+        self.durations: list[float] = []
+        self.live = Live(console=self.console, get_renderable=self.table, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> "Watch":
+        if self.console.is_terminal:
+            self.live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.live.stop()
+
+    def started(self, name: str, device: str) -> None:
+        self.lines[name].state, self.lines[name].device = "running", device
+        if not self.console.is_terminal:
+            self.note(f"started  {name}  on {device}")
+
+    def ended(self, name: str, state: State, reason: str, seconds: float) -> None:
+        line = self.lines[name]
+        line.follow()
+        line.state = state
+        if state == "completed":
+            self.durations.append(seconds)
+        counted = sum(one.state not in ("waiting", "running") for one in self.lines.values())
+        what = line.score if state == "completed" else reason
+        told = (
+            f"[{counted}/{len(self.lines)}] {state if state != 'failed' else 'FAILED'}  {name}  {what}  {seconds:.0f} s"
+        )
+        self.note(f"{told}  {self.estimate()}".rstrip())
+
+    def estimate(self) -> str:
+        """From the jobs that are done: the steps that are left, at their speed, on as many slots."""
+        left = sum(line.left for line in self.lines.values())
+        if not self.durations or not left:
+            return ""
+        seconds = left * sum(self.durations) / len(self.durations) / self.num_slots
+        return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
+
+    def refresh(self) -> None:
+        if self.console.is_terminal and time.monotonic() - self.looked > SECONDS_BETWEEN_READINGS:
+            for line in self.lines.values():
+                if line.state == "running":
+                    line.follow()
+            self.live.refresh()
+            self.looked = time.monotonic()
+
+    def note(self, line: str) -> None:
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def table(self) -> RenderableType:
+        """The jobs that fit the screen, those that run first; under them how many are in each state."""
+        table = Table(box=None, expand=True, pad_edge=False)
+        table.add_column("job", no_wrap=True, ratio=1)
+        for column in ("state", "step", "loss D", "loss G", "score"):
+            table.add_column(column, justify="right" if column.startswith(("step", "loss")) else "left", no_wrap=True)
+        shown = sorted(
+            self.lines.values(), key=lambda line: ORDER.index(line.state) if line.state in ORDER else len(ORDER)
+        )
+        for line in shown[: max(3, self.console.height - 4)]:
+            losses = [sum(line.losses[player].values()) for player in ("discriminator", "generator") if line.losses]
+            table.add_row(
+                Text(line.name),
+                Text(
+                    f"{line.state} {line.device}".strip() if line.state == "running" else line.state,
+                    STYLES.get(line.state, ""),
+                ),
+                f"{line.step}/{line.total}",
+                *(f"{loss:.3f}" for loss in losses or []),
+                *([] if losses else ["", ""]),
+                line.score,
+            )
+        counts = Counter(line.state for line in self.lines.values())
+        told = ", ".join(f"{count} {state}" for state, count in counts.items())
+        return Group(table, Text(f"{told}   {self.estimate()}".rstrip(), "dim"))

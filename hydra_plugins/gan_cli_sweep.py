@@ -1,0 +1,44 @@
+"""gan-sweep's sweeper and launcher where Hydra looks for them; every command imports this, so it imports no torch."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+class GridSweeper(Sweeper):
+    """The union of a study's grids, or the command line's own; `params` are overrides of every job."""
+
+    def __init__(self, params: dict[str, str]) -> None:
+        self.params = params
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.config, self.hydra_context = config, hydra_context
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from gan_cli.sweep.sweep import sweep
+
+        assert self.config is not None
+        assert self.hydra_context is not None
+        assert self.launcher is not None
+        sweep(self.config, self.params, arguments, self.hydra_context.config_loader, self.launcher)
+
+
+class LocalLauncher(Launcher):
+    """Each job a process of its own on one of this machine's device slots."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.config, self.hydra_context = config, hydra_context
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        from gan_cli.sweep.sweep import launch_locally
+
+        return launch_locally(self.config, job_overrides, self.hydra_context.config_loader)
