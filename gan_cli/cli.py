@@ -73,8 +73,6 @@ def launch(name: str) -> None:
             if HydraConfig.get().mode == RunMode.MULTIRUN and not isinstance(end, InterruptedRunError):
                 raise
             leave(program, str(end), end.code)
-        except BrokenPipeError:  # the reader of stdout has gone, as with | head
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return None
 
     try:
@@ -84,6 +82,8 @@ def launch(name: str) -> None:
         leave(program, explain(error, name), REFUSED_BY_HYDRA)
     except EndError as end:
         leave(program, str(end), end.code)
+    except BrokenPipeError:  # the reader of stdout has gone, as with | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         if running:
             raise

@@ -92,6 +92,7 @@ def test_a_run_leaves_the_whole_folder(command: Command) -> None:
         "status",
         "step",
         "error",
+        "config",
         "metrics",
         "objective",
         "protocol",

@@ -15,13 +15,14 @@ from gan_cli.sweep.options import SWEEPING
 
 NOT_IN_A_LABEL = NOT_OF_THE_METHOD | set(SWEEPING) | {"device", "run_dir", "outputs", "trust", "resume"}
 CHOICE_OF_METHOD = {"objective", "experiment"}
-LOST = ("diverged", "failed", "interrupted", "unfinished", "waiting")
+LOST = ("diverged", "failed")
+PENDING = ("interrupted", "unfinished", "waiting")
 LOWER_IS_BETTER = ("fid", "kid", "mode_kl")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A method over its seeds. Scores and costs are those of the completed runs; all others are counted in `lost`."""
+    """A method over its seeds; scores and costs are those of the completed runs, all others are counted."""
 
     method: str
     results: list[Result]
@@ -32,7 +33,15 @@ class Row:
 
     @property
     def lost(self) -> dict[str, int]:
-        counts = {state: sum(result.state == state for result in self.results) for state in LOST}
+        """How many runs ended without a result that can be averaged, by how they did."""
+        return self.counts(LOST)
+
+    @property
+    def pending(self) -> dict[str, int]:
+        return self.counts(PENDING)
+
+    def counts(self, states: tuple[str, ...]) -> dict[str, int]:
+        counts = {state: sum(result.state == state for result in self.results) for state in states}
         return {state: count for state, count in counts.items() if count}
 
     @property
@@ -93,9 +102,9 @@ class Board:
         return {key: found for key, found in values.items() if len(found) > 1}
 
     def differing(self) -> dict[str, list[Any]]:
-        """Every config key in which the methods differ, with a value for each row; None where a row has no such key."""
+        """Every config key in which the methods differ, with each row's value; None where a row has no such key."""
         configs = [flatten(json.loads(row.results[0].method)) for row in self.rows]
-        keys = dict.fromkeys(key for config in configs for key in config)
+        keys = sorted({key for config in configs for key in config})
         values = {key: [config.get(key) for config in configs] for key in keys}
         return {key: found for key, found in values.items() if len({json.dumps(value) for value in found}) > 1}
 

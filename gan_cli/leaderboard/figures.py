@@ -71,7 +71,8 @@ def along(
 
 
 def scored(result: Result, metric: str) -> Points:
-    return [(r["step"], r["metrics"][metric]) for r in result.records if is_number(r.get("metrics", {}).get(metric))]
+    found = ((r["step"], r.get("metrics", {}).get(metric)) for r in result.records)
+    return [(float(step), float(score)) for step, score in found if is_number(score)]
 
 
 def timed(result: Result, metric: str) -> Points:
@@ -98,7 +99,7 @@ def study_picture(board: Board, picture: Mapping[str, str]) -> "Figure | None":
 
     `picture` may name the metric as `y`, and titles as `title` and `xlabel`. None if nothing has been scored.
     """
-    metric = picture.get("y") or board.leading or ""
+    metric = picture["y"] if picture.get("y") in board.metrics else board.leading or ""
     points: dict[str, list[tuple[Any, float]]] = {}
     for row in board.rows:
         for result in row.completed:

@@ -3,7 +3,7 @@
 import base64
 import io
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,9 +23,6 @@ from gan_cli.leaderboard.results import gather, sweep_facts
 from gan_cli.leaderboard.tables import comma_separated, latex, markdown, notes, separation, text_tables
 from gan_cli.pictures import save_figure
 from gan_cli.report import console
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 NUM_TOLD = 5  # columns that a terminal has room for, all others are in the files
 THUMBNAIL = 640  # pixels: photographs of 1,024 would make a page of a gigabyte
@@ -50,24 +47,20 @@ def write_report(folders: Sequence[Path], out: Path, baseline: str | None) -> No
     Raises UserError for folders without runs, a baseline that is no method, and a folder that cannot be written.
     """
     found = boards(gather(folders), baseline or sweep_facts(folders, "baseline"))
+    suffixes = ["", *(f"-{position}" for position in range(2, len(found) + 1))]
     picture = sweep_facts(folders, "picture")
-    drawings: list[tuple[str, str, Figure]] = []
-    for position, board in enumerate(found, 1):
-        suffix = f"-{position}" if position > 1 else ""
-        studied = study_picture(board, picture) if picture else None
-        if studied is not None:
-            drawings.append((f"study{suffix}.png", picture.get("title", "The study"), studied))
-        drawings.append(
-            (f"curves{suffix}.png", "Mean over seeds, in a band from the lowest to the highest", curves(board))
-        )
-    texts = {"leaderboard.md": markdown(found), "leaderboard.tex": latex(found)}
-    for position, board in enumerate(found, 1):
-        texts[f"leaderboard{f'-{position}' if position > 1 else ''}.csv"] = comma_separated(board)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for name, _, figure in drawings:
-            save_figure(out / name, figure)
-        texts["report.html"] = page(found, [(title, out / name) for name, title, _ in drawings])
+        texts = {"leaderboard.md": markdown(found), "leaderboard.tex": latex(found)}
+        drawings = []
+        for board, suffix in zip(found, suffixes, strict=True):
+            texts[f"leaderboard{suffix}.csv"] = comma_separated(board)
+            figures = {"study": study_picture(board, picture) if picture else None, "curves": curves(board)}
+            drawn = {name: out / f"{name}{suffix}.png" for name, figure in figures.items() if figure is not None}
+            for name, path in drawn.items():
+                save_figure(path, figures[name])
+            drawings.append(drawn)
+        texts["report.html"] = page(found, drawings)
         for name, text in texts.items():
             with atomic(out / name) as partial:
                 partial.write_text(text, encoding="utf-8")
@@ -76,30 +69,25 @@ def write_report(folders: Sequence[Path], out: Path, baseline: str | None) -> No
     show(found, out)
 
 
-def page(found: Sequence[Board], pictures: Sequence[tuple[str, Path]]) -> str:
+def page(found: Sequence[Board], drawings: Sequence[Mapping[str, Path]]) -> str:
     """One page that needs nothing else: every picture is inside, every text escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
-        loader=PackageLoader("gan_cli.leaderboard", "."), autoescape=True, undefined=StrictUndefined
-    )
+    loader = PackageLoader("gan_cli.leaderboard", ".")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     shown = [
         {
             "tables": text_tables(board),
             "notes": notes(board),
+            "pictures": {name: data_uri(path.read_bytes()) for name, path in drawn.items()},
+            "grids": grids(board),
             "differing": board.differing(),
             "methods": [row.method for row in board.rows],
-            "grids": grids(board),
             "runs": [result for row in board.rows for result in row.results],
         }
-        for board in found
+        for board, drawn in zip(found, drawings, strict=True)
     ]
-    return environment.get_template("page.html").render(
-        boards=shown,
-        separation=separation(found),
-        pictures=[(title, embedded(path)) for title, path in pictures],
-        version=__version__,
-    )
+    return environment.get_template("page.html").render(boards=shown, separation=separation(found), version=__version__)
 
 
 def grids(board: Board) -> list[tuple[str, str]]:
@@ -112,18 +100,19 @@ def grids(board: Board) -> list[tuple[str, str]]:
             pictures.append((f"{row.method}, seed {result.seed}, step {int(last.stem)}", last))
             if len(pictures) == 1 and (result.run.samples / "real.png").is_file():
                 pictures.insert(0, ("real", result.run.samples / "real.png"))
-    return [(title, embedded(path)) for title, path in pictures]
+    return [(title, thumbnail(path)) for title, path in pictures]
 
 
-def embedded(path: Path) -> str:
+def thumbnail(path: Path) -> str:
     with Image.open(path) as image:
-        data = path.read_bytes()
-        if "curves" not in path.name and "study" not in path.name and max(image.size) > THUMBNAIL:
-            image.thumbnail((THUMBNAIL, THUMBNAIL))
-            small = io.BytesIO()
-            image.save(small, format="PNG")
-            data = small.getvalue()
-    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
+        image.thumbnail((THUMBNAIL, THUMBNAIL))
+        small = io.BytesIO()
+        image.save(small, format="PNG")
+    return data_uri(small.getvalue())
+
+
+def data_uri(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def show(found: Sequence[Board], out: Path) -> None:

@@ -71,8 +71,8 @@ def table(title: str, board: Board, columns: Columns) -> TextTable:
 
 def runs(row: Row) -> str:
     """3, or 2 of 3 (1 diverged)."""
-    lost = ", ".join(f"{number} {state}" for state, number in row.lost.items())
-    return f"{len(row.completed)} of {len(row.results)} ({lost})" if lost else str(len(row.completed))
+    others = ", ".join(f"{number} {state}" for state, number in (row.lost | row.pending).items())
+    return f"{len(row.completed)} of {len(row.results)} ({others})" if others else str(len(row.completed))
 
 
 def shown(values: Spread | None, factor: float = 1.0) -> str:
@@ -125,6 +125,8 @@ def notes(board: Board) -> list[str]:
             f"Runs were lost of {', '.join(lost)}: their scores are those of the runs that completed, which flatters "
             "them, so they are listed last."
         )
+    if any(row.pending for row in board.rows):
+        said.append("Not all runs are done: repeat the command that started them.")
     return said + differences(board)
 
 
@@ -237,7 +239,7 @@ def flat_row(board: Board, row: Row) -> dict[str, object]:
         "completed": len(row.completed),
         "diverged": row.lost.get("diverged", 0),
         "failed": row.lost.get("failed", 0),
-        "unfinished": sum(row.lost.get(state, 0) for state in ("interrupted", "unfinished", "waiting")),
+        "unfinished": sum(row.pending.values()),
     }
     for metric in board.metrics:
         cells |= flat_spread(f"{metric}_last", row.last(metric)) | flat_spread(f"{metric}_best", row.best(metric))

@@ -10,6 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
+from hydra_plugins.gan_cli_sweep import LocalLauncher
 from omegaconf import DictConfig, OmegaConf
 
 from gan_cli import start
@@ -40,6 +41,8 @@ def sweep(
     planned = plan(study, params, own, lambda point: loader.load_sweep_config(config, point), parser)
     jobs = [folder.named(job) for job in planned]
     due = [job for job in jobs if folder.state(job.name) not in ENDED]
+    if isinstance(launcher, LocalLauncher):
+        device_slots(config.device, options["slots_per_device"], len(due))  # refuses a device that is not there
     tell(jobs, folder, sys.stdout if options["dry_run"] else sys.stderr)
     if options["dry_run"]:
         return

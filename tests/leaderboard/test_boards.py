@@ -1,0 +1,187 @@
+"""What is put into one row, into one table, and in which order."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from gan_cli.errors import UserError
+from gan_cli.leaderboard.boards import Board, boards
+from gan_cli.leaderboard.results import gather
+from gan_cli.leaderboard.statistics import Spread
+from gan_cli.leaderboard.tables import (
+    comma_separated,
+    latex,
+    latex_cell,
+    markdown,
+    markdown_cell,
+    notes,
+    separation,
+    text_tables,
+)
+
+from .folders import PROTOCOL, make_run
+
+
+def only_board(folder: Path, baseline: str | None = None) -> Board:
+    (board,) = boards(gather([folder]), baseline)
+    return board
+
+
+def test_a_row_is_a_method_over_its_seeds(tmp_path: Path) -> None:
+    for seed, fid in ((0, 1.0), (1, 2.0), (2, 6.0)):
+        make_run(tmp_path, "objective=hinge", seed=seed, fid=fid)
+        make_run(tmp_path, "objective=stdgan", seed=seed, fid=2 * fid)
+    board = only_board(tmp_path)
+    assert [row.method for row in board.rows] == ["hinge", "stdgan"]
+    hinge = board.rows[0]
+    assert hinge.last("fid_digits") == Spread(3, 3.0, math.sqrt(7), 1.0, 6.0)
+    assert hinge.last("inception_score_digits_mean") == Spread(3, 6.0, 1.0, 5.0, 7.0)
+    assert hinge.trajectory("fid_digits") == pytest.approx({"min": 3.0, "max": 12.0, "mean": 7.0, "std": 0.5})
+    assert hinge.cost("seconds") == Spread(3, 4.0, 1.0, 3.0, 5.0)
+    assert board.baseline is hinge  # the first that was run
+    found = board.difference(board.rows[1])
+    assert found is not None
+    assert found.mean == 3.0
+    assert found.interval == (1.0, 6.0)  # of 27 resamples one is all 1, one all 6: each 3.7 %
+    said = text_tables(board)[0]
+    assert said.rows[0][:4] == ["hinge", "3", "3 ± 2.6", "1 to 6"]
+    assert said.rows[1][:5] == ["stdgan", "3", "6 ± 5.3", "2 to 12", "+3 (+1 to +6)"]
+
+
+def test_settings_that_cannot_change_a_score_make_no_method(tmp_path: Path) -> None:
+    make_run(tmp_path, "log_every=1", seed=0)
+    make_run(tmp_path, "log_every=2", "checkpoint_every=7", seed=1)
+    assert [len(row.results) for row in only_board(tmp_path).rows] == [2]
+
+
+def test_lost_runs_are_counted_and_their_method_comes_last(tmp_path: Path) -> None:
+    for seed in range(2):
+        make_run(tmp_path, "objective=hinge", seed=seed, fid=9.0)
+        make_run(tmp_path, "objective=lsgan", seed=seed, fid=1.0, status=("completed", "diverged")[seed])
+        make_run(tmp_path, "objective=wgan", seed=seed, fid=math.nan if seed else 2.0)
+        make_run(tmp_path, "objective=stdgan", seed=seed, fid=0.1, status="failed")
+    board = only_board(tmp_path)
+    assert [row.method for row in board.rows] == ["wgan", "hinge", "lsgan", "stdgan"]
+    wgan, _, lsgan, stdgan = board.rows
+    assert lsgan.lost == {"diverged": 1}
+    assert lsgan.last("fid_digits") == Spread(1, 1.0, None, 1.0, 1.0)  # the one that diverged had 1.0 on its way, too
+    assert stdgan.lost == {"failed": 2}
+    assert stdgan.last("fid_digits") is None
+    assert wgan.last("fid_digits") == Spread(1, 2.0, None, 2.0, 2.0)
+    shown = [row[1] for row in text_tables(board)[0].rows]
+    assert shown == ["2", "2", "1 of 2 (1 diverged)", "0 of 2 (2 failed)"]
+    assert any("Runs were lost of lsgan, stdgan" in note for note in notes(board))
+    table = comma_separated(board)
+    assert "nan" not in table.lower()
+
+
+def test_protocols_never_share_a_table(tmp_path: Path) -> None:
+    make_run(tmp_path, "objective=hinge")
+    make_run(tmp_path, "objective=stdgan")
+    make_run(tmp_path, "objective=lsgan", protocol=PROTOCOL | {"num_fake": 7})
+    found = boards(gather([tmp_path]), None)
+    assert [[row.method for row in board.rows] for board in found] == [["hinge", "stdgan"], ["lsgan"]]
+    assert separation(found) == (
+        "2 tables, whose scores do not compare: they were measured with different num_fake (100 / 7)."
+    )
+    written = markdown(found)
+    assert written.index("num_fake (100 / 7)") < written.index("## Protocol 1") < written.index("## Protocol 2")
+    assert written.index("| hinge |") < written.index("## Protocol 2") < written.index("| lsgan |")
+
+
+def test_the_sampler_is_part_of_the_method_not_of_the_protocol(tmp_path: Path) -> None:
+    make_run(tmp_path, "latent_sampler=gaussian")
+    make_run(tmp_path, "experiment=advlat_qua_plus")
+    board = only_board(tmp_path)
+    assert {row.latent_sampler for row in board.rows} == {"Gaussian", "AdvLatZ(AdvLatQua(Gaussian))"}
+
+
+def test_labels_say_what_differs(tmp_path: Path) -> None:
+    make_run(tmp_path, "objective=fgan", "objective.divergence=pearson", "batch_size=8")
+    make_run(tmp_path, "objective=fgan", "objective.divergence=kl", "batch_size=8")
+    make_run(tmp_path, "objective=stdgan", "batch_size=8")
+    assert {row.method for row in only_board(tmp_path).rows} == {
+        "fgan divergence=pearson",
+        "fgan divergence=kl",
+        "stdgan",
+    }
+
+
+def test_labels_that_do_not_tell_apart_get_the_keys_that_do(tmp_path: Path) -> None:
+    make_run(tmp_path, "objective=hinge", "batch_size=8", spelt=["objective=hinge"])
+    make_run(tmp_path, "objective=hinge", "batch_size=16", spelt=["objective=hinge"])
+    assert {row.method for row in only_board(tmp_path).rows} == {"hinge (batch_size=8)", "hinge (batch_size=16)"}
+
+
+def test_runs_without_overrides_are_named_by_their_objective(tmp_path: Path) -> None:
+    make_run(tmp_path, spelt=[])
+    make_run(tmp_path, "objective=lsgan")
+    assert {row.method for row in only_board(tmp_path).rows} == {"StdGAN", "lsgan"}
+
+
+def test_unequal_budgets_are_told(tmp_path: Path) -> None:
+    make_run(tmp_path, "objective=hinge")
+    run = make_run(tmp_path, "objective=stdgan")
+    assert not any("budgets" in note for note in notes(only_board(tmp_path)))
+    text = (run / "summary.json").read_text().replace('"images_seen": 120', '"images_seen": 240')
+    (run / "summary.json").write_text(text)
+    assert any("images seen 120 to 240" in note for note in notes(only_board(tmp_path)))
+
+
+def test_the_same_run_twice_counts_once(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", "objective=hinge", fid=1.0, status="failed")
+    make_run(tmp_path / "b", "objective=hinge", fid=1.0)
+    with pytest.warns(UserWarning, match="the same run twice"):
+        found = gather([tmp_path / "a", tmp_path / "b"])
+    assert [result.state for result in found] == ["completed"]
+
+
+def test_a_baseline_is_chosen_or_refused(tmp_path: Path) -> None:
+    make_run(tmp_path, "objective=hinge", fid=1.0)
+    make_run(tmp_path, "objective=stdgan", fid=3.0)
+    board = only_board(tmp_path, "stdgan")
+    found = board.difference(board.rows[0])
+    assert found is not None
+    assert found.mean == -2.0
+    assert board.difference(board.baseline) is None
+    with pytest.raises(UserError, match="baseline=sdtgan is no method here: choose one of hinge, stdgan"):
+        boards(gather([tmp_path]), "sdtgan")
+
+
+def test_folders_without_runs_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no runs in"):
+        gather([tmp_path])
+    with pytest.raises(UserError, match="is not a folder"):
+        gather([tmp_path / "missing"])
+
+
+def test_runs_that_never_scored_have_a_table_too(tmp_path: Path) -> None:
+    make_run(tmp_path, "objective=hinge", fid=None)
+    board = only_board(tmp_path)
+    assert board.leading is None
+    assert [table.title for table in text_tables(board)][-1] == "Cost of a run"
+    assert "hinge" in latex([board])
+    assert "hinge" in comma_separated(board)
+
+
+def test_what_differs_is_every_key_and_no_other(tmp_path: Path) -> None:
+    make_run(tmp_path, "objective=hinge")
+    make_run(tmp_path, "objective=fgan")
+    differing = only_board(tmp_path).differing()
+    assert set(differing) == {
+        "objective._target_",
+        "objective.divergence",
+        "objective.saturating",
+        "objective.alpha",
+        "objective.pi",
+    }
+    assert set(differing["objective.divergence"]) == {None, "kl"}
+
+
+def test_nothing_in_a_cell_is_markup() -> None:
+    assert markdown_cell("<b>a|b</b> *c* `d`\n[e](f)") == r"&lt;b&gt;a\|b&lt;/b&gt; \*c\* \`d\` \[e\](f)"
+    assert markdown_cell("fid_digits") == "fid_digits"
+    assert latex_cell("a_b & 50% $x$ #1 {~^\\} ± ↓") == (
+        r"a\_b \& 50\% \$x\$ \#1 \{\textasciitilde{}\textasciicircum{}\textbackslash{}\} $\pm$ $\downarrow$"
+    )

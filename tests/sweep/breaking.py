@@ -1,0 +1,27 @@
+"""Objectives that end a job as jobs end in the field, for as long as a file called `broken` is there."""
+
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from gan_cli.objectives import StdGAN
+from gan_cli.shapes import Logits, Loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class Breaking(StdGAN):
+    """StdGAN that ends its process in the way that is named."""
+
+    way: str
+
+    def generator_loss(self, real_logits: Logits, fake_logits: Logits) -> Loss:
+        if Path("broken").exists():
+            if self.way == "raises":
+                raise RuntimeError("no luck")
+            if self.way == "exits":
+                sys.exit(3)
+            if self.way == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+        return super().generator_loss(real_logits, fake_logits)

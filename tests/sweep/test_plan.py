@@ -1,0 +1,156 @@
+"""Which jobs a command line asks for, and what their folders are called."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import ConfigCompositionException
+from omegaconf import DictConfig, OmegaConf
+
+from gan_cli.errors import UserError
+from gan_cli.hints import CONF
+from gan_cli.overrides import label, quoted, slug
+from gan_cli.sweep.command_line import kind_of
+from gan_cli.sweep.plan import fingerprint, plan
+from gan_cli.sweep.sweep_folder import Job, SweepFolder
+
+SEEDS = {"seed": "0,1"}
+
+
+def composed(point: list[str]) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("sweep", point)
+
+
+def planned(*arguments: str, study: str | None = None, params: dict[str, str] = SEEDS) -> list[Job]:
+    found = OmegaConf.to_container(OmegaConf.load(CONF / "study" / f"{study}.yaml")) if study else {}
+    assert isinstance(found, dict)
+    return plan(found, params, arguments, composed, OverridesParser.create())
+
+
+def points(jobs: Sequence[Job]) -> list[str]:
+    return [" ".join(job.point) for job in jobs]
+
+
+def test_every_combination_and_all_methods_of_a_seed_before_the_next() -> None:
+    assert points(planned("objective=stdgan,hinge", "steps=7")) == [
+        "seed=0 objective=stdgan steps=7",
+        "seed=0 objective=hinge steps=7",
+        "seed=1 objective=stdgan steps=7",
+        "seed=1 objective=hinge steps=7",
+    ]
+
+
+def test_the_command_line_replaces_what_the_study_says() -> None:
+    jobs = planned("seed=5", "steps=9", "objective.generator_objective=2,3", study="realness_generator_objective")
+    assert [
+        (job.config["seed"], job.config["steps"], job.config["objective"]["generator_objective"]) for job in jobs
+    ] == [
+        (5, 9, 2),
+        (5, 9, 3),
+    ]
+
+
+def test_a_setting_goes_to_the_choices_that_take_it() -> None:
+    jobs = planned("objective=stdgan,realness", "num_outcomes=7,9", params={})
+    assert points(jobs) == [
+        "objective=stdgan",
+        "objective=realness num_outcomes=7",
+        "objective=realness num_outcomes=9",
+    ]
+
+
+def test_a_setting_that_no_choice_takes_is_refused() -> None:
+    with pytest.raises(ConfigCompositionException, match="num_outcomes"):
+        planned("objective=stdgan,hinge", "num_outcomes=7")
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    with pytest.raises(UserError) as refused:
+        planned("objective=hinge", "batch_size=0,64", "steps=0")
+    assert "batch_size=0 must be at least 2" in str(refused.value)
+    assert "steps=0 must be at least 1" in str(refused.value)
+
+
+def test_the_same_config_is_run_once() -> None:
+    assert len(planned("regularizer=r1,[r1]", params={})) == 1
+
+
+def test_seeds_alone_make_the_names_of_one_method() -> None:
+    names = [job.name for job in planned("objective=hinge")]
+    assert [name.rsplit("-", 1)[0] for name in names] == ["seed-0", "seed-1"]
+
+
+@pytest.mark.parametrize(
+    "value", ["../../escape", "/etc/passwd", "x" * 300, "a\nb", "%s", "<script>", "..", "~", ".hidden", "-rf", "a'b\\"]
+)
+def test_hostile_values_make_safe_names(value: str) -> None:
+    jobs = planned("objective=hinge", f"outputs={quoted(value)},other")
+    names = {job.name for job in jobs}
+    for name in names:
+        assert len(name) < 100
+        assert set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+        assert name[0] not in ".-"
+        assert Path("sweep", name).resolve().parent == Path("sweep").resolve()
+
+
+def test_the_name_follows_the_config_however_it_was_spelt(tmp_path: Path) -> None:
+    (first,) = planned("objective=hinge", "seed=3")
+    (second,) = planned("objective=hinge", "seed=3", "batch_size=64")
+    (other,) = planned("objective=hinge", "seed=3", "batch_size=65")
+    assert fingerprint(first.config) == fingerprint(second.config) != fingerprint(other.config)
+    folder = SweepFolder(tmp_path)
+    folder.add([Job("called-otherwise-" + fingerprint(first.config), first.point, first.config)])
+    assert folder.named(second).name == "called-otherwise-" + fingerprint(first.config)
+    assert folder.named(other) == other
+
+
+def test_commands_of_a_kind_differ_in_seeds_objectives_and_swept_values() -> None:
+    first = kind_of(["objective=stdgan,hinge", "seed=0,1", "dataset=mnist", "batch_size=8,16"])
+    assert first == kind_of(["dataset=mnist", "objective=lsgan", "batch_size=4,8", "fail_fast=true"])
+    assert first == {"settings": ["dataset=mnist"], "swept": ["batch_size"]}
+    assert first != kind_of(["objective=stdgan,hinge", "seed=0,1", "dataset=digits", "batch_size=8,16"])
+    assert first != kind_of(["objective=stdgan,hinge", "seed=0,1", "dataset=mnist"])
+    assert kind_of(["study=comparison"]) != kind_of(["study=advlat_z"])
+    assert kind_of(["num_outcomes=choice(7)"]) == kind_of(["num_outcomes=7"])  # as a setting of some jobs is passed on
+
+
+@pytest.mark.parametrize("study", [path.stem for path in (CONF / "study").glob("*.yaml")])
+def test_every_study_plans_and_its_picture_finds_its_settings(study: str) -> None:
+    jobs = planned("steps=2", study=study, params={"seed": "0"})
+    assert len(jobs) > 2
+    assert len({job.name for job in jobs}) == len(jobs)
+    content = OmegaConf.to_container(OmegaConf.load(CONF / "study" / f"{study}.yaml"))
+    assert isinstance(content, dict)
+    assert set(content) <= {"params", "grids", "picture"}
+    assert set(content.get("picture", {})) <= {"title", "x", "xlabel", "lines", "y"}
+    assert study == "comparison" or "x" in content["picture"]
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("objective=hinge", "hinge"),
+        ("+experiment=[toy_ring,advlat_qua]", "[toy_ring,advlat_qua]"),
+        ("objective.divergence=kl", "divergence=kl"),
+        ("latent_sampler@latent_sampler.prior=uniform", "prior=uniform"),
+        ("num_outcomes=51", "num_outcomes=51"),
+        ("~regularizer.r1", "~regularizer.r1"),
+    ],
+)
+def test_labels(override: str, said: str) -> None:
+    assert label(override) == said
+
+
+@pytest.mark.parametrize(
+    "value", ["/a b/c", "it's", "C:\\x\\", "a\\'b", "x,y", "[1]", "a=b", "\\\\", "", "n\\\\'q", "µ"]
+)
+def test_quoted_values_are_read_back(value: str) -> None:
+    assert OverridesParser.create().parse_override(f"key={quoted(value)}").value() == value
+
+
+def test_a_slug_is_one_part_of_a_path() -> None:
+    assert slug("../../x y/é") == "x-y"
+    assert slug("a" * 300) == "a" * 60

@@ -1,0 +1,205 @@
+"""gan-sweep as a user meets it: what runs, what breaks, what is told, and what a second command does."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ..conftest import TINY
+
+BIN = Path(sys.executable).parent
+ROOT = Path(__file__).parents[2]
+QUICK = [*TINY, "steps=4", "evaluate_every=2", "checkpoint_every=2", "device=cpu"]
+BREAKING = "_target_: tests.sweep.breaking.Breaking\nsaturating: false\nway: none\n"
+
+
+def sweeping(*arguments: str, cwd: Path, name: str = "gan-sweep", **more: str) -> "subprocess.Popen[str]":
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | more
+    return subprocess.Popen(
+        [str(BIN / name), *arguments],
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def swept(*arguments: str, cwd: Path, name: str = "gan-sweep") -> tuple[int, str, str]:
+    process = sweeping(*arguments, cwd=cwd, name=name)
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def rows(folder: Path) -> dict[str, dict[str, str]]:
+    with (folder / "leaderboard.csv").open() as file:
+        return {row["method"]: row for row in csv.DictReader(file)}
+
+
+def only_sweep(cwd: Path) -> Path:
+    (file,) = cwd.glob("outputs/sweeps/*/*/sweep.json")
+    return file.parent
+
+
+def test_jobs_that_raise_exit_and_are_killed_harm_no_other(tmp_path: Path) -> None:
+    (tmp_path / "mine" / "objective").mkdir(parents=True)
+    (tmp_path / "mine" / "objective" / "breaking.yaml").write_text(BREAKING)
+    (tmp_path / "broken").touch()
+    command = ["--config-dir", "mine", "objective=breaking", "objective.way=none,raises,exits,killed", "seed=0", *QUICK]
+    code, out, err = swept(*command, cwd=tmp_path)
+    assert code == 1
+    assert "FAILED  way-raises-seed-0" in err
+    assert "RuntimeError: no luck" in err
+    assert "exit code 3" in err
+    assert "killed by SIGKILL" in err
+    assert err.strip().splitlines()[-1].startswith("gan-sweep: 3 of 4 jobs did not complete")
+    folder = only_sweep(tmp_path)
+    states = {method: (row["completed"], row["failed"]) for method, row in rows(folder).items()}
+    assert states == {
+        "way=none": ("1", "0"),
+        "way=raises": ("0", "1"),
+        "way=exits": ("0", "1"),
+        "way=killed": ("0", "1"),
+    }
+    assert "0 of 1 (1 failed)" in out
+    finished = next(folder.glob("way-none-*/summary.json"))
+    before = finished.stat().st_mtime_ns
+
+    (tmp_path / "broken").unlink()
+    code, out, err = swept(*command, cwd=tmp_path)
+    assert code == 0, err
+    assert "3 to run" in err
+    assert finished.stat().st_mtime_ns == before
+    assert only_sweep(tmp_path) == folder
+    assert all(row["completed"] == "1" for row in rows(folder).values())
+
+    code, _, err = swept(*command, cwd=tmp_path)
+    assert code == 0
+    assert "to run" not in err
+
+
+def test_another_seed_and_another_objective_join_the_table(tmp_path: Path) -> None:
+    assert swept("objective=stdgan,hinge", "seed=0", *QUICK, cwd=tmp_path)[0] == 0
+    code, _, err = swept("objective=hinge,lsgan", "seed=0,1", *QUICK, cwd=tmp_path)
+    assert code == 0
+    assert "3 to run" in err  # hinge with seed 0 is there
+    table = rows(only_sweep(tmp_path))
+    assert {method: row["seeds"] for method, row in table.items()} == {"stdgan": "0", "hinge": "0 1", "lsgan": "0 1"}
+    found = list(tmp_path.glob("outputs/sweeps/*/*/*/summary.json"))
+    assert len(found) == 5
+
+    (sweep,) = {file.parents[1] for file in found}
+    for name in ("leaderboard.csv", "leaderboard.md", "leaderboard.tex", "report.html", "curves.png"):
+        (sweep / name).rename(sweep / f"{name}.before")
+    code, out, err = swept(str(sweep), cwd=tmp_path, name="gan-report")
+    assert code == 0, err
+    assert "stdgan" in out
+    for name in ("leaderboard.csv", "leaderboard.md", "leaderboard.tex", "report.html"):
+        assert (sweep / name).read_text() == (sweep / f"{name}.before").read_text()
+
+
+def test_two_sweeps_started_at_once_have_a_folder_each(tmp_path: Path) -> None:
+    both = [sweeping("objective=stdgan,hinge", "seed=0", *QUICK, cwd=tmp_path) for _ in range(2)]
+    for process in both:
+        process.communicate(timeout=300)
+        assert process.returncode == 0
+    folders = [file.parent for file in tmp_path.glob("outputs/sweeps/*/*/sweep.json")]
+    assert len(folders) == 2
+    assert all(len(list(folder.glob("*/summary.json"))) == 2 for folder in folders)
+
+
+def test_a_sweep_that_runs_keeps_others_out_of_its_folder(tmp_path: Path) -> None:
+    long = ["objective=stdgan,hinge", "sweep_dir=mine", *QUICK, "steps=1000000", "device=cpu"]
+    first = sweeping(*long, cwd=tmp_path)
+    wait_for(lambda: len(list((tmp_path / "mine").glob("*/metrics.jsonl"))) >= 1)
+    code, _, err = swept(*long, cwd=tmp_path)
+    assert code == 2
+    assert "mine belongs to a sweep that is still running" in err
+    os.killpg(first.pid, signal.SIGINT)  # as Ctrl-C in a terminal does
+    _, err = first.communicate(timeout=120)
+    assert first.returncode == 130
+    assert "the same command goes on with mine" in err
+    states = [json.loads(file.read_text())["status"] for file in (tmp_path / "mine").glob("*/summary.json")]
+    assert states
+    assert set(states) == {"interrupted"}
+    assert "interrupted" in (tmp_path / "mine" / "leaderboard.md").read_text()
+
+
+def test_jobs_save_and_end_when_the_sweep_is_killed(tmp_path: Path) -> None:
+    process = sweeping("objective=stdgan", "seed=0", "sweep_dir=mine", *QUICK, "steps=1000000", cwd=tmp_path)
+    wait_for(lambda: list((tmp_path / "mine").glob("*/metrics.jsonl")))
+    process.kill()
+    process.communicate()
+    wait_for(lambda: list((tmp_path / "mine").glob("*/summary.json")))
+    (summary,) = (tmp_path / "mine").glob("*/summary.json")
+    assert json.loads(summary.read_text())["status"] == "interrupted"
+
+
+def test_fail_fast_stops_the_others(tmp_path: Path) -> None:
+    (tmp_path / "mine" / "objective").mkdir(parents=True)
+    (tmp_path / "mine" / "objective" / "breaking.yaml").write_text(BREAKING)
+    (tmp_path / "broken").touch()
+    command = ["--config-dir", "mine", "objective=breaking", "objective.way=none,exits", "seed=0,1,2", *QUICK]
+    code, _, err = swept(*command, "steps=1000000", "fail_fast=true", "slots_per_device=2", cwd=tmp_path)
+    assert code == 1
+    assert "stopping" in err
+    folder = only_sweep(tmp_path)
+    assert json.loads(next(folder.glob("way-none-seed-0-*/summary.json")).read_text())["status"] == "interrupted"
+    assert not list(folder.glob("way-none-seed-2-*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["objective=stdgan,hinge", "steps=0"], "steps=0 must be at least 1"),
+        (["objective=stdgan,hing"], "unknown objective 'hing': did you mean hinge?"),
+        (["objective=stdgan,hinge", "num_outcomes=7"], "it comes with objective=realness"),
+        (["study=comparision"], "unknown study 'comparision': did you mean comparison?"),
+        (["seed=interval(0,1)"], "hydra/sweeper=optuna"),
+        (["slots_per_device=0"], "slots_per_device=0 must be at least 1"),
+        (["objective=stdgan", "+novel=1"], "unknown key 'novel'"),
+        (["device=cuda:77", "objective=hinge"], "device=cuda:77 is not available"),
+        (["objective=[a"], "cannot read"),
+    ],
+)
+def test_a_slip_is_one_line_and_nothing_is_written(arguments: list[str], said: str, tmp_path: Path) -> None:
+    code, out, err = swept(*arguments, cwd=tmp_path)
+    assert code in (1, 2)
+    assert said in err
+    assert len(err.strip().splitlines()) == 1
+    assert not out
+    assert not list(tmp_path.iterdir())
+
+
+def test_dry_run_lists_and_writes_nothing(tmp_path: Path) -> None:
+    code, out, _ = swept("dry_run=true", cwd=tmp_path)
+    assert code == 0
+    assert out.startswith("33 jobs")
+    assert len(out.splitlines()) == 34
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_diverged_job_is_a_result(tmp_path: Path) -> None:
+    command = ["objective=stdgan,wgan", "seed=0", *QUICK, "discriminator_optimizer.lr=1e30"]
+    code, _, err = swept(*command, cwd=tmp_path)
+    assert code == 1
+    assert "(diverged)" in err
+    table = rows(only_sweep(tmp_path))
+    assert "1" in [row["diverged"] for row in table.values()]
+    code, _, err = swept(*command, cwd=tmp_path)
+    assert code == 1
+    assert "to run" not in err  # it would diverge again
+
+
+def wait_for(happened: object, seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while not happened():  # type: ignore[operator]
+        assert time.monotonic() < end
+        time.sleep(0.1)
