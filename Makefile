@@ -20,6 +20,9 @@ train: $(READY)  ## A first run: RealnessGAN on the embedded digits
 test: $(READY)  ## Every test
 	$(VENV)/bin/pytest -q -n auto --dist worksteal
 
+sweep: $(READY)  ## The default comparison: eleven methods, three seeds, about half an hour on two cores
+	$(VENV)/bin/gan-sweep -m
+
 toys: $(READY)  ## The table of docs/methods.md: every objective on ring and grid, three seeds, about half an hour
 	PATH=$(CURDIR)/$(VENV)/bin:$$PATH $(VENV)/bin/python benchmarks/toys.py
 
@@ -28,4 +31,4 @@ check: $(READY)  ## Format, lint and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 
-.PHONY: help install train test toys check
+.PHONY: help install train sweep test toys check

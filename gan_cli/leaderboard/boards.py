@@ -93,6 +93,12 @@ class Board:
             return None
         return difference(row.by_seed(self.leading), self.baseline.by_seed(self.leading))
 
+    @property
+    def floor(self) -> float | None:
+        """The leading metric of one half of the real images against the other."""
+        floors = [result.summary["metrics"].get("floor", {}) for row in self.rows for result in row.completed]
+        return next((floor[self.leading] for floor in floors if self.leading in floor), None)
+
     def budgets(self) -> dict[str, list[Any]]:
         """Parts of the budget in which the methods differ."""
         values = {

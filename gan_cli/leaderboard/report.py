@@ -5,7 +5,6 @@ import io
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 from PIL import Image
@@ -55,8 +54,11 @@ def write_report(folders: Sequence[Path], out: Path, baseline: str | None) -> No
         drawings = []
         for board, suffix in zip(found, suffixes, strict=True):
             texts[f"leaderboard{suffix}.csv"] = comma_separated(board)
-            figures = {"study": study_picture(board, picture) if picture else None, "curves": curves(board)}
-            drawn = {name: out / f"{name}{suffix}.png" for name, figure in figures.items() if figure is not None}
+            figures = {"curves": curves(board)}
+            studied = study_picture(board, picture) if picture else None
+            if studied is not None:
+                figures = {"study": studied} | figures
+            drawn = {name: out / f"{name}{suffix}.png" for name in figures}
             for name, path in drawn.items():
                 save_figure(path, figures[name])
             drawings.append(drawn)

@@ -113,6 +113,8 @@ def notes(board: Board) -> list[str]:
     """Plain sentences: how it was measured, at what budget, what was lost, and what the differences tell."""
     protocol = ", ".join(f"{key} {short(value)}" for key, value in board.protocol.items())
     said = [f"Protocol: {protocol}."] if protocol else []
+    if board.floor is not None:
+        said.append(f"One half of the real images against the other: {board.leading} {number(board.floor)}.")
     budgets = board.budgets()
     if budgets:
         unequal = "; ".join(
@@ -137,7 +139,8 @@ def differences(board: Board) -> list[str]:
     for verdict in ("lower", "higher", "no difference shown", "too few seeds to tell"):
         methods = [f"{method} (n = {d.n})" for method, d in found.items() if d.verdict == verdict]
         if methods:
-            said.append(f"{board.leading} less that of {board.baseline.method}, {verdict}: {', '.join(methods)}.")
+            named = f"all {len(methods)}" if len(methods) == len(found) > 1 else ", ".join(methods)
+            said.append(f"{board.leading} less that of {board.baseline.method}, {verdict}: {named}.")
     if found:
         said.append(
             "In parentheses the 95 % bootstrap interval over training seeds, paired where seeds are shared; with fewer "

@@ -79,7 +79,11 @@ def kind_of(arguments: Sequence[str]) -> dict[str, Any]:
     overrides = OverridesParser.create().parse_overrides(list(arguments))
     ignored = ANY_VALUE | (set(SWEEPING) - {"study"})
     values = {key_of(override.get_key_element()): choices(override) for override in overrides}
-    counted = {key: found for key, found in values.items() if key not in ignored}
+    counted = {
+        key: found
+        for key, found in values.items()
+        if key not in ignored and not key.startswith(("hydra/launcher", "hydra.launcher"))
+    }
     return {
         "settings": sorted(found[0] for found in counted.values() if len(found) == 1),
         "swept": sorted(key for key, found in counted.items() if len(found) != 1),
@@ -89,7 +93,8 @@ def kind_of(arguments: Sequence[str]) -> dict[str, Any]:
 def of_some_jobs(override: Override) -> str:
     """As a sweep over one value, if it is a setting of a choice: Hydra then asks for it in the jobs, not before."""
     text, key = override.input_line or "", override.get_key_element()
-    of_a_choice = introduced_by(key) or ("." in key and (CONF / key_of(key).split(".")[0]).is_dir())
+    group = key_of(key).split(".")[0]
+    of_a_choice = introduced_by(key) or ("." in key and group != "hydra" and (CONF / group).is_dir())
     if override.is_sweep_override() or override.is_delete() or not of_a_choice:
         return text
     return f"{key}=choice({text.partition('=')[2]})"

@@ -139,4 +139,5 @@ def conclude(ended: Running, folder: SweepFolder) -> tuple[State, str]:
     if code == -signal.SIGKILL:
         reason += ", perhaps for lack of memory"
     folder.ended(ended.job.name, code, reason if code else "")
-    return folder.state(ended.job.name), reason
+    state = folder.state(ended.job.name)
+    return state, "" if state == "interrupted" else reason

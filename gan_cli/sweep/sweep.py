@@ -10,7 +10,6 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
-from hydra_plugins.gan_cli_sweep import LocalLauncher
 from omegaconf import DictConfig, OmegaConf
 
 from gan_cli import start
@@ -24,6 +23,7 @@ from gan_cli.sweep.plan import job_name, plan, read_run, run_part
 from gan_cli.sweep.processes import device_slots, run_all
 from gan_cli.sweep.sweep_folder import ENDED, Job, SweepFolder
 from gan_cli.sweep.watch import Watch
+from hydra_plugins.gan_cli_sweep import LocalLauncher
 
 
 def sweep(

@@ -45,7 +45,7 @@ def make_run(
         "step": 30,
         "error": "" if status == "completed" else f"it {status}",
         "config": config,
-        "metrics": metrics | {"leading": "fid_digits", "lower_is_better": True},
+        "metrics": metrics | {"leading": "fid_digits", "lower_is_better": True, "floor": {"fid_digits": 0.25}},
         "objective": {},
         "protocol": protocol,
         "cost": {

@@ -44,6 +44,7 @@ def test_a_row_is_a_method_over_its_seeds(tmp_path: Path) -> None:
     assert found is not None
     assert found.mean == 3.0
     assert found.interval == (1.0, 6.0)  # of 27 resamples one is all 1, one all 6: each 3.7 %
+    assert "One half of the real images against the other: fid_digits 0.25." in notes(board)
     said = text_tables(board)[0]
     assert said.rows[0][:4] == ["hinge", "3", "3 ± 2.6", "1 to 6"]
     assert said.rows[1][:5] == ["stdgan", "3", "6 ± 5.3", "2 to 12", "+3 (+1 to +6)"]

@@ -178,6 +178,18 @@ def test_a_slip_is_one_line_and_nothing_is_written(arguments: list[str], said: s
     assert not list(tmp_path.iterdir())
 
 
+def test_another_launcher_takes_the_jobs(tmp_path: Path) -> None:
+    launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    command = ["objective=stdgan,realness", "num_outcomes=3", "seed=0", *QUICK]
+    code, _, err = swept(*command, *launcher, cwd=tmp_path)
+    assert code == 0, err
+    assert set(rows(only_sweep(tmp_path))) == {"stdgan", "realness num_outcomes=3"}
+    code, _, err = swept(*command, cwd=tmp_path)  # the same sweep for any launcher
+    assert code == 0, err
+    assert "to run" not in err
+    only_sweep(tmp_path)
+
+
 def test_dry_run_lists_and_writes_nothing(tmp_path: Path) -> None:
     code, out, _ = swept("dry_run=true", cwd=tmp_path)
     assert code == 0
