@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from gan_cli import commands, runner
+from gan_cli import runner, start
 from gan_cli.checkpoint import complete, load_state, named
 from gan_cli.config import read_config
 from gan_cli.errors import CheckpointError, DivergedError, UserError
@@ -41,7 +41,7 @@ def start(folder: Path, objective: str, *more: str) -> None:
     """What gan-train run_dir=<folder> does."""
     overrides = [*OVERRIDES, f"objective={objective}", *OBJECTIVES[objective], f"run_dir={folder}", *more]
     config, options = read_config(composed_config(*overrides))
-    commands.begin(config, options, overrides, "", "test")
+    start.begin(config, options, overrides, "", "test")
 
 
 def kill(monkeypatch: pytest.MonkeyPatch, step: int, *, after_report: bool) -> None:
@@ -146,8 +146,8 @@ def test_resume_continues_a_run_as_it_was_started(undisturbed: dict[str, Path], 
     start_and_kill(folder, "realness", 4, after_report=False)
     options = {"resume": str(folder), "device": "cpu", "trust": []}
     with pytest.raises(UserError, match="remove steps=9"):
-        commands.resume(options, [f"resume={folder}", "steps=9"])
-    commands.resume(options, [f"resume={folder}"])
+        start.resume(options, [f"resume={folder}", "steps=9"])
+    start.resume(options, [f"resume={folder}"])
     assert_equal(outcome(folder), outcome(undisturbed["realness"]))
 
 
