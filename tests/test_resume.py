@@ -37,7 +37,7 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing after it runs."""
 
 
-def start(folder: Path, objective: str, *more: str) -> None:
+def train_in(folder: Path, objective: str, *more: str) -> None:
     """What gan-train run_dir=<folder> does."""
     overrides = [*OVERRIDES, f"objective={objective}", *OBJECTIVES[objective], f"run_dir={folder}", *more]
     config, options = read_config(composed_config(*overrides))
@@ -64,7 +64,7 @@ def start_and_kill(folder: Path, objective: str, step: int, *, after_report: boo
     with pytest.MonkeyPatch.context() as patch:
         kill(patch, step, after_report=after_report)
         with pytest.raises(Killed):
-            start(folder, objective)
+            train_in(folder, objective)
 
 
 def outcome(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any], dict[str, bytes]]:
@@ -104,7 +104,7 @@ def assert_equal(first: Any, second: Any, path: str = "") -> None:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folders = {objective: tmp_path_factory.mktemp(objective) / "run" for objective in OBJECTIVES}
     for objective, folder in folders.items():
-        start(folder, objective)
+        train_in(folder, objective)
     return folders
 
 
@@ -115,7 +115,7 @@ def test_killed_at_any_step_and_continued(
     objective: str, step: int, after_report: bool, undisturbed: dict[str, Path], tmp_path: Path
 ) -> None:
     start_and_kill(tmp_path / "run", objective, step, after_report=after_report)
-    start(tmp_path / "run", objective)
+    train_in(tmp_path / "run", objective)
     assert_equal(outcome(tmp_path / "run"), outcome(undisturbed[objective]))
 
 
@@ -123,7 +123,7 @@ def test_the_comparison_sees_a_lost_seed(undisturbed: dict[str, Path], tmp_path:
     """Without the seeding of each step, a continued run would differ: the test above can fail."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gan_cli.trainer.seed_step", lambda *args, **kwargs: None)
-        start(tmp_path / "run", "stdgan")
+        train_in(tmp_path / "run", "stdgan")
     with pytest.raises(AssertionError):
         assert_equal(outcome(tmp_path / "run"), outcome(undisturbed["stdgan"]))
 
@@ -132,13 +132,13 @@ def test_a_finished_run_is_left_alone(undisturbed: dict[str, Path], monkeypatch:
     folder = undisturbed["stdgan"]
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != ".lock"}
     monkeypatch.setattr(runner, "train", lambda *args: pytest.fail("it trained again"))
-    start(folder, "stdgan")
+    train_in(folder, "stdgan")
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != ".lock"} == before
 
 
 def test_a_changed_config_is_refused_with_a_diff(undisturbed: dict[str, Path]) -> None:
     with pytest.raises(UserError, match=r"another config \(batch_size: 4 -> 8; dataset.image_size: 16 -> 32\)"):
-        start(undisturbed["stdgan"], "stdgan", "batch_size=8", "dataset.image_size=32")
+        train_in(undisturbed["stdgan"], "stdgan", "batch_size=8", "dataset.image_size=32")
 
 
 def test_resume_continues_a_run_as_it_was_started(undisturbed: dict[str, Path], tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
         (newest / "meta.json").unlink()
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        start(folder, "stdgan")
+        train_in(folder, "stdgan")
     assert any("falling back" in str(line.message) for line in said) == (damage != "no meta")
     assert_equal(outcome(folder), outcome(undisturbed["stdgan"]))
 
@@ -179,7 +179,7 @@ def test_no_undamaged_checkpoint_is_an_error_not_a_fresh_start(undisturbed: dict
     for checkpoint in complete(folder / "checkpoints"):
         (checkpoint / "state.pt").write_bytes(b"")
     with pytest.raises(CheckpointError, match="no undamaged checkpoint is left"):
-        start(folder, "stdgan")
+        train_in(folder, "stdgan")
 
 
 def test_a_torn_last_line_of_metrics_is_forgotten(undisturbed: dict[str, Path], tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_torn_last_line_of_metrics_is_forgotten(undisturbed: dict[str, Path], 
     start_and_kill(folder, "stdgan", 5, after_report=False)
     with (folder / "metrics.jsonl").open("a") as file:
         file.write('{"step": 5, "los')
-    start(folder, "stdgan")
+    train_in(folder, "stdgan")
     assert_equal(outcome(folder), outcome(undisturbed["stdgan"]))
 
 
@@ -203,14 +203,14 @@ def test_only_the_newest_and_the_best_checkpoints_are_kept(undisturbed: dict[str
 def test_two_processes_never_share_a_folder(undisturbed: dict[str, Path], tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     with folder.locked(), pytest.raises(UserError, match="being written by another process"):
-        start(tmp_path, "stdgan")
+        train_in(tmp_path, "stdgan")
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_its_name(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gan_cli.regularizers.r1.R1.penalty", lambda self, game, turn: torch.tensor(float("nan")))
         with pytest.raises(DivergedError, match="discriminator's r1 loss is nan at step 1"):
-            start(tmp_path / "run", "stdgan")
+            train_in(tmp_path / "run", "stdgan")
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert (summary["status"], summary["step"]) == ("diverged", 1)
     assert "r1" in summary["error"]

@@ -105,9 +105,7 @@ def test_a_job_is_followed_record_by_record(watch: Watch) -> None:
     assert (line.step, line.score) == (1, "modes_covered 8")
 
 
-def test_the_time_left_follows_from_the_jobs_that_are_done(
-    watch: Watch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_time_left_follows_from_the_jobs_that_are_done(watch: Watch, capsys: pytest.CaptureFixture[str]) -> None:
     assert watch.estimate() == ""
     watch.started("job-0", "CPU")
     watch.started("job-1", "CPU")
