@@ -30,7 +30,8 @@ def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
-EVERY = [(group.name, choice) for group in sorted(CONF.iterdir()) if group.is_dir() for choice in choices(group.name)]
+GROUPS = sorted({path.parent.name for path in CONF.glob("*/*.yaml")} - {"study"})  # a study is planned, not built
+EVERY = [(group, choice) for group in GROUPS for choice in choices(group)]
 NEEDS = {"image_folder": ["dataset.root=."]}  # what a choice cannot do without
 
 
