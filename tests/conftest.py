@@ -25,6 +25,13 @@ TINY_MLP = [
 ]
 
 
+def tiny_data(model: str) -> list[str]:
+    """A tiny version of the model, on data that it takes."""
+    if model.startswith("mlp"):
+        return [*TINY_MLP, "dataset=grid3", "dataset.points_per_mode=8"]
+    return [*TINY, "dataset=digits", f"dataset.image_size={16 if model == 'dcgan' else 32}"]
+
+
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """One thread a process, so that workers do not fight; bitwise tests hold for any number, but a fixed one."""

@@ -5,17 +5,13 @@ objective, which then asks for twice the outputs.
 """
 
 from collections import OrderedDict
-from typing import NamedTuple
 
 from torch import nn
 
+from gan_cli.models.shapes import check_shape
 from gan_cli.shapes import Images, Latents, Logits
 
-
-class ImageShape(NamedTuple):
-    channels: int
-    height: int
-    width: int
+SIZES = (8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 class Generator(nn.Module):
@@ -26,7 +22,7 @@ class Generator(nn.Module):
 
     def __init__(self, *, width: int, latent_dim: int, image_shape: tuple[int, int, int]) -> None:
         super().__init__()
-        shape = check_shape(image_shape, width)
+        shape = check_shape("dcgan", image_shape, SIZES, width)
         channels = width * shape.height // 8
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         size = 4
@@ -53,7 +49,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, *, width: int, image_shape: tuple[int, int, int], num_outcomes: int) -> None:
         super().__init__()
-        shape = check_shape(image_shape, width)
+        shape = check_shape("dcgan", image_shape, SIZES, width)
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         size, channels = shape.height // 2, width
         layers["image"] = nn.Conv2d(shape.channels, channels, 4, stride=2, padding=1, bias=False)
@@ -70,20 +66,6 @@ class Discriminator(nn.Module):
 
     def forward(self, images: Images) -> Logits:
         return self.layers(images)
-
-
-def check_shape(image_shape: tuple[int, int, int], width: int) -> ImageShape:
-    shape = ImageShape(*image_shape)
-    sizes = [2**power for power in range(3, 11)]
-    if shape.height != shape.width or shape.height not in sizes or shape.channels not in (1, 3):
-        raise ValueError(
-            f"dcgan takes square images of 8, 16, 32, ..., 1024 pixels with 1 or 3 channels, not "
-            f"{shape.channels} x {shape.height} x {shape.width}: "
-            + ("use model=mlp" if shape.height == 1 else "set dataset.image_size")
-        )
-    if width < 1:
-        raise ValueError(f"width={width} must be at least 1")
-    return shape
 
 
 def initialize(layer: nn.Module) -> None:

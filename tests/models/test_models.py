@@ -6,7 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from gan_cli.models import dcgan, mlp
+from gan_cli.build import build_players
+from gan_cli.config import read_config
+from gan_cli.models import dcgan, mlp, mlp_maxout
+
+from ..conftest import composed_config
 
 MILLION = 1e6
 
@@ -87,19 +91,61 @@ def test_dcgan_initial_weights() -> None:
 
 @pytest.mark.parametrize("shape", [(2, 1, 1), (1, 8, 8)])
 @pytest.mark.parametrize("bounded", [True, False])
-def test_mlp(shape: tuple[int, int, int], bounded: bool) -> None:
-    generator = mlp.Generator(hidden=[6, 5], bounded=bounded, latent_dim=3, image_shape=shape)
-    images = generator(1000 * torch.randn(4, 3))
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_mlp(shape: tuple[int, int, int], bounded: bool, batch_norm: bool) -> None:
+    generator = mlp.Generator(hidden=[6, 5], batch_norm=batch_norm, bounded=bounded, latent_dim=3, image_shape=shape)
+    assert sum(isinstance(layer, nn.BatchNorm1d) for layer in generator.modules()) == 2 * batch_norm
+    images = generator.eval()(1000 * torch.randn(4, 3))
     assert images.shape == (4, *shape)
     assert (images.abs().max() <= 1).item() == bounded
     assert mlp.Discriminator(hidden=[6], image_shape=shape, num_outcomes=3)(images).shape == (4, 3)
 
 
 def test_mlp_has_the_layers_of_the_toy_networks() -> None:
-    network: Any = mlp.Generator(hidden=[100, 200, 100], bounded=False, latent_dim=2, image_shape=(2, 1, 1))
+    network: Any = mlp.Generator(
+        hidden=[100, 200, 100], batch_norm=False, bounded=False, latent_dim=2, image_shape=(2, 1, 1)
+    )
     widths = [(m.in_features, m.out_features) for m in network.modules() if isinstance(m, nn.Linear)]
     assert widths == [(2, 100), (100, 200), (200, 100), (100, 2)]
     assert sum(isinstance(m, nn.ReLU) for m in network.modules()) == 3
+
+
+def test_maxout_is_the_largest_of_its_pieces() -> None:
+    layer = mlp_maxout.Maxout(2, 2, num_pieces=3)
+    layer.pieces.weight.data = torch.tensor([[1.0, 0], [0, 1], [1, 1], [-1, 0], [0, -1], [2, 2]])
+    layer.pieces.bias.data = torch.tensor([0.0, 0, 0.5, 0, -4, 0])
+    inputs = torch.tensor([[1.0, -2.0], [0.0, 3.0]])
+    # (1, -2): max(1, -2, -0.5) and max(-1, -2, -2); (0, 3): max(0, 3, 3.5) and max(0, -7, 6)
+    assert layer(inputs).tolist() == [[1.0, -1.0], [3.5, 6.0]]
+
+
+@pytest.mark.parametrize("outcomes", [1, 51])
+def test_mlp_maxout_has_the_networks_of_the_toy_example(outcomes: int) -> None:
+    objective = ["objective=realness", f"num_outcomes={outcomes}"] if outcomes > 1 else ["objective=hinge"]
+    config, _ = read_config(composed_config("model=mlp_maxout", "latent_dim=128", *objective))
+    game = build_players(config, (2, 1, 1), torch.device("cpu")).game
+    generator: Any = game.generator
+    discriminator: Any = game.discriminator
+    names = [type(layer).__name__ for layer in generator.layers]
+    assert names == ["Linear", "BatchNorm1d", "ReLU"] * 4 + ["Linear", "Unflatten"]
+    assert [type(layer).__name__ for layer in discriminator.layers] == ["Flatten"] + ["Maxout"] * 3 + ["Linear"]
+    linear = [(m.in_features, m.out_features) for m in discriminator.modules() if isinstance(m, nn.Linear)]
+    assert linear == [(2, 1000), (200, 1000), (200, 1000), (200, outcomes)]
+    linear = [(m.in_features, m.out_features) for m in generator.modules() if isinstance(m, nn.Linear)]
+    assert linear == [(128, 400), (400, 400), (400, 400), (400, 400), (400, 2)]
+    images = generator(torch.randn(4, 128))
+    assert images.shape == (4, 2, 1, 1)
+    assert discriminator(images).shape == (4, outcomes)
+
+
+def test_fully_connected_networks_refuse_what_they_cannot_be_made_of() -> None:
+    toy: Any = {"image_shape": (2, 1, 1), "num_outcomes": 1}
+    with pytest.raises(ValueError, match=r"hidden=\[0\]: every width must be at least 1"):
+        mlp.Discriminator(hidden=[0], **toy)
+    with pytest.raises(ValueError, match=r"hidden=\[0\]: every width must be at least 1"):
+        mlp_maxout.Discriminator(hidden=[0], num_pieces=2, **toy)
+    with pytest.raises(ValueError, match="num_pieces=0 must be at least 1"):
+        mlp_maxout.Discriminator(hidden=[3], num_pieces=0, **toy)
 
 
 def test_dcgan_has_the_published_layers() -> None:

@@ -1,0 +1,55 @@
+"""DCGAN (Radford et al. 2016, arXiv:1511.06434) as in pytorch-gan-collections, with which AdvLatGAN is trained.
+
+Its weights start as PyTorch leaves them.
+"""
+
+from itertools import pairwise
+
+from torch import nn
+
+from gan_cli.models.shapes import check_shape
+from gan_cli.shapes import Images, Latents, Logits
+
+SIZES = (32, 48, 64)
+
+
+class Generator(nn.Module):
+    """Latents to images: transposed 4x4 convolutions, doubling the size four times, batch norm, ReLU, tanh.
+
+    `width` is the number of channels before the last layer. Raises ValueError for an image shape it cannot make.
+    """
+
+    def __init__(self, *, width: int, latent_dim: int, image_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        shape = check_shape("dcgan_classic", image_shape, SIZES, width)
+        channels = [8 * width, 4 * width, 2 * width, width, shape.channels]
+        layers: list[nn.Module] = [nn.ConvTranspose2d(latent_dim, channels[0], shape.height // 16, bias=False)]
+        for fan_in, fan_out in pairwise(channels):
+            grow = nn.ConvTranspose2d(fan_in, fan_out, 4, stride=2, padding=1, bias=False)
+            layers += [nn.BatchNorm2d(fan_in), nn.ReLU(), grow]
+        self.layers = nn.Sequential(*layers, nn.Tanh())
+
+    def forward(self, latents: Latents) -> Images:
+        return self.layers(latents[:, :, None, None])
+
+
+class Discriminator(nn.Module):
+    """Images to logits: 5x5 convolutions, halving the size four times, leaky ReLU, batch norm, one linear layer.
+
+    `width` is the number of channels after the first layer. Raises ValueError for an image shape it cannot read.
+    """
+
+    def __init__(self, *, width: int, image_shape: tuple[int, int, int], num_outcomes: int) -> None:
+        super().__init__()
+        shape = check_shape("dcgan_classic", image_shape, SIZES, width)
+        channels = [width, 2 * width, 4 * width, 8 * width]
+        layers = [nn.Conv2d(shape.channels, width, 5, stride=2, padding=2, bias=False), nn.LeakyReLU(0.2)]
+        for fan_in, fan_out in pairwise(channels):
+            shrink = nn.Conv2d(fan_in, fan_out, 5, stride=2, padding=2, bias=False)
+            # After the activation, as in the authors' code; Radford et al. normalise before it.
+            layers += [shrink, nn.LeakyReLU(0.2), nn.BatchNorm2d(fan_out)]
+        num_features = channels[-1] * (shape.height // 16) ** 2
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(num_features, num_outcomes))
+
+    def forward(self, images: Images) -> Logits:
+        return self.layers(images)
