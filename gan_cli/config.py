@@ -57,6 +57,7 @@ OPTIONS: dict[str, Any] = {  # about this process, not about the experiment
     "trust": list[str],
 }
 EVALUATION: dict[str, Any] = {
+    "self_check": bool,
     "checkpoint": str,
     "which": typing.Literal["latest", "best"],
     "num_eval_images": int | None,
@@ -226,6 +227,9 @@ def setting_problems(config: Config) -> list[str]:
             problems.append(f"{setting.name}={value} must be at least {limits['at_least']}")
         if value >= limits.get("below", math.inf):
             problems.append(f"{setting.name}={value} must be below {limits['below']}")
+    start, steps = config["decay_start"], config["steps"]
+    if isinstance(start, int) and isinstance(steps, int) and start >= steps:
+        problems.append(f"decay_start={start} must be below steps={steps}")
     return problems
 
 

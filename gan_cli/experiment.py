@@ -21,12 +21,16 @@ def at_least(lowest: int) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """The run's own numbers; an interval of 0 means: only at the end."""
+    """The run's own numbers; an interval of 0 means: only at the end.
+
+    From `decay_start` on, both learning rates fall linearly to 0 at the last step.
+    """
 
     steps: int = at_least(1)
     batch_size: int = at_least(2)
     discriminator_steps: int = at_least(1)
     generator_steps: int = at_least(1)
+    decay_start: int | None = at_least(0)
     ema_decay: float = field(metadata={"at_least": 0.0, "below": 1.0})
     seed: int = at_least(0)
     log_every: int = at_least(0)
@@ -36,6 +40,12 @@ class RunSettings:
     keep_checkpoints: int = at_least(1)
     num_eval_images: int | None = at_least(1)
     evaluation_seed: int = at_least(0)
+
+    def learning_rate_factor(self, step: int) -> float:
+        """What the learning rates are multiplied with in the step that follows `step` others."""
+        if self.decay_start is None or step <= self.decay_start:
+            return 1.0
+        return (self.steps - step) / (self.steps - self.decay_start)
 
     @property
     def images_per_step(self) -> int:

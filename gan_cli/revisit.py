@@ -25,6 +25,7 @@ from gan_cli.experiment import Experiment
 from gan_cli.latent_samplers.latent_sampler import Refinement
 from gan_cli.report import console, costs_table, scores_table
 from gan_cli.runner import protocol
+from gan_cli.self_check import self_check
 from gan_cli.trust import trusted_config
 
 
@@ -33,7 +34,12 @@ def evaluate(composed: DictConfig) -> None:
 
     With a latent sampler, also of the checkpoint's prior alone on the same draws, and a picture of both.
     """
+    if composed.get("self_check"):
+        composed.checkpoint = "none"
     options = read_options(composed, EVALUATION)
+    if options["self_check"]:
+        self_check(options["dataset"]["root"], choose_device(options["device"]))
+        return
     chosen = chosen_sampler()
     if options["out"] is not None and chosen is None:
         raise UserError("out is where the pictures of a latent sampler go: add latent_sampler=<choice>")

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from gan_cli.shapes import Images, Labels, Stored
 
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -27,11 +29,17 @@ class Modes:
 
 @dataclass(frozen=True)
 class Table:
-    """A whole data set: pixels as bytes, or toy points as floats with their modes, and a label for each."""
+    """A whole data set: pixels as bytes, or toy points as floats with their modes, and a label for each.
+
+    The values may be a file mapped into memory; batches are made on `device`. `digest` is the SHA-256 of the values,
+    where it is known.
+    """
 
     values: Stored
     labels: Labels
     modes: Modes | None = None
+    digest: str | None = None
+    device: torch.device = CPU
 
     def __len__(self) -> int:
         return len(self.values)
@@ -43,10 +51,13 @@ class Table:
 
     def batch(self, rows: Tensor) -> Batch:
         rows = rows.to(self.values.device)
-        return Batch(decode(self.values[rows]), self.labels[rows])
+        return Batch(decode(self.values[rows].to(self.device)), self.labels[rows].to(self.device))
 
     def to(self, device: torch.device) -> "Table":
-        return replace(self, values=self.values.to(device), labels=self.labels.to(device))
+        """On the device as a whole, if it takes at most half of what is free there; else batch by batch."""
+        if device.type == "cuda" and self.values.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
+            return replace(self, device=device)
+        return replace(self, values=self.values.to(device), labels=self.labels.to(device), device=device)
 
 
 def decode(values: Stored) -> Images:

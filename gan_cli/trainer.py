@@ -31,6 +31,9 @@ def train(experiment: Experiment, first_step: int = 0) -> Iterator[Step]:
     game, sampler, constraints = players.game, players.latent_sampler, experiment.constraints
     for step in range(first_step, settings.steps):
         seed_step(settings.seed, rank=0, step=step)
+        for optimizer in (experiment.generator_optimizer, experiment.discriminator_optimizer):
+            for group in optimizer.param_groups:
+                group["lr"] = settings.learning_rate_factor(step) * optimizer.defaults["lr"]
         batches = real_batches(experiment, step)
         for number in range(step * settings.discriminator_steps, (step + 1) * settings.discriminator_steps):
             turn = discriminator_turn(game, sampler, regularizers, next(batches), number + 1)
@@ -54,7 +57,8 @@ def real_batches(experiment: Experiment, step: int) -> Iterator[Batch]:
     turns = settings.discriminator_steps + settings.generator_steps
     for turn in range(turns):
         rows = batch_rows(len(table), settings.batch_size, settings.seed, step * turns + turn)
-        yield table.batch(rows)
+        batch = table.batch(rows)
+        yield Batch(experiment.dataset.augment(batch.images), batch.labels)
 
 
 def update(player: nn.Module, optimizer: Optimizer, losses: Losses) -> None:

@@ -33,7 +33,7 @@ def choices(group: str) -> list[str]:
 
 GROUPS = sorted({path.parent.name for path in CONF.glob("*/*.yaml")} - {"study"})  # a study is planned, not built
 EVERY = [(group, choice) for group in GROUPS for choice in choices(group)]
-NEEDS = {"image_folder": ["dataset.root=."]}  # what a choice cannot do without
+NEEDS = {name: ["dataset.root=."] for name in ("image_folder", "realness_ffhq1024")}  # what a choice cannot do without
 
 
 @pytest.mark.parametrize(("group", "choice"), EVERY)

@@ -89,3 +89,31 @@ def test_constraints_and_optimizers_reach_their_player(experiment: Build) -> Non
     ):
         assert optimizer.param_groups[0]["lr"] == rate
         assert {id(p) for p in optimizer.param_groups[0]["params"]} == {id(p) for p in player.parameters()}
+
+
+def test_learning_rates_fall_linearly_to_nothing(experiment: Build) -> None:
+    """From step 2 of 6 on: 1, 1, 1, 3/4, 2/4, 1/4 of each player's own."""
+    tiny = experiment(
+        *TINY, "steps=6", "decay_start=2", "generator_optimizer.lr=0.5", "discriminator_optimizer.lr=0.25"
+    )
+    seen = []
+    for _ in train(tiny):
+        seen.append([o.param_groups[0]["lr"] for o in (tiny.generator_optimizer, tiny.discriminator_optimizer)])
+    assert seen == [[0.5 * part, 0.25 * part] for part in (1, 1, 1, 0.75, 0.5, 0.25)]
+
+
+def test_a_run_continued_in_its_decay_has_the_same_rates(experiment: Build) -> None:
+    """The optimizer's state holds the last rate, which must not become the first of the next."""
+    settings = [*TINY, "steps=6", "decay_start=0"]
+    whole, first, second = experiment(*settings), experiment(*settings), experiment(*settings)
+    list(train(whole))
+    steps = train(first)
+    for _ in range(4):
+        next(steps)
+    for name, part in second.parts().items():
+        part.load_state_dict(first.parts()[name].state_dict())
+    list(train(second, 4))
+    for ours, theirs in zip(
+        second.players.game.generator.parameters(), whole.players.game.generator.parameters(), strict=True
+    ):
+        assert torch.equal(ours, theirs)

@@ -3,7 +3,7 @@
 from gan_cli.datasets.dataset import Dataset
 from gan_cli.datasets.digits import Digits
 from gan_cli.datasets.image_folder import ImageFolder
-from gan_cli.datasets.mnist import MNIST
+from gan_cli.datasets.torchvision_set import TorchvisionSet
 from gan_cli.datasets.toy import Grid, Mixture, Ring
 
-__all__ = ["MNIST", "Dataset", "Digits", "Grid", "ImageFolder", "Mixture", "Ring"]
+__all__ = ["Dataset", "Digits", "Grid", "ImageFolder", "Mixture", "Ring", "TorchvisionSet"]

@@ -34,6 +34,10 @@ class Dataset(ABC):
     def protocol(self) -> dict[str, str | int | float]:
         """What a score on this data depends on: its name, split, resolution and resize."""
 
+    def augment(self, images: Images) -> Images:
+        """What is done to real images each time they are trained on, with the step's randomness."""
+        return images
+
     def draw(self, path: Path, fake: Stored, score: Score) -> None:
         """One picture of generated images; `score` is the discriminator's, for those who can show it."""
         pictures.save_grid(path, fake)

@@ -62,25 +62,26 @@ class FeatureMetrics(Metrics):
             raise ValueError(f"num_eval_images={num_fake} must be at least {fewest}")
         if len(table) < 2 * fewest:
             raise ValueError(f"the data set has {len(table)} images, its metrics need at least {2 * fewest}: add some")
-        return FeatureScorer(self, extractor, self.real_features(extractor, table.values))
+        return FeatureScorer(self, extractor, self.real_features(extractor, table))
 
-    def features(self, extractor: LoadedExtractor, pixels: Stored) -> "ImageFeatures":
-        """In batches of `batch_size`, on the images' device."""
-        network = extractor.network.to(pixels.device)
+    def features(self, extractor: LoadedExtractor, pixels: Stored, device: torch.device) -> "ImageFeatures":
+        """In batches of `batch_size`, on the device."""
+        network = extractor.network.to(device)
         outputs = []
         with torch.no_grad():
             for batch in pixels.split(self.batch_size):
+                batch = batch.to(device)
                 if batch.shape[1] != extractor.channels:
                     batch = match_channels(batch, extractor.channels)
                 outputs.append([output.cpu() for output in network(batch)])
         features, logits = (torch.cat(parts) for parts in zip(*outputs, strict=True))
         return ImageFeatures(features, logits)
 
-    def real_features(self, extractor: LoadedExtractor, pixels: Stored) -> "ImageFeatures":
+    def real_features(self, extractor: LoadedExtractor, table: Table) -> "ImageFeatures":
         """From the cache, under a key of all they depend on; a file that cannot be trusted is made again."""
         key = {
-            "pixels": hashlib.sha256(pixels.cpu().numpy().tobytes()).hexdigest(),
-            "shape": list(pixels.shape),
+            "pixels": table.digest or hashlib.sha256(table.values.cpu().numpy().tobytes()).hexdigest(),
+            "shape": list(table.values.shape),
             "extractor": extractor.name,
             "weights": extractor.weights_sha256,
             "torch_fidelity": version("torch-fidelity"),
@@ -92,7 +93,7 @@ class FeatureMetrics(Metrics):
                 return read_features(path, stamp)
             except (OSError, ValueError, KeyError, EOFError, AttributeError, BadZipFile) as error:
                 warnings.warn(f"computing real features again: {path} is corrupt or foreign ({error})", stacklevel=2)
-        real = self.features(extractor, pixels)
+        real = self.features(extractor, table.values, table.device)
         try:
             write_features(path, stamp, real)
         except OSError as error:
@@ -155,7 +156,7 @@ class FeatureScorer(Scorer):
         }
 
     def score(self, fake: Stored) -> dict[str, float]:
-        scores = self.metrics.compare(self.metrics.features(self.extractor, fake), self.real)
+        scores = self.metrics.compare(self.metrics.features(self.extractor, fake, fake.device), self.real)
         return {self.named(name): value for name, value in scores.items()}
 
     def floor(self) -> dict[str, float]:

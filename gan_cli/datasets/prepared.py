@@ -1,0 +1,227 @@
+"""Images of any size on disk, decoded once into one file of bytes that every later start maps into memory."""
+
+import hashlib
+import json
+import os
+import shutil
+import warnings
+import zlib
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from filelock import FileLock
+from PIL import Image, ImageOps
+from rich.console import Console
+from rich.progress import Progress
+
+from gan_cli.datasets.dataset import Dataset, check_size
+from gan_cli.datasets.source import Content, Entry, Source
+from gan_cli.files import cache_folder, sync, write_json
+from gan_cli.shapes import Images
+from gan_cli.table import Table
+
+FORMAT = 1
+PIXELS, LABELS, MANIFEST = "pixels.u8", "labels.npy", "manifest.json"
+CHUNK = 512  # images in flight: what bounds the memory of preparing
+MAX_NAMED = 20
+FILTERS = {name: Image.Resampling[name.upper()] for name in ("lanczos", "bicubic", "bilinear", "box")}
+TRANSFORM = ("image_size", "channels", "crop", "crop_size", "resize", "limit")
+DAMAGE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    MemoryError,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedDataset(Dataset):
+    """Images [channels, image_size, image_size], in memory only as far as they are used.
+
+    `crop` takes the square of `crop_size` pixels in the centre (null: the shorter side), or none, and stretches;
+    `resize` is the filter, antialiased. `limit` takes that many, evenly spaced over the whole set. While training,
+    `horizontal_flip` mirrors every other image, and `dequantize` adds U[0, 1) / 128; neither touches the images that
+    scores compare with. Files are turned upright by their EXIF tag; transparent pixels lie on white; of 16 bits of grey
+    the high byte is kept. Files that are no whole image are all named in one error, or with `on_corrupt=skip` counted.
+    """
+
+    image_size: int
+    channels: Literal[1, 3]
+    crop: Literal["centre", "none"]
+    crop_size: int | None
+    resize: Literal["lanczos", "bicubic", "bilinear", "box"]
+    horizontal_flip: bool
+    dequantize: bool
+    on_corrupt: Literal["error", "skip"]
+    limit: int | None
+
+    def __post_init__(self) -> None:
+        check_size(self.image_size)
+        for name in ("crop_size", "limit"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        if self.crop == "none" and self.crop_size is not None:
+            raise ValueError("crop_size belongs to crop=centre: remove it")
+
+    @abstractmethod
+    def source(self) -> Source:
+        """Where the encoded images are; raises ValueError, with the way out, where there are none."""
+
+    @property
+    @abstractmethod
+    def named(self) -> dict[str, str]:
+        """The data set and its split, for the protocol."""
+
+    @property
+    def protocol(self) -> dict[str, str | int | float]:
+        crop = {"centre": f"centre crop {self.crop_size or ''}".strip(), "none": "stretched"}[self.crop]
+        size: dict[str, str | int | float] = {"image_size": self.image_size}
+        size["resize"] = f"{crop}, {self.resize}, antialiased"
+        return self.named | size | ({} if self.limit is None else {"limit": self.limit})
+
+    def load(self) -> Table:
+        source = self.source()
+        key = {"format": FORMAT, "source": source.identity(), "transform": {n: getattr(self, n) for n in TRANSFORM}}
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        folder = cache_folder() / "datasets" / f"{source.name}-{self.image_size}-{digest[:16]}"
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            manifest = read_manifest(folder, key)
+            if manifest is None:
+                with FileLock(folder.with_name(f".{folder.name}.lock")):  # a second process waits, and finds it done
+                    manifest = read_manifest(folder, key) or self.prepare(source, key, folder)
+        except OSError as error:
+            where = f"{folder.parent}: free some space, or set GAN_CLI_CACHE to another folder"
+            raise ValueError(f"the images cannot be prepared ({error}) in {where}") from error
+        if manifest["skipped"] and self.on_corrupt == "error":
+            raise ValueError(broken_files(manifest["skipped"], manifest["count"]))
+        if manifest["skipped"]:
+            warnings.warn(f"{len(manifest['skipped'])} broken image files are left out", stacklevel=2)
+        shape = manifest["shape"]
+        size = int(np.prod(shape))
+        values = torch.from_file(str(folder / PIXELS), shared=False, size=size, dtype=torch.uint8).reshape(shape)
+        return Table(values, torch.from_numpy(np.load(folder / LABELS)), digest=manifest["sha256"])
+
+    def prepare(self, source: Source, key: dict[str, Any], folder: Path) -> dict[str, Any]:
+        """Decodes everything with all cores under a temporary name, which then takes `folder`'s place."""
+        entries = source.entries()
+        chosen = np.linspace(0, len(entries) - 1, min(self.limit or len(entries), len(entries))).round().astype(int)
+        entries = [entries[index] for index in chosen]
+        partial = folder.with_name(f".{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)  # of a process that died: we hold the lock
+        partial.mkdir()
+        try:
+            labels, skipped, pixels_sha256 = self.decode_all(
+                partial / PIXELS, entries, source.contents(chosen.tolist())
+            )
+            if skipped and self.on_corrupt == "error" or not labels:
+                raise ValueError(broken_files(skipped, len(entries)))
+            np.save(partial / LABELS, np.array(labels, dtype=np.int64))
+            shape = [len(labels), self.channels, self.image_size, self.image_size]
+            done = {"count": len(labels), "shape": shape, "sha256": pixels_sha256, "skipped": skipped}
+            write_json(partial / MANIFEST, key | done)
+            shutil.rmtree(folder, ignore_errors=True)  # one that could not be trusted
+            os.rename(partial, folder)
+            sync(folder.parent)
+            return key | done
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def decode_all(
+        self, path: Path, entries: Sequence[Entry], contents: Iterator[Content]
+    ) -> tuple[list[int], list[str], str]:
+        """The labels of the images written, the names of those that are broken, and the SHA-256 of the pixels."""
+        labels: list[int] = []
+        skipped: list[str] = []
+        digest = hashlib.sha256()
+        console = Console(stderr=True)
+        with (
+            path.open("wb") as file,
+            ThreadPoolExecutor() as threads,
+            Progress(console=console, disable=not console.is_terminal) as progress,
+        ):
+            task = progress.add_task("preparing images", total=len(entries))
+            waiting = iter(entries)
+            while chunk := list(islice(contents, CHUNK)):
+                for entry, pixels in zip(islice(waiting, len(chunk)), threads.map(self.decode, chunk), strict=True):
+                    if pixels is None:
+                        skipped.append(entry.name)
+                        continue
+                    content = pixels.tobytes()
+                    digest.update(content)
+                    file.write(content)
+                    labels.append(entry.label)
+                progress.advance(task, len(chunk))
+            file.flush()
+            os.fsync(file.fileno())
+        return labels, skipped, digest.hexdigest()
+
+    def decode(self, content: Content) -> np.ndarray | None:
+        """[channels, image_size, image_size] bytes, or None for what is not a whole image of sane size."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                with content() as opened:
+                    image = opaque(ImageOps.exif_transpose(opened))
+                    sized = self.resized(image.convert("L" if self.channels == 1 else "RGB"))
+        except DAMAGE:
+            return None
+        return np.asarray(sized).reshape(self.image_size, self.image_size, self.channels).transpose(2, 0, 1)
+
+    def resized(self, image: Image.Image) -> Image.Image:
+        size = (self.image_size, self.image_size)
+        if self.crop == "none":
+            return image.resize(size, FILTERS[self.resize])
+        if self.crop_size is None:
+            return ImageOps.fit(image, size, FILTERS[self.resize])
+        left, top = ((side - self.crop_size) / 2 for side in image.size)
+        box = (left, top, left + self.crop_size, top + self.crop_size)
+        if left < 0 or top < 0:
+            raise ValueError(f"it is smaller than crop_size={self.crop_size}")
+        return image.resize(size, FILTERS[self.resize], box=box)
+
+    def augment(self, images: Images) -> Images:
+        if self.horizontal_flip:
+            mirrored = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
+            images = torch.where(mirrored, images.flip(-1), images)
+        return images + torch.rand_like(images) / 128 if self.dequantize else images
+
+
+def read_manifest(folder: Path, key: dict[str, Any]) -> dict[str, Any] | None:
+    """What was prepared under this key, if it is all there."""
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        whole = (folder / PIXELS).stat().st_size == np.prod(manifest["shape"]) and (folder / LABELS).is_file()
+        same = all(manifest[name] == value for name, value in key.items())
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return manifest if whole and same else None
+
+
+def broken_files(names: Sequence[str], count: int) -> str:
+    named = ", ".join(names[:MAX_NAMED]) + (", ..." if len(names) > MAX_NAMED else "")
+    return (
+        f"{len(names)} of {count} image files cannot be read, remove or mend them, or leave them out with "
+        f"dataset.on_corrupt=skip: {named}"
+    )
+
+
+def opaque(image: Image.Image) -> Image.Image:
+    """8-bit grey or RGB: 16-bit grey keeps its high byte, and transparency is laid over white."""
+    if image.mode.startswith("I"):
+        return Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return image.convert("L" if image.mode in ("1", "L", "F") else "RGB")

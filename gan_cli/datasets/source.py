@@ -1,0 +1,154 @@
+"""Where encoded images lie: a folder, an archive read in place, or a set that torchvision knows."""
+
+import hashlib
+import io
+import os
+import tarfile
+import zipfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from PIL import Image
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+MAX_FILE_BYTES = 2**28  # of one image; an archive may claim any size for what unpacks from it
+Content = Callable[[], Image.Image]
+
+
+class Entry(NamedTuple):
+    name: str
+    label: int
+
+
+class Source(ABC):
+    """Encoded images, listed before any is opened. Raises ValueError, with the way out, where there are none."""
+
+    name: str
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """What the images are, as JSON, found without opening one: what is prepared from them is kept under it."""
+
+    @abstractmethod
+    def entries(self) -> list[Entry]:
+        """Every image's name, and its label or -1."""
+
+    @abstractmethod
+    def contents(self, chosen: Sequence[int]) -> Iterator[Content]:
+        """Images to be opened, in the order of `chosen`, which ascends; opening may be left to other threads."""
+
+
+class FolderSource(Source):
+    """Every image file below a folder; links to folders are not followed."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.name = root.resolve().name
+        found = []
+        for folder, _, names in os.walk(root):
+            found += [os.path.join(folder, name) for name in names if name.lower().endswith(EXTENSIONS)]
+        self.paths = sorted(path for path in found if os.path.isfile(path))
+        if not self.paths:
+            raise ValueError(f"dataset.root={root} holds no image files ({', '.join(EXTENSIONS)})")
+
+    def identity(self) -> dict[str, Any]:
+        digest = hashlib.sha256()
+        for path in self.paths:
+            status = os.stat(path)
+            digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0".encode(errors="surrogateescape"))
+        return {"folder": str(self.root.resolve()), "listing": digest.hexdigest()}
+
+    def entries(self) -> list[Entry]:
+        names = [Path(path).relative_to(self.root).as_posix() for path in self.paths]
+        return [Entry(path, label) for path, label in zip(self.paths, folder_labels(names), strict=True)]
+
+    def contents(self, chosen: Sequence[int]) -> Iterator[Content]:
+        for index in chosen:
+            yield partial(Image.open, self.paths[index])
+
+
+class ArchiveSource(Source):
+    """Every image file in a zip or tar file, below `subfolder`; nothing is unpacked to disk."""
+
+    def __init__(self, path: Path, subfolder: str | None) -> None:
+        self.path = path
+        self.prefix = PurePosixPath(subfolder) if subfolder else PurePosixPath()
+        self.name = path.name.split(".")[0]
+        self.zipped = zipfile.is_zipfile(path)
+        if not self.zipped and not tarfile.is_tarfile(path):
+            raise ValueError(f"dataset.root={path} is neither a folder nor a zip or tar file")
+
+    def identity(self) -> dict[str, Any]:
+        status = self.path.stat()
+        archive = {"archive": str(self.path.resolve()), "bytes": status.st_size, "modified": status.st_mtime_ns}
+        return archive | {"subfolder": str(self.prefix)}
+
+    def entries(self) -> list[Entry]:
+        try:
+            with self.opened() as archive:
+                listed = archive.infolist() if isinstance(archive, zipfile.ZipFile) else archive
+                names = [member_name(member) for member in listed if self.wanted(member)]
+        except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
+            raise ValueError(f"dataset.root={self.path} cannot be read: {error}") from error
+        if not names:
+            where = f" below {self.prefix}" if self.prefix.parts else ""
+            raise ValueError(f"dataset.root={self.path} holds no image files{where} ({', '.join(EXTENSIONS)})")
+        inside = [name.removeprefix(f"{self.prefix}/") for name in names]
+        return [Entry(name, label) for name, label in zip(names, folder_labels(inside), strict=True)]
+
+    def opened(self) -> "zipfile.ZipFile | tarfile.TarFile":
+        return zipfile.ZipFile(self.path) if self.zipped else tarfile.open(self.path)
+
+    def wanted(self, member: "zipfile.ZipInfo | tarfile.TarInfo") -> bool:
+        name = PurePosixPath(member_name(member))
+        regular = not member.is_dir() if isinstance(member, zipfile.ZipInfo) else member.isfile()
+        below = not self.prefix.parts or name.is_relative_to(self.prefix)
+        return regular and below and name.suffix.lower() in EXTENSIONS
+
+    def contents(self, chosen: Sequence[int]) -> Iterator[Content]:
+        """In the archive's own order, once through: a compressed tar file cannot be read in any other."""
+        with self.opened() as archive:
+            wanted = set(chosen)
+            listed = archive.infolist() if isinstance(archive, zipfile.ZipFile) else archive
+            members = (member for member in listed if self.wanted(member))
+            for index, member in enumerate(members):
+                if index in wanted:
+                    yield reader(archive, member)
+
+
+def member_name(member: "zipfile.ZipInfo | tarfile.TarInfo") -> str:
+    return member.filename if isinstance(member, zipfile.ZipInfo) else member.name
+
+
+def reader(archive: "zipfile.ZipFile | tarfile.TarFile", member: "zipfile.ZipInfo | tarfile.TarInfo") -> Content:
+    """The member's bytes, read here and now, to be decoded anywhere."""
+    claimed = member.file_size if isinstance(member, zipfile.ZipInfo) else member.size
+    if claimed > MAX_FILE_BYTES:
+        return partial(refuse, f"it unpacks to {claimed:,} bytes")
+    try:
+        if isinstance(archive, zipfile.ZipFile) and isinstance(member, zipfile.ZipInfo):
+            content = archive.read(member)
+        else:
+            assert isinstance(archive, tarfile.TarFile)
+            assert isinstance(member, tarfile.TarInfo)
+            file = archive.extractfile(member)
+            content = file.read() if file is not None else b""
+    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
+        return partial(refuse, str(error))
+    return partial(Image.open, io.BytesIO(content))
+
+
+def refuse(reason: str) -> Image.Image:
+    raise ValueError(reason)
+
+
+def folder_labels(names: Sequence[str]) -> list[int]:
+    """First-level folders, sorted, are the classes, where every file lies in one; otherwise there are none."""
+    parts = [PurePosixPath(name).parts for name in names]
+    if any(len(part) == 1 for part in parts):
+        return [-1] * len(names)
+    classes = {name: number for number, name in enumerate(sorted({part[0] for part in parts}))}
+    return [classes[part[0]] for part in parts]

@@ -1,0 +1,49 @@
+"""Whether the metrics are the standard ones: CIFAR-10's train split as if it were generated, against its test split."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+from gan_cli.build import build_dataset, load_table
+from gan_cli.config import one_line
+from gan_cli.errors import EndError, UserError
+from gan_cli.hints import CONF
+from gan_cli.metrics.feature_metrics import FeatureMetrics
+from gan_cli.metrics.metrics import WeightsUnavailableError
+from gan_cli.report import console, scores_table
+from gan_cli.table import Table
+
+EXPECTED = {"fid": 3.15, "inception_score_mean": 11.24}  # of the standard weights, in pytorch-image-generation-metrics
+TOLERANCE = {"fid": 0.02, "inception_score_mean": 0.03}
+
+
+def self_check(root: str | None, device: torch.device) -> None:
+    """gan-eval self_check=true: JSON on stdout, a table on stderr.
+
+    Raises UserError where the data or the weights are missing, and EndError where the scores are not those published.
+    """
+    node = OmegaConf.to_container(OmegaConf.load(CONF / "dataset" / "cifar10.yaml"))
+    assert isinstance(node, dict)
+    node |= {} if root is None else {"root": root}
+    splits = {split: build_dataset({"dataset": node | {"split": split}}) for split in ("train", "test")}
+    metrics = splits["train"].metrics
+    assert isinstance(metrics, FeatureMetrics)
+    tables = {split: load_table(dataset).to(device) for split, dataset in splits.items()}
+    scores = measured(replace(metrics, names=["fid", "inception_score"]), tables["train"], tables["test"])
+    console(stderr=True).print(scores_table("CIFAR-10, train against test", {"here": scores, "published": EXPECTED}))
+    off = [key for key, value in EXPECTED.items() if abs(scores[key] - value) > TOLERANCE[key]]
+    print(json.dumps({"metrics": scores, "published": EXPECTED, "agrees": not off}, indent=2))
+    if off:
+        raise EndError(f"{' and '.join(off)} are not the published ones: scores made here do not compare with others")
+
+
+def measured(metrics: FeatureMetrics, fake: Table, real: Table) -> dict[str, Any]:
+    """Scores of one table's images against another's."""
+    try:
+        extractor = metrics.extractor.load()
+    except (WeightsUnavailableError, ValueError) as error:
+        raise UserError(one_line(error)) from error
+    return metrics.compare(*(metrics.features(extractor, table.values, table.device) for table in (fake, real)))
