@@ -47,19 +47,14 @@ class FolderSource(Source):
     def __init__(self, root: Path) -> None:
         self.root = root
         self.name = root.resolve().name
-        found = []
-        for folder, _, names in os.walk(root):
-            found += [os.path.join(folder, name) for name in names if name.lower().endswith(EXTENSIONS)]
-        self.paths = sorted(path for path in found if os.path.isfile(path))
+        self.files = sorted(image_files(str(root)))
+        self.paths = [path for path, _, _ in self.files]
         if not self.paths:
             raise ValueError(f"dataset.root={root} holds no image files ({', '.join(EXTENSIONS)})")
 
     def identity(self) -> dict[str, Any]:
-        digest = hashlib.sha256()
-        for path in self.paths:
-            status = os.stat(path)
-            digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0".encode(errors="surrogateescape"))
-        return {"folder": str(self.root.resolve()), "listing": digest.hexdigest()}
+        listing = hashlib.sha256(repr(self.files).encode(errors="surrogateescape"))
+        return {"folder": str(self.root.resolve()), "listing": listing.hexdigest()}
 
     def entries(self) -> list[Entry]:
         names = [Path(path).relative_to(self.root).as_posix() for path in self.paths]
@@ -68,6 +63,17 @@ class FolderSource(Source):
     def contents(self, chosen: Sequence[int]) -> Iterator[Content]:
         for index in chosen:
             yield partial(Image.open, self.paths[index])
+
+
+def image_files(folder: str) -> Iterator[tuple[str, int, int]]:
+    """Path, bytes and time of the last change of each image file: one look at each, for there may be many."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from image_files(entry.path)
+            elif entry.name.lower().endswith(EXTENSIONS) and entry.is_file():
+                status = entry.stat()
+                yield entry.path, status.st_size, status.st_mtime_ns
 
 
 class ArchiveSource(Source):

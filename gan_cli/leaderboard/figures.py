@@ -94,10 +94,11 @@ def lost(result: Result, player: str) -> Points:
     ]
 
 
-def study_picture(board: Board, picture: Mapping[str, str]) -> "Figure | None":
+def study_picture(board: Board, picture: Mapping[str, Any]) -> "Figure | None":
     """The last score of every run against the setting `x` that is studied, a colour for each value of `lines`.
 
-    `picture` may name the metric as `y`, and titles as `title` and `xlabel`. None if nothing has been scored.
+    `picture` may name the metric as `y`, titles as `title` and `xlabel`, and say that numbers are but `categories`.
+    None if nothing has been scored.
     """
     metric = picture["y"] if picture.get("y") in board.metrics else board.leading or ""
     points: dict[str, list[tuple[Any, float]]] = {}
@@ -109,7 +110,7 @@ def study_picture(board: Board, picture: Mapping[str, str]) -> "Figure | None":
     if not points:
         return None
     values = [as_number(x) for line in points.values() for x, _ in line]
-    numeric = all(value is not None for value in values)
+    numeric = all(value is not None for value in values) and not picture.get("categories")
     names = {str(x): None for line in sorted(points) for x, _ in points[line]}
     positions = {name: (as_number(name) if numeric else place) for place, name in enumerate(names)}
     figure = new_figure(max(7.0, 0.9 * len(names) + 2), 4.8)

@@ -127,7 +127,7 @@ def test_every_study_plans_and_its_picture_finds_its_settings(study: str) -> Non
     content = OmegaConf.to_container(OmegaConf.load(CONF / "study" / f"{study}.yaml"))
     assert isinstance(content, dict)
     assert set(content) <= {"params", "grids", "picture"}
-    assert set(content.get("picture", {})) <= {"title", "x", "xlabel", "lines", "y"}
+    assert set(content.get("picture", {})) <= {"title", "x", "xlabel", "lines", "y", "categories"}
     assert study == "comparison" or "x" in content["picture"]
 
 
