@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 HERE = Path(__file__).resolve().parent
 CONF = next(folder for folder in (HERE / "conf", HERE.parent / "conf") if folder.is_dir())  # wheel, or repository
+PLUGINS = ("joblib", "optuna", "ray", "submitit")  # launchers and sweepers that are extras of this package
 
 
 def explain(error: Exception, config_name: str) -> str:
@@ -23,7 +24,9 @@ def explain(error: Exception, config_name: str) -> str:
     if choice := re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", text):
         group, wanted = choice[1].removeprefix(f"{config_name}/"), choice[2]
         known = sorted({path.stem for folder in config_folders() for path in (folder / group).glob("*.yaml")})
-        return f"unknown {group} '{wanted}'{closest(wanted, known)} (known: {', '.join(known)})"
+        plugin = next((name for name in PLUGINS if group.startswith("hydra/") and wanted.startswith(name)), "")
+        hint = f": pip install 'gan-cli[{plugin}]' brings it" if plugin else closest(wanted, known)
+        return f"unknown {group} '{wanted}'{hint} (known: {', '.join(known)})"
     if key := refused_key(error):
         group = key.split(".")[0]
         if group != key and (CONF / group).is_dir() and not any(k.startswith(group) for k in known_keys(config_name)):

@@ -35,8 +35,13 @@ def prepared() -> Iterator[None]:
         yield
         return
     overrides = OverridesParser.create().parse_overrides(flags.overrides)
+    for override in overrides:
+        if key_of(override.get_key_element()) in ("run_dir", "resume"):
+            raise UserError(f"remove {override.input_line}: each job has a folder of its own in sweep_dir")
     extra = [] if chooses(overrides) else [f"study={DEFAULT_STUDY}"]
     options = compose_options(overrides)
+    if options.dry_run and any(key_of(override.get_key_element()) == "hydra/sweeper" for override in overrides):
+        raise UserError("dry_run lists the jobs of a grid; a search decides on them as it goes: remove dry_run")
     folder = find(options, kind_of([*flags.overrides, *extra]))
     extra.append(f"sweep_dir={quoted(folder.absolute())}")
     known = dict(zip(flags.overrides, map(of_some_jobs, overrides), strict=True))
@@ -93,11 +98,12 @@ def kind_of(arguments: Sequence[str]) -> dict[str, Any]:
 def of_some_jobs(override: Override) -> str:
     """As a sweep over one value, if it is a setting of a choice: Hydra then asks for it in the jobs, not before."""
     text, key = override.input_line or "", override.get_key_element()
-    group = key_of(key).split(".")[0]
-    of_a_choice = introduced_by(key) or ("." in key and group != "hydra" and (CONF / group).is_dir())
-    if override.is_sweep_override() or override.is_delete() or not of_a_choice:
+    group, *inner = key_of(key).split(".")
+    of_a_choice = inner and group != "hydra" if (CONF / group).is_dir() else introduced_by(key)
+    value = text.partition("=")[2]
+    if override.is_sweep_override() or override.is_delete() or not of_a_choice or not value:
         return text
-    return f"{key}=choice({text.partition('=')[2]})"
+    return f"{key}=choice({value})"
 
 
 def compose_options(overrides: Sequence[Override]) -> DictConfig:

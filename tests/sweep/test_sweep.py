@@ -167,6 +167,9 @@ def test_fail_fast_stops_the_others(tmp_path: Path) -> None:
         (["objective=stdgan", "+novel=1"], "unknown key 'novel'"),
         (["device=cuda:77", "objective=hinge"], "device=cuda:77 is not available"),
         (["objective=[a"], "cannot read"),
+        (["objective=hinge", "run_dir=x"], "remove run_dir=x"),
+        (["hydra/sweeper=optuna", "dry_run=true"], "remove dry_run"),
+        (["hydra/launcher=submitit_slurm", "objective=hinge"], "pip install 'gan-cli[submitit]'"),
     ],
 )
 def test_a_slip_is_one_line_and_nothing_is_written(arguments: list[str], said: str, tmp_path: Path) -> None:
