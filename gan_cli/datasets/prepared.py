@@ -58,7 +58,7 @@ class PreparedDataset(Dataset):
 
     image_size: int
     channels: Literal[1, 3]
-    crop: Literal["centre", "none"]
+    crop: Literal["center", "none"]
     crop_size: int | None
     resize: Literal["lanczos", "bicubic", "bilinear", "box"]
     horizontal_flip: bool
@@ -72,7 +72,7 @@ class PreparedDataset(Dataset):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
         if self.crop == "none" and self.crop_size is not None:
-            raise ValueError("crop_size belongs to crop=centre: remove it")
+            raise ValueError("crop_size belongs to crop=center: remove it")
 
     @abstractmethod
     def source(self) -> Source:
@@ -85,7 +85,7 @@ class PreparedDataset(Dataset):
 
     @property
     def protocol(self) -> dict[str, str | int | float]:
-        crop = {"centre": f"centre crop {self.crop_size or ''}".strip(), "none": "stretched"}[self.crop]
+        crop = {"center": f"center crop {self.crop_size or ''}".strip(), "none": "stretched"}[self.crop]
         size: dict[str, str | int | float] = {"image_size": self.image_size}
         size["resize"] = f"{crop}, {self.resize}, antialiased"
         return self.named | size | ({} if self.limit is None else {"limit": self.limit})

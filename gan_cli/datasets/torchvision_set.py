@@ -71,13 +71,13 @@ class TorchvisionSource(Source):
         remedy = f"put {wanted} in {self.root.resolve()}, or set dataset.root"
         try:
             return self.open(download=False)
-        except (RuntimeError, OSError) as error:
-            reason = " ".join(str(error).split())
         except ModuleNotFoundError as error:
             raise ValueError(f"{title} needs another package: {error}") from error
+        except (RuntimeError, OSError):
+            pass  # torchvision's advice is about its own arguments
         if not self.download or self.name in CANNOT_BE_FETCHED:
             fetch = "" if self.name in CANNOT_BE_FETCHED else ", or fetch it with dataset.download=true"
-            raise ValueError(f"{title} is not in {self.root.resolve()} ({reason}): {remedy}{fetch}")
+            raise ValueError(f"{title} is not in {self.root.resolve()}, or not whole: {remedy}{fetch}")
         there = {folder for folder in (self.root.resolve(), *self.root.resolve().parents) if folder.exists()}
         try:
             return self.open(download=True)

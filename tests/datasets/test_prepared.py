@@ -25,7 +25,7 @@ METRICS = ModeMetrics(max_deviations=3.0)  # no data set looks at its metrics wh
 SETTINGS: dict[str, Any] = {
     "image_size": 16,
     "channels": 3,
-    "crop": "centre",
+    "crop": "center",
     "crop_size": None,
     "resize": "lanczos",
     "horizontal_flip": False,
@@ -342,9 +342,9 @@ def test_the_protocol_names_crop_and_filter(photographs: Path) -> None:
         "dataset": "image_folder photographs",
         "split": "all",
         "image_size": 16,
-        "resize": "centre crop, lanczos, antialiased",
+        "resize": "center crop, lanczos, antialiased",
     }
-    assert folder(photographs, crop_size=30, limit=5).protocol["resize"] == "centre crop 30, lanczos, antialiased"
+    assert folder(photographs, crop_size=30, limit=5).protocol["resize"] == "center crop 30, lanczos, antialiased"
     assert folder(photographs, limit=5).protocol["limit"] == 5
 
 
