@@ -31,7 +31,7 @@ def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
-GROUPS = sorted({path.parent.name for path in CONF.glob("*/*.yaml")} - {"study"})  # a study is planned, not built
+GROUPS = sorted({path.parent.name for path in CONF.glob("*/*.yaml")} - {"study", "optimizer"})  # chosen elsewhere
 EVERY = [(group, choice) for group in GROUPS for choice in choices(group)]
 NEEDS = {name: ["dataset.root=."] for name in ("image_folder", "realness_ffhq1024")}  # what a choice cannot do without
 

@@ -155,12 +155,34 @@ def test_the_players_of_a_recipe_take_a_turn(name: str) -> None:
     regularizers = {key: part for key, part in built_regularizers(config).items() if isinstance(part, Regularizer)}
     torch.manual_seed(0)
     real = Batch(torch.rand(4, *image_shape) * 2 - 1, torch.full((4,), -1))
-    turn = discriminator_turn(players.game, players.latent_sampler, regularizers, real, 1)
-    losses = [turn.losses, generator_turn(players.game, players.latent_sampler, regularizers, real, 1)]
-    for player, terms in zip((players.game.discriminator, players.game.generator), losses, strict=True):
-        total = torch.stack(list(terms.values())).sum()
+    for name, player in (("discriminator", players.game.discriminator), ("generator", players.game.generator)):
+        losses = (
+            discriminator_turn(players.game, players.latent_sampler, regularizers, real, 1).losses
+            if name == "discriminator"
+            else generator_turn(players.game, players.latent_sampler, regularizers, real, 1)
+        )
+        total = torch.stack(list(losses.values())).sum()
         assert total.isfinite()
-        optimizer = build_optimizer("generator_optimizer", config, player)
         total.backward(inputs=list(player.parameters()))
-        optimizer.step()
+        build_optimizer(f"{name}_optimizer", config, player).step()
         assert all(parameter.isfinite().all() for parameter in player.parameters())
+
+
+def test_each_player_has_an_optimizer_of_its_own() -> None:
+    config = read_config(
+        composed_config(
+            "optimizer@discriminator_optimizer=rmsprop",
+            "generator_optimizer.weight_decay=1e-4",
+            "generator_optimizer.lr=3e-4",
+        )
+    )[0]
+    linear = torch.nn.Linear(2, 2)
+    adam, rmsprop = (
+        build_optimizer(f"{player}_optimizer", config, linear) for player in ("generator", "discriminator")
+    )
+    assert isinstance(adam, torch.optim.Adam)
+    assert isinstance(rmsprop, torch.optim.RMSprop)
+    assert (adam.defaults["lr"], adam.defaults["weight_decay"], rmsprop.defaults["lr"]) == (3e-4, 1e-4, 5e-5)
+    assert {recipe("rmsprop")[f"{player}_optimizer"]["_target_"] for player in ("generator", "discriminator")} == {
+        "torch.optim.RMSprop"
+    }
