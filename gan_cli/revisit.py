@@ -118,8 +118,13 @@ def sample(composed: DictConfig) -> None:
 
 
 def with_options(trained: Config, options: dict[str, Any]) -> Config:
-    """A checkpoint's config with the data's place and the latent sampler of this command."""
+    """A checkpoint's config with the data's place and the latent sampler of this command.
+
+    It fetches nothing: a file from elsewhere must not choose where a download is written.
+    """
     config = dict(trained)
+    if "download" in config["dataset"]:
+        config["dataset"] = config["dataset"] | {"download": False}
     if options["dataset"].get("root") is not None:
         if "root" not in config["dataset"]:
             raise UserError("the checkpoint's data set has no root: remove dataset.root")

@@ -8,6 +8,7 @@ import torch
 from gan_cli.errors import DivergedError
 from gan_cli.evaluation import generate, judging, scoring
 from gan_cli.experiment import Experiment, Players
+from gan_cli.revisit import with_options
 from gan_cli.trainer import train
 
 from .conftest import TINY, TINY_MLP
@@ -93,3 +94,10 @@ def test_calibration_is_spread_over_the_data_and_only_where_it_is_read(experimen
     assert tiny.table.modes is not None
     nearest = torch.cdist(real.flatten(1), tiny.table.modes.centers).argmin(1)
     assert nearest.bincount().tolist() == [125] * 8
+
+
+def test_a_checkpoint_cannot_make_this_machine_download() -> None:
+    trained = {"dataset": {"root": "/etc", "download": True}, "latent_sampler": {}}
+    options = {"dataset": {"root": None}, "latent_sampler": None}
+    assert with_options(trained, options)["dataset"] == {"root": "/etc", "download": False}
+    assert trained["dataset"]["download"] is True
