@@ -29,7 +29,8 @@ class GridSweeper(Sweeper):
         assert self.config is not None
         assert self.hydra_context is not None
         assert self.launcher is not None
-        sweep(self.config, self.params, arguments, self.hydra_context.config_loader, self.launcher)
+        loader, local = self.hydra_context.config_loader, isinstance(self.launcher, LocalLauncher)
+        sweep(self.config, self.params, arguments, loader, self.launcher, local=local)
 
 
 class LocalLauncher(Launcher):

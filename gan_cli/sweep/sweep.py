@@ -23,13 +23,18 @@ from gan_cli.sweep.plan import job_name, plan, read_run, run_part
 from gan_cli.sweep.processes import device_slots, run_all
 from gan_cli.sweep.sweep_folder import ENDED, Job, SweepFolder
 from gan_cli.sweep.watch import Watch
-from hydra_plugins.gan_cli_sweep import LocalLauncher
 
 
 def sweep(
-    config: DictConfig, params: Mapping[str, str], arguments: Sequence[str], loader: ConfigLoader, launcher: Launcher
+    config: DictConfig,
+    params: Mapping[str, str],
+    arguments: Sequence[str],
+    loader: ConfigLoader,
+    launcher: Launcher,
+    *,
+    local: bool,
 ) -> None:
-    """Every job of a grid sweep through any launcher.
+    """Every job of a grid sweep through any launcher; one that is `local` runs them on this machine's devices.
 
     Raises EndError if some job has not ended in a result, after all others have.
     """
@@ -41,7 +46,7 @@ def sweep(
     planned = plan(study, params, own, lambda point: loader.load_sweep_config(config, point), parser)
     jobs = [folder.named(job) for job in planned]
     due = [job for job in jobs if folder.state(job.name) not in ENDED]
-    if isinstance(launcher, LocalLauncher):
+    if local:
         device_slots(config.device, options["slots_per_device"], len(due))  # refuses a device that is not there
     tell(jobs, folder, sys.stdout if options["dry_run"] else sys.stderr)
     if options["dry_run"]:
