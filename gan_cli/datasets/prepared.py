@@ -108,9 +108,7 @@ class PreparedDataset(Dataset):
             raise ValueError(broken_files(manifest["skipped"], manifest["count"]))
         if manifest["skipped"]:
             warnings.warn(f"{len(manifest['skipped'])} broken image files are left out", stacklevel=2)
-        shape = manifest["shape"]
-        size = int(np.prod(shape))
-        values = torch.from_file(str(folder / PIXELS), shared=False, size=size, dtype=torch.uint8).reshape(shape)
+        values = mapped(folder / PIXELS, manifest["shape"])
         return Table(values, torch.from_numpy(np.load(folder / LABELS)), digest=manifest["sha256"])
 
     def prepare(self, source: Source, key: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -196,6 +194,13 @@ class PreparedDataset(Dataset):
             mirrored = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
             images = torch.where(mirrored, images.flip(-1), images)
         return images + torch.rand_like(images) / 128 if self.dequantize else images
+
+
+def mapped(path: Path, shape: Sequence[int]) -> torch.Tensor:
+    """The file's bytes, read-only: a mapping that could be written to must fit into memory, though it never is."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(np.memmap(path, dtype=np.uint8, mode="r", shape=tuple(shape)))
 
 
 def read_manifest(folder: Path, key: dict[str, Any]) -> dict[str, Any] | None:

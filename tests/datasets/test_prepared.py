@@ -146,6 +146,25 @@ def test_what_is_prepared_is_found_again_and_mapped(photographs: Path, monkeypat
         assert "pixels.u8" in maps.read_text()  # mapped from the file, not read into memory
 
 
+def test_a_set_larger_than_memory_is_trained_on_in_place(photographs: Path) -> None:
+    """A file with holes stands for it: five times the machine's memory, of which two batches are touched."""
+    small = folder(photographs, limit=1, size=1024)
+    small.load()
+    (place,) = prepared()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    count = 5 * memory // (3 * 1024 * 1024)
+    os.truncate(place / "pixels.u8", count * 3 * 1024 * 1024)
+    np.save(place / "labels.npy", np.zeros(count, dtype=np.int64))
+    manifest = json.loads((place / "manifest.json").read_text())
+    manifest["shape"][0] = count
+    (place / "manifest.json").write_text(json.dumps(manifest))
+    table = small.load()
+    assert table.values.nbytes > 4 * memory
+    images = table.batch(torch.tensor([0, count - 1])).images
+    assert images.shape == (2, 3, 1024, 1024)
+    assert (images[1] == -1).all()
+
+
 @pytest.mark.parametrize(
     "settings",
     [
