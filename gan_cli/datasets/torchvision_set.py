@@ -76,7 +76,8 @@ class TorchvisionSource(Source):
         except (RuntimeError, OSError):
             pass  # torchvision's advice is about its own arguments
         if not self.download or self.name in CANNOT_BE_FETCHED:
-            fetch = "" if self.name in CANNOT_BE_FETCHED else ", or fetch it with dataset.download=true"
+            command = f"gan-train dataset={self.name} dataset.download=true"
+            fetch = "" if self.name in CANNOT_BE_FETCHED else f", or fetch it: {command}"
             raise ValueError(f"{title} is not in {self.root.resolve()}, or not whole: {remedy}{fetch}")
         there = {folder for folder in (self.root.resolve(), *self.root.resolve().parents) if folder.exists()}
         try:
