@@ -57,17 +57,7 @@ class RunFolder:
 
     def records(self) -> list[Record]:
         """Every whole record; what a crash tore off, and anything after it, is left out."""
-        records = []
-        text = self.metrics.read_text(encoding="utf-8", errors="replace") if self.metrics.exists() else ""
-        for line in text.splitlines():
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError:
-                break
-            if not isinstance(record, dict) or not isinstance(record.get("step"), int):
-                break
-            records.append(record)
-        return records
+        return whole_records(self.metrics.read_bytes() if self.metrics.exists() else b"")
 
     def rewind(self, step: int) -> None:
         """Forgets what was recorded after `step`, which is going to be trained again, and what was half-written."""
@@ -92,6 +82,20 @@ class RunFolder:
 
     def write_summary(self, summary: Record) -> None:
         write_json(self.path / "summary.json", summary)
+
+
+def whole_records(content: bytes) -> list[Record]:
+    """Of metrics.jsonl, or a part of it, up to the first line that is not one."""
+    records = []
+    for line in content.decode(errors="replace").splitlines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            break
+        if not isinstance(record, dict) or not isinstance(record.get("step"), int):
+            break
+        records.append(record)
+    return records
 
 
 def fresh(outputs: Path, short_name: str) -> Path:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Points = list[tuple[float, float]]
+Points = dict[int, tuple[float, float]]  # by step, or stretch of steps: where it is drawn, and the value
 LOG_RATIO = 20  # a metric that spans more than this is drawn on a logarithmic axis
 
 
@@ -51,16 +51,13 @@ def along(
         series = [points for result in row.results if (points := read(result))]
         if not series:
             continue
-        x, y = np.array(series[0]).T
+        steps = sorted({step for points in series for step in points})  # a run that was lost ends early
+        x, y = (np.array([np.mean([p[step][n] for p in series if step in p]) for step in steps]) for n in (0, 1))
         if len(series) > 1:
-            length = max(map(len, series))
-            padded = np.full((len(series), length, 2), np.nan)  # a run that was lost ends early
-            for number, points in enumerate(series):
-                padded[number, : len(points)] = points
-            x, y = np.nanmean(padded, 0).T
-            axes.fill_between(
-                x, np.nanmin(padded[..., 1], 0), np.nanmax(padded[..., 1], 0), alpha=0.12, color=style["color"]
+            low, high = (
+                np.array([end(p[step][1] for p in series if step in p) for step in steps]) for end in (min, max)
             )
+            axes.fill_between(x, low, high, alpha=0.12, color=style["color"])
         axes.plot(x, y, lw=1.2, label=row.method.replace("$", r"\$"), **style)
         highest, lowest = max(highest, float(np.max(y))), min(lowest, float(np.min(y)))
     if symmetric and highest - min(lowest, 0) > LOG_RATIO:
@@ -72,26 +69,25 @@ def along(
 
 def scored(result: Result, metric: str) -> Points:
     found = ((r["step"], r.get("metrics", {}).get(metric)) for r in result.records)
-    return [(float(step), float(score)) for step, score in found if is_number(score)]
+    return {step: (float(step), float(score)) for step, score in found if is_number(score)}
 
 
 def timed(result: Result, metric: str) -> Points:
     """Seconds of training at each evaluation, between those that were recorded with the losses."""
-    points = scored(result, metric)
     logged = [(0.0, 0.0)] + [(r["step"], r["seconds"]) for r in result.records if "seconds" in r]
     steps, seconds = zip(*logged, strict=True)
-    return [(float(np.interp(step, steps, seconds)), value) for step, value in points] if len(logged) > 1 else []
+    points = scored(result, metric) if len(logged) > 1 else {}
+    return {step: (float(np.interp(step, steps, seconds)), score) for step, (_, score) in points.items()}
 
 
 def lost(result: Result, player: str) -> Points:
-    """At most 200 of the recorded losses, each the mean of its neighbours."""
-    records = [r for r in result.records if "losses" in r]
-    size = max(1, len(records) // 200)
-    chunks = [records[start : start + size] for start in range(0, len(records), size)]
-    return [
-        (float(np.mean([r["step"] for r in chunk])), float(np.mean([sum(r["losses"][player].values()) for r in chunk])))
-        for chunk in chunks
-    ]
+    """The mean of the recorded losses in each of 200 stretches of the run."""
+    width = max(1, result.config["steps"] // 200)
+    found: dict[int, list[float]] = {}
+    for record in result.records:
+        if "losses" in record:
+            found.setdefault(record["step"] // width, []).append(sum(record["losses"][player].values()))
+    return {number: (float((number + 0.5) * width), float(np.mean(losses))) for number, losses in found.items()}
 
 
 def study_picture(board: Board, picture: Mapping[str, Any]) -> "Figure | None":

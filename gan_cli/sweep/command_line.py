@@ -84,11 +84,7 @@ def kind_of(arguments: Sequence[str]) -> dict[str, Any]:
     overrides = OverridesParser.create().parse_overrides(list(arguments))
     ignored = ANY_VALUE | (set(SWEEPING) - {"study"})
     values = {key_of(override.get_key_element()): choices(override) for override in overrides}
-    counted = {
-        key: found
-        for key, found in values.items()
-        if key not in ignored and not key.startswith(("hydra/launcher", "hydra.launcher"))
-    }
+    counted = {key: found for key, found in values.items() if key not in ignored and not key.startswith("hydra")}
     return {
         "settings": sorted(found[0] for found in counted.values() if len(found) == 1),
         "swept": sorted(key for key, found in counted.items() if len(found) != 1),

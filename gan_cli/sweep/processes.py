@@ -135,7 +135,8 @@ def conclude(ended: Running, folder: SweepFolder) -> tuple[State, str]:
     code = ended.process.returncode
     lines = folder.log(ended.job.name).read_text(encoding="utf-8", errors="replace").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "no output")
-    reason = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}: {last}"
+    name = next((known.name for known in signal.Signals if known == -code), f"signal {-code}")
+    reason = f"killed by {name}" if code < 0 else f"exit code {code}: {last}"
     if code == -signal.SIGKILL:
         reason += ", perhaps for lack of memory"
     folder.ended(ended.job.name, code, reason if code else "")

@@ -1,6 +1,5 @@
 """What a sweep says on stderr while it runs: a live table on a terminal, a line for each job that ends elsewhere."""
 
-import json
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from gan_cli.run_folder import Record, RunFolder
+from gan_cli.run_folder import Record, RunFolder, whole_records
 from gan_cli.sweep.sweep_folder import Job, State, SweepFolder
 
 SECONDS_BETWEEN_READINGS = 1.0
@@ -46,8 +45,7 @@ class Line:
             return
         whole, newline, _ = new.rpartition(b"\n")
         self.read += len(whole) + len(newline)
-        for line in whole.splitlines():
-            record = json.loads(line)
+        for record in whole_records(whole):
             self.step = record["step"]
             self.losses = record.get("losses", self.losses)
             self.metrics = record.get("metrics", self.metrics)

@@ -110,7 +110,14 @@ def test_the_name_follows_the_config_however_it_was_spelt(tmp_path: Path) -> Non
 def test_commands_of_a_kind_differ_in_seeds_objectives_and_swept_values() -> None:
     first = kind_of(["objective=stdgan,hinge", "seed=0,1", "dataset=mnist", "batch_size=8,16"])
     assert first == kind_of(
-        ["dataset=mnist", "objective=lsgan", "batch_size=4,8", "fail_fast=true", "hydra/launcher=x"]
+        [
+            "dataset=mnist",
+            "objective=lsgan",
+            "batch_size=4,8",
+            "fail_fast=true",
+            "hydra/launcher=x",
+            "hydra.sweeper.params.seed=7",
+        ]
     )
     assert first == {"settings": ["dataset=mnist"], "swept": ["batch_size"]}
     assert first != kind_of(["objective=stdgan,hinge", "seed=0,1", "dataset=digits", "batch_size=8,16"])

@@ -99,6 +99,9 @@ def test_a_job_is_followed_record_by_record(watch: Watch) -> None:
     write(watch, "job-0", torn[9:] + "\n")
     line.follow()
     assert (line.step, line.losses) == (20, losses)
+    write(watch, "job-0", '"losses": {}}\n')  # half a line, as after a file was written anew under our eyes
+    line.follow()
+    assert (line.step, line.losses) == (20, losses)
     line.run.metrics.write_text("")  # continued from its beginning
     write(watch, "job-0", json.dumps({"step": 1, "metrics": {"modes_covered": 8.0, "mode_kl": 0.0}}) + "\n")
     line.follow()
