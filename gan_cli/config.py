@@ -103,16 +103,22 @@ def read_config(composed: DictConfig) -> tuple[Config, dict[str, Any]]:
 
 def read_plain(composed: DictConfig, hints: Mapping[str, Any], question: str) -> dict[str, Any]:
     """Options that name no parts; raises UserError that names everything wrong, or asks for what is missing."""
+    options = resolved(composed, question)
+    problems = [unknown(key, hints) for key in options if key not in hints]
+    problems += missing(options, hints) + type_problems(options, hints)
+    if problems:
+        raise UserError("; ".join(problems))
+    return options
+
+
+def resolved(composed: DictConfig, question: str) -> dict[str, Any]:
+    """Options as plain data; raises UserError that asks `question` where a value is missing."""
     try:
         options: dict[str, Any] = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     except MissingMandatoryValue as error:
         raise UserError(question) from error
     except OmegaConfBaseException as error:
         raise UserError(one_line(error)) from error
-    problems = [unknown(key, hints) for key in options if key not in hints]
-    problems += missing(options, hints) + type_problems(options, hints)
-    if problems:
-        raise UserError("; ".join(problems))
     return options
 
 
@@ -122,12 +128,7 @@ def read_options(composed: DictConfig, hints: Mapping[str, Any]) -> dict[str, An
         raise UserError("latent_dim is the checkpoint's own: remove it")
     composed = composed.copy()
     OmegaConf.update(composed, "latent_dim", None, force_add=True)  # what priors refer to is the checkpoint's
-    try:
-        options: dict[str, Any] = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
-    except MissingMandatoryValue as error:
-        raise UserError("which run? give its folder: checkpoint=outputs/<run>") from error
-    except OmegaConfBaseException as error:
-        raise UserError(one_line(error)) from error
+    options = resolved(composed, "which run? give its folder: checkpoint=outputs/<run>")
     del options["latent_dim"]
     options.setdefault("latent_sampler", None)
     problems = [unknown(key, hints) for key in options if key not in hints]

@@ -9,8 +9,9 @@ from gan_cli.hints import CONF
 MAX_SLUG = 60
 
 
-def key_of(override: str) -> str:
-    return override.partition("=")[0].lstrip("+~")
+def key_of(override: str | Override) -> str:
+    text = override.get_key_element() if isinstance(override, Override) else override.partition("=")[0]
+    return text.lstrip("+~")
 
 
 def value_of(override: str) -> str:

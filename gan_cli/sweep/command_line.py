@@ -36,11 +36,11 @@ def prepared() -> Iterator[None]:
         return
     overrides = OverridesParser.create().parse_overrides(flags.overrides)
     for override in overrides:
-        if key_of(override.get_key_element()) in ("run_dir", "resume"):
+        if key_of(override) in ("run_dir", "resume"):
             raise UserError(f"remove {override.input_line}: each job has a folder of its own in sweep_dir")
     extra = [] if chooses(overrides) else [f"study={DEFAULT_STUDY}"]
     options = compose_options(overrides)
-    if options.dry_run and any(key_of(override.get_key_element()) == "hydra/sweeper" for override in overrides):
+    if options.dry_run and any(key_of(override) == "hydra/sweeper" for override in overrides):
         raise UserError("dry_run lists the jobs of a grid; a search decides on them as it goes: remove dry_run")
     folder = find(options, kind_of([*flags.overrides, *extra]))
     extra.append(f"sweep_dir={quoted(folder.absolute())}")
@@ -74,8 +74,8 @@ def report(folder: Path, options: DictConfig) -> None:
 
 def chooses(overrides: Sequence[Override]) -> bool:
     """Whether the command line says itself what to compare."""
-    named = {key_of(override.get_key_element()) for override in overrides}
-    swept = {key_of(override.get_key_element()) for override in overrides if override.is_sweep_override()}
+    named = {key_of(override) for override in overrides}
+    swept = {key_of(override) for override in overrides if override.is_sweep_override()}
     return bool(named & (METHODS | {"study", "hydra/sweeper"}) or swept - {"seed"})
 
 
@@ -83,7 +83,7 @@ def kind_of(arguments: Sequence[str]) -> dict[str, Any]:
     """Commands of one kind share a table: they differ in seeds, objectives, and in values of the keys they sweep."""
     overrides = OverridesParser.create().parse_overrides(list(arguments))
     ignored = ANY_VALUE | (set(SWEEPING) - {"study"})
-    values = {key_of(override.get_key_element()): choices(override) for override in overrides}
+    values = {key_of(override): choices(override) for override in overrides}
     counted = {key: found for key, found in values.items() if key not in ignored and not key.startswith("hydra")}
     return {
         "settings": sorted(found[0] for found in counted.values() if len(found) == 1),
@@ -105,7 +105,7 @@ def of_some_jobs(override: Override) -> str:
 def compose_options(overrides: Sequence[Override]) -> DictConfig:
     """The options of the sweep alone; the rest of the command line may be composed only job by job."""
     wanted = {*SWEEPING, "outputs"}
-    own = [o.input_line or "" for o in overrides if key_of(o.get_key_element()) in wanted]
+    own = [o.input_line or "" for o in overrides if key_of(o) in wanted]
     searched = f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in config_folders()[1:])}]"
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         return hydra.compose("sweep", [*own, searched])

@@ -57,7 +57,7 @@ def grid_points(
     for grid in study.get("grids") or [{}]:
         assigned = dict(params) | dict(study.get("params") or {}) | dict(grid)
         overrides = parser.parse_overrides([f"{key}={value}" for key, value in assigned.items()] + list(arguments))
-        axes = {key_of(override.get_key_element()): choices(override) for override in overrides}
+        axes = {key_of(override): choices(override) for override in overrides}
         for key, values in axes.items():
             if not values:
                 raise UserError(f"{key} has a range of values, which needs a search: hydra/sweeper=optuna")

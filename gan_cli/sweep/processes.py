@@ -140,5 +140,5 @@ def conclude(ended: Running, folder: SweepFolder) -> tuple[State, str]:
     if code == -signal.SIGKILL:
         reason += ", perhaps for lack of memory"
     folder.ended(ended.job.name, code, reason if code else "")
-    state = folder.state(ended.job.name)
+    state = folder.state(ended.job)
     return state, "" if state == "interrupted" else reason

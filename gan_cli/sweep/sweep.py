@@ -21,7 +21,7 @@ from gan_cli.sweep.command_line import kind_of
 from gan_cli.sweep.options import SWEEPING
 from gan_cli.sweep.plan import job_name, plan, read_run, run_part
 from gan_cli.sweep.processes import device_slots, run_all
-from gan_cli.sweep.sweep_folder import ENDED, Job, SweepFolder
+from gan_cli.sweep.sweep_folder import ENDED, Job, State, SweepFolder
 from gan_cli.sweep.watch import Watch
 
 
@@ -44,11 +44,12 @@ def sweep(
     parser = OverridesParser.create(config_loader=loader)
     study = options["study"] or {}
     planned = plan(study, params, own, lambda point: loader.load_sweep_config(config, point), parser)
-    jobs = [folder.named(job) for job in planned]
-    due = [job for job in jobs if folder.state(job.name) not in ENDED]
+    jobs = folder.named(planned)
+    states = folder.states(jobs)
+    due = [job for job in jobs if states[job.name] not in ENDED]
     if local:
         device_slots(config.device, options["slots_per_device"], len(due))  # refuses a device that is not there
-    tell(jobs, folder, sys.stdout if options["dry_run"] else sys.stderr)
+    tell(jobs, states, folder.path, sys.stdout if options["dry_run"] else sys.stderr)
     if options["dry_run"]:
         return
     with folder.locked():
@@ -56,7 +57,7 @@ def sweep(
         folder.add(due, kind=kind, picture=study.get("picture"), baseline=options["baseline"])
         if due:
             launcher.launch([[*job.point, *placed(job, folder)] for job in due], 0)
-    broken = {job.name: state for job in jobs if (state := folder.state(job.name)) != "completed"}
+    broken = {name: state for name, state in folder.states(jobs).items() if state != "completed"}
     if broken:
         told = ", ".join(f"{name} ({state})" for name, state in broken.items())
         raise EndError(f"{len(broken)} of {len(jobs)} jobs did not complete: {told}; see {folder.logs}")
@@ -73,13 +74,13 @@ def near(path: str) -> Path:
     return absolute.relative_to(here) if absolute.is_relative_to(here) else absolute
 
 
-def tell(jobs: Sequence[Job], folder: SweepFolder, stream: TextIO) -> None:
+def tell(jobs: Sequence[Job], states: Mapping[str, State], path: Path, stream: TextIO) -> None:
     """The jobs, and what is already known of each."""
     shared = set.intersection(*(set(job.point) for job in jobs))
     common = " ".join(override for override in jobs[0].point if override in shared)
-    print(f"{len(jobs)} jobs in {folder.path}" + (f", all with {common}" if common else ""), file=stream)
+    print(f"{len(jobs)} jobs in {path}" + (f", all with {common}" if common else ""), file=stream)
     for number, job in enumerate(jobs, 1):
-        state = folder.state(job.name)
+        state = states[job.name]
         own = " ".join(override for override in job.point if override not in shared)
         print(f"{number:4}  {own}" + (f"  ({state})" if state != "waiting" else ""), file=stream)
 
@@ -92,7 +93,8 @@ def launch_locally(config: DictConfig, job_overrides: Sequence[Sequence[str]], l
         jobs = [
             known_job(overrides, folder) or new_job(overrides, folder, config, loader) for overrides in job_overrides
         ]
-        due = [job for job in jobs if folder.state(job.name) not in ENDED]
+        states = folder.states(jobs)
+        due = [job for job in jobs if states[job.name] not in ENDED]
         slots = device_slots(config.device, options["slots_per_device"], len(due))
         threads = slots[0].environment["OMP_NUM_THREADS"]
         watch = Watch(due, folder, len(slots))
@@ -116,14 +118,14 @@ def new_job(overrides: Sequence[str], folder: SweepFolder, config: DictConfig, l
     """A job of a search, which decides on each as it goes."""
     point = [override for override in overrides if key_of(override) not in SWEEPING]
     run = read_run(loader.load_sweep_config(config, list(overrides)))
-    job = folder.named(Job(job_name(point, set(), run), point, run))
+    (job,) = folder.named([Job(job_name(point, set(), run), point, run)])
     folder.add([job], kind=kind_of(config.hydra.overrides.task), baseline=config.baseline)
     return job
 
 
 def job_return(job: Job, folder: SweepFolder) -> JobReturn:
     """For a search: the leading metric of the last evaluation, or why there is none."""
-    state = folder.state(job.name)
+    state = folder.state(job)
     done = JobReturn(overrides=job.point, working_dir=str(folder.path / job.name), task_name="gan-train")
     done.status = JobStatus.COMPLETED if state == "completed" else JobStatus.FAILED
     done.return_value = (

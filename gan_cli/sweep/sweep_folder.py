@@ -91,14 +91,18 @@ class SweepFolder:
     def log(self, name: str) -> Path:
         return self.logs / f"{name}.log"
 
-    def named(self, job: Job) -> Job:
-        """The job under the name that the same run already has here, whatever it was called by."""
-        digest = job.name.rsplit("-", 1)[-1]
-        known = (name for name in self.read().get("jobs", {}) if name.rsplit("-", 1)[-1] == digest)
-        return replace(job, name=next(known, job.name))
+    def named(self, jobs: Iterable[Job]) -> list[Job]:
+        """Jobs under the names that the same runs already have here, whatever they were called by."""
+        known = {name.rsplit("-", 1)[-1]: name for name in self.read().get("jobs", {})}
+        return [replace(job, name=known.get(job.name.rsplit("-", 1)[-1], job.name)) for job in jobs]
 
-    def state(self, name: str) -> State:
-        return state_of(self.run(name), self.read().get("jobs", {}).get(name, {}).get("exit_code"))
+    def states(self, jobs: Iterable[Job]) -> dict[str, State]:
+        """By name, what has become of each."""
+        known = self.read().get("jobs", {})
+        return {job.name: state_of(self.run(job.name), known.get(job.name, {}).get("exit_code")) for job in jobs}
+
+    def state(self, job: Job) -> State:
+        return self.states([job])[job.name]
 
 
 def state_of(run: RunFolder, exit_code: int | None) -> State:

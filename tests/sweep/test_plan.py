@@ -103,8 +103,8 @@ def test_the_name_follows_the_config_however_it_was_spelt(tmp_path: Path) -> Non
     assert fingerprint(first.config) == fingerprint(second.config) != fingerprint(other.config)
     folder = SweepFolder(tmp_path)
     folder.add([Job("called-otherwise-" + fingerprint(first.config), first.point, first.config)])
-    assert folder.named(second).name == "called-otherwise-" + fingerprint(first.config)
-    assert folder.named(other) == other
+    assert folder.named([second])[0].name == "called-otherwise-" + fingerprint(first.config)
+    assert folder.named([other]) == [other]
 
 
 def test_commands_of_a_kind_differ_in_seeds_objectives_and_swept_values() -> None:
