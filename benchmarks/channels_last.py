@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import torch
 from hydra import compose, initialize_config_dir
 
-from gan_cli.build import build_experiment
-from gan_cli.config import read_config
-from gan_cli.hints import CONF
+from gan_cli.config.build import build_experiment
+from gan_cli.config.hints import CONF
+from gan_cli.config.read import read_config
 from gan_cli.trainer import Step, train
 
 ROUNDS, STEPS = 5, 40

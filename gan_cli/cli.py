@@ -19,9 +19,9 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from gan_cli import __version__
+from gan_cli.config.hints import CONF, explain
+from gan_cli.config.overrides import quoted
 from gan_cli.errors import EndError, InterruptedRunError
-from gan_cli.hints import CONF, explain
-from gan_cli.overrides import quoted
 from gan_cli.sweep.command_line import prepared
 
 REFUSED_BY_HYDRA = 1
@@ -62,12 +62,10 @@ def launch(name: str) -> None:
     warnings.showwarning = lambda message, *where: print(f"{program}: warning: {message}", file=sys.stderr)
 
     def job(composed: DictConfig) -> Any:
-        from gan_cli import commands
-
         nonlocal running
         running = True
         try:
-            return commands.COMMANDS[name](composed)
+            return command_of(name)(composed)
         except EndError as end:
             # Of several jobs the others still run, unless the user wants to stop.
             if HydraConfig.get().mode == RunMode.MULTIRUN and not isinstance(end, InterruptedRunError):
@@ -90,6 +88,24 @@ def launch(name: str) -> None:
         leave(program, explain(error, name), REFUSED_BY_HYDRA)
     except KeyboardInterrupt:
         leave(program, "interrupted", 128 + signal.SIGINT)
+
+
+def command_of(name: str) -> Callable[[DictConfig], Any]:
+    if name == "train":
+        from gan_cli.commands import train
+
+        return train.train
+    if name in ("eval", "sample"):
+        from gan_cli.commands import evaluate
+
+        return evaluate.evaluate if name == "eval" else evaluate.sample
+    if name == "sweep":
+        from gan_cli.sweep import sweep
+
+        return sweep.run_job
+    from gan_cli.leaderboard import report
+
+    return report.report
 
 
 @contextmanager

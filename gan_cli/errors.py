@@ -27,3 +27,7 @@ class InterruptedRunError(EndError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.code = 128 + signal_number
+
+
+def one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from gan_cli.data import encode
 from gan_cli.errors import DivergedError
 from gan_cli.experiment import Players
 from gan_cli.game import Game
 from gan_cli.seeding import mix
 from gan_cli.shapes import Images, Latents, Scores, Stored
-from gan_cli.table import encode
 
 BLOCK = 256  # images made at a time; fixed, so that what is made depends on no batch size
 

@@ -7,12 +7,12 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from gan_cli.data import Table
 from gan_cli.datasets.dataset import Dataset
 from gan_cli.game import Game
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
 from gan_cli.regularizers.regularizer import Constraint, Regularizer
 from gan_cli.shapes import Images
-from gan_cli.table import Table
 
 
 def at_least(lowest: int) -> Any:

@@ -3,11 +3,14 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+MAX_SLUG = 60
 
 
 @contextmanager
@@ -54,3 +57,8 @@ def cache_folder() -> Path:
         os.environ.get("GAN_CLI_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "gan_cli"
     )
     return Path(base)
+
+
+def slug(text: str) -> str:
+    """A part of a file's name: no separators, nothing hidden, not too long."""
+    return re.sub(r"[^A-Za-z0-9._]+", "-", text)[:MAX_SLUG].strip("-.")

@@ -7,12 +7,12 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from gan_cli.data import Batch
 from gan_cli.ema import follow
 from gan_cli.experiment import Experiment
 from gan_cli.regularizers.regularizer import Constraint, Player
 from gan_cli.seeding import batch_rows, seed_step
 from gan_cli.shapes import Loss
-from gan_cli.table import Batch
 from gan_cli.turns import Losses, discriminator_turn, generator_turn
 
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import torch
 
+from gan_cli.data import Batch
 from gan_cli.game import Game, Turn
 from gan_cli.isolation import isolated
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
 from gan_cli.regularizers.regularizer import Player, Regularizer
 from gan_cli.shapes import Loss
-from gan_cli.table import Batch
 
 Losses = dict[str, Loss]
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from gan_cli.build import build_experiment
-from gan_cli.config import read_config
+from gan_cli.config.build import build_experiment
+from gan_cli.config.hints import CONF
+from gan_cli.config.read import read_config
 from gan_cli.experiment import Experiment
-from gan_cli.hints import CONF
 from gan_cli.objectives import Realness
 
 TINY = ["batch_size=4", "steps=3", "num_eval_images=16", "model.generator.width=4", "model.discriminator.width=4"]

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from gan_cli.commands.evaluate import with_options
 from gan_cli.errors import DivergedError
 from gan_cli.evaluation import generate, judging, scoring
 from gan_cli.experiment import Experiment, Players
-from gan_cli.revisit import with_options
 from gan_cli.trainer import train
 
 from .conftest import TINY, TINY_MLP

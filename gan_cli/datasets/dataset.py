@@ -9,10 +9,10 @@ from typing import ClassVar
 import torch
 from torch.nn.functional import interpolate
 
-from gan_cli import pictures
+from gan_cli.data import Table
 from gan_cli.metrics.metrics import Metrics
+from gan_cli.runs import pictures
 from gan_cli.shapes import Images, Scores, Stored
-from gan_cli.table import Table
 
 Score = Callable[[Images], Scores]
 

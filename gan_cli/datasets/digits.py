@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from sklearn.datasets import load_digits
 
+from gan_cli.data import Table
 from gan_cli.datasets.dataset import Dataset, check_size, resize
-from gan_cli.table import Table
 
 
 @dataclass(frozen=True, kw_only=True)

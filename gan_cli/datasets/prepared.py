@@ -21,11 +21,11 @@ from PIL import Image, ImageOps
 from rich.console import Console
 from rich.progress import Progress
 
+from gan_cli.data import Table
 from gan_cli.datasets.dataset import Dataset, check_size
 from gan_cli.datasets.source import Content, Entry, Source
 from gan_cli.files import cache_folder, sync, write_json
 from gan_cli.shapes import Images
-from gan_cli.table import Table
 
 FORMAT = 1
 PIXELS, LABELS, MANIFEST = "pixels.u8", "labels.npy", "manifest.json"

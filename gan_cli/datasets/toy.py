@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan_cli import pictures
+from gan_cli.data import Modes, Table
 from gan_cli.datasets.dataset import Dataset, Score
+from gan_cli.runs import pictures
 from gan_cli.seeding import mix
 from gan_cli.shapes import Stored
-from gan_cli.table import Modes, Table
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from gan_cli.config import flatten
+from gan_cli.config.nodes import flatten
+from gan_cli.config.overrides import key_of, label
 from gan_cli.errors import UserError
 from gan_cli.leaderboard.results import NOT_OF_THE_METHOD, Result
 from gan_cli.leaderboard.statistics import Difference, Spread, difference, is_number, spread
-from gan_cli.overrides import key_of, label
 from gan_cli.sweep.options import SWEEPING
 
 NOT_IN_A_LABEL = NOT_OF_THE_METHOD | set(SWEEPING) | {"device", "run_dir", "outputs", "trust", "resume"}

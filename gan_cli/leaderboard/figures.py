@@ -9,7 +9,7 @@ import numpy as np
 from gan_cli.leaderboard.boards import Board, Row
 from gan_cli.leaderboard.results import Result
 from gan_cli.leaderboard.statistics import is_number
-from gan_cli.pictures import new_figure
+from gan_cli.runs.pictures import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

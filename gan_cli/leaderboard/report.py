@@ -13,15 +13,15 @@ from rich.table import Table
 from rich.text import Text
 
 from gan_cli import __version__
-from gan_cli.config import REPORTING, read_plain
+from gan_cli.config.read import REPORTING, read_plain
 from gan_cli.errors import UserError
 from gan_cli.files import atomic
 from gan_cli.leaderboard.boards import Board, boards
 from gan_cli.leaderboard.figures import curves, last_grid, study_picture
 from gan_cli.leaderboard.results import gather, sweep_facts
 from gan_cli.leaderboard.tables import comma_separated, latex, markdown, notes, separation, text_tables
-from gan_cli.pictures import save_figure
-from gan_cli.report import console
+from gan_cli.runs.pictures import save_figure
+from gan_cli.runs.summary import console
 
 NUM_TOLD = 5  # columns that a terminal has room for, all others are in the files
 THUMBNAIL = 640  # pixels: photographs of 1,024 would make a page of a gigabyte

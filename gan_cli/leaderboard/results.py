@@ -8,10 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gan_cli.config import Config, flatten
+from gan_cli.config.nodes import Config, flatten
+from gan_cli.config.overrides import key_of, value_of
 from gan_cli.errors import UserError
-from gan_cli.overrides import key_of, value_of
-from gan_cli.run_folder import Record, RunFolder
+from gan_cli.runs.folder import Record, RunFolder
 from gan_cli.sweep.plan import fingerprint
 from gan_cli.sweep.sweep_folder import State, SweepFolder, state_of
 

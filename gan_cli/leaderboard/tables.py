@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gan_cli.leaderboard.boards import Board, Row, lower_is_better
 from gan_cli.leaderboard.statistics import Difference, Spread
-from gan_cli.report import short
+from gan_cli.runs.summary import short
 
 COSTS = (
     "seconds",

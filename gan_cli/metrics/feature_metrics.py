@@ -20,12 +20,12 @@ from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
+from gan_cli.data import Table
 from gan_cli.files import atomic, cache_folder
 from gan_cli.metrics.extractor import Extractor, LoadedExtractor
 from gan_cli.metrics.metrics import Metrics, Protocol, Scorer
 from gan_cli.seeding import mix
 from gan_cli.shapes import Features, Stored
-from gan_cli.table import Table
 
 MIN_IMAGES = 10  # precision and recall look at the third neighbour; a half of the real images has to have one
 

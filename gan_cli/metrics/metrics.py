@@ -2,8 +2,8 @@
 
 from abc import ABC, abstractmethod
 
+from gan_cli.data import Table
 from gan_cli.shapes import Stored
-from gan_cli.table import Table
 
 Protocol = dict[str, str | int | float]
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gan_cli.data import Table
 from gan_cli.metrics.metrics import Metrics, Protocol, Scorer
 from gan_cli.seeding import mix
 from gan_cli.shapes import Stored
-from gan_cli.table import Table
 
 
 @dataclass(frozen=True, kw_only=True)

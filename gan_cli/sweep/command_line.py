@@ -15,10 +15,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from gan_cli.config.hints import CONF, config_folders, introduced_by
+from gan_cli.config.overrides import choices, key_of, quoted
 from gan_cli.errors import UserError
-from gan_cli.hints import CONF, config_folders, introduced_by
-from gan_cli.overrides import choices, key_of, quoted
-from gan_cli.run_folder import fresh
+from gan_cli.runs.folder import fresh
 from gan_cli.sweep.options import SWEEPING
 from gan_cli.sweep.sweep_folder import newest_of_kind
 

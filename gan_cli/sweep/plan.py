@@ -10,10 +10,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf
 
-from gan_cli.config import Config, read_config
+from gan_cli.config.hints import refused_key
+from gan_cli.config.nodes import Config
+from gan_cli.config.overrides import choices, key_of, label
+from gan_cli.config.read import read_config
 from gan_cli.errors import UserError
-from gan_cli.hints import refused_key
-from gan_cli.overrides import choices, key_of, label, slug
+from gan_cli.files import slug
 from gan_cli.sweep.options import SWEEPING
 from gan_cli.sweep.sweep_folder import Job, Point
 

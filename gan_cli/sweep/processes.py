@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import torch
 
+from gan_cli.config.hints import config_folders
+from gan_cli.config.overrides import key_of, quoted
 from gan_cli.engine import choose_device
 from gan_cli.errors import InterruptedRunError
-from gan_cli.hints import config_folders
-from gan_cli.overrides import key_of, quoted
-from gan_cli.runner import stop_on_signal
+from gan_cli.runs.run import stop_on_signal
 from gan_cli.sweep.sweep_folder import Job, State, SweepFolder
 from gan_cli.sweep.watch import Watch
 

@@ -12,11 +12,11 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
-from gan_cli import start
-from gan_cli.config import read_config, read_plain
+from gan_cli.commands import train as start
+from gan_cli.config.overrides import key_of, quoted, value_of
+from gan_cli.config.read import read_config, read_plain
 from gan_cli.errors import EndError, UserError
-from gan_cli.overrides import key_of, quoted, value_of
-from gan_cli.run_folder import Record, RunFolder
+from gan_cli.runs.folder import Record, RunFolder
 from gan_cli.sweep.command_line import kind_of
 from gan_cli.sweep.options import SWEEPING
 from gan_cli.sweep.plan import job_name, plan, read_run, run_part

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from gan_cli.errors import UserError
 from gan_cli.files import write_json
-from gan_cli.run_folder import RunFolder
+from gan_cli.runs.folder import RunFolder
 
 State = Literal["completed", "diverged", "failed", "interrupted", "unfinished", "waiting"]
 Point = list[str]  # overrides, as gan-train takes them

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from gan_cli.run_folder import Record, RunFolder, whole_records
+from gan_cli.runs.folder import Record, RunFolder, whole_records
 from gan_cli.sweep.sweep_folder import Job, State, SweepFolder
 
 SECONDS_BETWEEN_READINGS = 1.0

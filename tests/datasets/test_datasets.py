@@ -4,9 +4,9 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from gan_cli.data import decode, encode
 from gan_cli.datasets import Digits, Grid, Ring
 from gan_cli.metrics.mode_metrics import ModeMetrics
-from gan_cli.table import decode, encode
 
 METRICS = ModeMetrics(max_deviations=3.0)  # no data set looks at its metrics while it loads
 

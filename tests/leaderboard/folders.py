@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image
 
-from gan_cli.config import read_config
+from gan_cli.config.read import read_config
 
 from ..conftest import composed_config
 

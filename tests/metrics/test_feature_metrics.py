@@ -15,13 +15,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
+from gan_cli.data import Table
 from gan_cli.datasets import Digits
 from gan_cli.files import cache_folder
 from gan_cli.metrics.classifier import Classifier, ClassifierExtractor
 from gan_cli.metrics.feature_metrics import FeatureMetrics, match_channels
 from gan_cli.metrics.inception import FILE_NAME, InceptionExtractor
 from gan_cli.metrics.metrics import WeightsUnavailableError
-from gan_cli.table import Table
 
 DIGITS = FeatureMetrics(
     extractor=ClassifierExtractor(trained_on="digits"),

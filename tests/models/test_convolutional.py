@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan_cli.build import build_players
-from gan_cli.config import read_config
+from gan_cli.config.build import build_players
+from gan_cli.config.read import read_config
 from gan_cli.game import Game
 from gan_cli.models import cnn, dcgan_classic, resnet
 from gan_cli.regularizers import SpectralNorm

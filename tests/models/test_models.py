@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from gan_cli.build import build_players
-from gan_cli.config import read_config
+from gan_cli.config.build import build_players
+from gan_cli.config.read import read_config
 from gan_cli.models import dcgan, mlp, mlp_maxout
 
 from ..conftest import composed_config

@@ -4,9 +4,7 @@ import re
 
 from hydra.core.override_parser.types import Override
 
-from gan_cli.hints import CONF
-
-MAX_SLUG = 60
+from gan_cli.config.hints import CONF
 
 
 def key_of(override: str | Override) -> str:
@@ -35,11 +33,6 @@ def label(override: str) -> str:
     if (CONF / key).is_dir():
         return value_of(override)
     return f"{re.split(r'[.@]', key)[-1]}={value_of(override)}"
-
-
-def slug(text: str) -> str:
-    """A part of a file's name: no separators, nothing hidden, not too long."""
-    return re.sub(r"[^A-Za-z0-9._]+", "-", text)[:MAX_SLUG].strip("-.")
 
 
 def quoted(value: object) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gan_cli.report import best_record, trajectory
+from gan_cli.runs.summary import best_record, trajectory
 
 
 def evaluations(*values: float) -> list[dict[str, Any]]:

@@ -11,8 +11,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from gan_cli.errors import UserError
-from gan_cli.files import atomic, sweep_partial, write_json
-from gan_cli.overrides import slug
+from gan_cli.files import atomic, slug, sweep_partial, write_json
 
 Record = dict[str, Any]
 

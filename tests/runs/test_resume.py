@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 import torch
 
-from gan_cli import runner, start
-from gan_cli.checkpoint import complete, load_state, named
-from gan_cli.config import read_config
+from gan_cli.commands import train as start
+from gan_cli.config.read import read_config
 from gan_cli.errors import CheckpointError, DivergedError, UserError
 from gan_cli.experiment import Experiment
-from gan_cli.run_folder import RunFolder
+from gan_cli.runs import run as runner
+from gan_cli.runs.checkpoint import complete, load_state, named
+from gan_cli.runs.folder import RunFolder
 from gan_cli.trainer import Step
 
-from .conftest import TINY, composed_config
+from ..conftest import TINY, composed_config
 
 STEPS = 6
 OVERRIDES = [

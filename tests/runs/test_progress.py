@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from gan_cli import progress
+from gan_cli.runs import progress
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -11,16 +11,16 @@ from typing import Any
 
 import torch
 
-from gan_cli import checkpoint, pictures
 from gan_cli.ema import tensors
 from gan_cli.engine import peak_memory
 from gan_cli.errors import DivergedError
 from gan_cli.evaluation import Generated, SamplingCost, generate, scoring
 from gan_cli.experiment import Experiment
 from gan_cli.metrics.metrics import Scorer
-from gan_cli.progress import Progress
-from gan_cli.report import best_record, trajectory, versions
-from gan_cli.run_folder import Record, RunFolder
+from gan_cli.runs import checkpoint, pictures
+from gan_cli.runs.folder import Record, RunFolder
+from gan_cli.runs.progress import Progress
+from gan_cli.runs.summary import best_record, trajectory, versions
 from gan_cli.shapes import Stored
 from gan_cli.trainer import Step, train
 

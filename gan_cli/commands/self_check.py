@@ -7,14 +7,13 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from gan_cli.build import build_dataset, load_table
-from gan_cli.config import one_line
-from gan_cli.errors import EndError, UserError
-from gan_cli.hints import CONF
+from gan_cli.config.build import build_dataset, load_table
+from gan_cli.config.hints import CONF
+from gan_cli.data import Table
+from gan_cli.errors import EndError, UserError, one_line
 from gan_cli.metrics.feature_metrics import FeatureMetrics
 from gan_cli.metrics.metrics import WeightsUnavailableError
-from gan_cli.report import console, scores_table
-from gan_cli.table import Table
+from gan_cli.runs.summary import console, scores_table
 
 EXPECTED = {"fid": 3.15, "inception_score_mean": 11.24}  # of the standard weights, in pytorch-image-generation-metrics
 TOLERANCE = {"fid": 0.02, "inception_score_mean": 0.03}

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from gan_cli import __version__
 from gan_cli.evaluation import SamplingCost
-from gan_cli.run_folder import Record
+from gan_cli.runs.folder import Record
 
 Scores = Mapping[str, float]
 

@@ -15,18 +15,20 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from gan_cli import checkpoint, pictures
-from gan_cli.build import build, build_dataset, build_experiment, build_scorer, load_players, load_table
-from gan_cli.config import EVALUATION, SAMPLING, Config, config_problems, find_class, read_options
+from gan_cli.commands.self_check import self_check
+from gan_cli.config.build import build, build_dataset, build_experiment, build_scorer, load_players, load_table
+from gan_cli.config.check import config_problems, find_class
+from gan_cli.config.nodes import Config
+from gan_cli.config.read import EVALUATION, SAMPLING, read_options
+from gan_cli.config.trust import trusted_config
 from gan_cli.engine import choose_device
 from gan_cli.errors import UserError
 from gan_cli.evaluation import Generated, generate, scoring
 from gan_cli.experiment import Experiment
 from gan_cli.latent_samplers.latent_sampler import Refinement
-from gan_cli.report import console, costs_table, scores_table
-from gan_cli.runner import protocol
-from gan_cli.self_check import self_check
-from gan_cli.trust import trusted_config
+from gan_cli.runs import checkpoint, pictures
+from gan_cli.runs.run import protocol
+from gan_cli.runs.summary import console, costs_table, scores_table
 
 
 def evaluate(composed: DictConfig) -> None:

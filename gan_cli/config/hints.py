@@ -10,8 +10,8 @@ import hydra
 from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 
-HERE = Path(__file__).resolve().parent
-CONF = next(folder for folder in (HERE / "conf", HERE.parent / "conf") if folder.is_dir())  # wheel, or repository
+PACKAGE = Path(__file__).resolve().parents[1]
+CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir())  # wheel, or repository
 PLUGINS = ("joblib", "optuna", "ray", "submitit")  # launchers and sweepers that are extras of this package
 
 

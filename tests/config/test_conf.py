@@ -14,15 +14,17 @@ from hydra.utils import get_class
 from torch import nn
 from torch.optim import Optimizer
 
-from gan_cli.build import build_players
-from gan_cli.config import SHAPES, read_config, targets
+from gan_cli.config.build import build_players
+from gan_cli.config.check import SHAPES
+from gan_cli.config.hints import CONF
+from gan_cli.config.nodes import targets
+from gan_cli.config.read import read_config
 from gan_cli.errors import UserError
 from gan_cli.experiment import Experiment, RunSettings
-from gan_cli.hints import CONF
 from gan_cli.objectives import fgan
 from gan_cli.trainer import train
 
-from .conftest import TINY, TINY_MLP, composed_config, tiny_data
+from ..conftest import TINY, TINY_MLP, composed_config, tiny_data
 
 Build = Callable[..., Experiment]
 

@@ -5,10 +5,11 @@ import json
 import torch
 from torch.optim import Optimizer
 
-from gan_cli.build import build_players
-from gan_cli.checkpoint import STATE, Checkpoint
-from gan_cli.config import Config, bases_of, config_problems, find_class, leaves, targets
+from gan_cli.config.build import build_players
+from gan_cli.config.check import bases_of, config_problems, find_class
+from gan_cli.config.nodes import Config, leaves, targets
 from gan_cli.errors import UserError
+from gan_cli.runs.checkpoint import STATE, Checkpoint
 
 
 def check_trust(config: Config, trust: list[str]) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gan_cli.pictures import GAP, save_beside, save_curves, save_grid, save_latents, save_points
+from gan_cli.runs.pictures import GAP, save_beside, save_curves, save_grid, save_latents, save_points
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -11,15 +11,16 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from gan_cli import checkpoint
-from gan_cli.build import build_experiment, build_scorer
-from gan_cli.config import Config, flatten, read_config
+from gan_cli.config.build import build_experiment, build_scorer
+from gan_cli.config.nodes import Config, flatten
+from gan_cli.config.read import read_config
+from gan_cli.config.trust import trusted_config
 from gan_cli.engine import choose_device
 from gan_cli.errors import InterruptedRunError, UserError
-from gan_cli.report import print_summary
-from gan_cli.run_folder import RunFolder, create
-from gan_cli.runner import Run, stop_on_signal
-from gan_cli.trust import trusted_config
+from gan_cli.runs import checkpoint
+from gan_cli.runs.folder import RunFolder, create
+from gan_cli.runs.run import Run, stop_on_signal
+from gan_cli.runs.summary import print_summary
 
 
 def train(composed: DictConfig) -> None:

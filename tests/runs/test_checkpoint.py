@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from gan_cli.checkpoint import Checkpoint, find, save
-from gan_cli.config import read_config
+from gan_cli.config.read import read_config
+from gan_cli.config.trust import trusted_config
 from gan_cli.errors import CheckpointError, UserError
 from gan_cli.experiment import Experiment
 from gan_cli.files import sha256
-from gan_cli.trust import trusted_config
+from gan_cli.runs.checkpoint import Checkpoint, find, save
 
-from .conftest import TINY, composed_config
+from ..conftest import TINY, composed_config
 
 Build = Callable[..., Experiment]
 CPU = torch.device("cpu")
@@ -162,7 +162,7 @@ HOSTILE: list[tuple[Callable[[dict[str, Any]], object], str]] = [
     (target("objective", "os.system"), "is outside gan_cli"),
     (target("objective", "pathlib.Path.write_text"), "is outside gan_cli"),
     (target("objective", "gan_cli.cli.os.system"), "cannot be imported"),
-    (target("objective", "gan_cli.pictures.Path"), "is not a Objective"),
+    (target("objective", "gan_cli.runs.pictures.Path"), "is not a Objective"),
     (target("objective", "gan_cli.regularizers.r1.R1"), "is not a Objective"),
     (target("objective", "gan_cli.objectives.nothing.Nothing"), "cannot be imported: .*known: .*hinge.Hinge"),
     (target("model.generator", "gan_cli.models.dcgan.nn.Linear"), "is not defined in gan_cli"),

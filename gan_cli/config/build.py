@@ -15,16 +15,17 @@ from hydra.utils import instantiate
 from torch import nn
 from torch.optim import Optimizer
 
-from gan_cli.checkpoint import Checkpoint
-from gan_cli.config import SETTINGS, Config, one_line
+from gan_cli.config.check import SETTINGS
+from gan_cli.config.nodes import Config
+from gan_cli.data import Table
 from gan_cli.datasets.dataset import Dataset
-from gan_cli.errors import UserError
+from gan_cli.errors import UserError, one_line
 from gan_cli.experiment import Experiment, Players, RunSettings
 from gan_cli.game import Game
 from gan_cli.metrics.metrics import Scorer, WeightsUnavailableError
 from gan_cli.regularizers.regularizer import Constraint, Regularizer
+from gan_cli.runs.checkpoint import Checkpoint
 from gan_cli.seeding import mix
-from gan_cli.table import Table
 
 
 def build_experiment(config: Config, device: torch.device) -> Experiment:

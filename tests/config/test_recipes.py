@@ -5,14 +5,15 @@ import re
 import pytest
 import torch
 
-from gan_cli.build import build_dataset, build_optimizer, build_players, built_regularizers
-from gan_cli.config import Config, read_config
-from gan_cli.hints import CONF
+from gan_cli.config.build import build_dataset, build_optimizer, build_players, built_regularizers
+from gan_cli.config.hints import CONF
+from gan_cli.config.nodes import Config
+from gan_cli.config.read import read_config
+from gan_cli.data import Batch
 from gan_cli.regularizers.regularizer import Regularizer
-from gan_cli.table import Batch
 from gan_cli.turns import discriminator_turn, generator_turn
 
-from .conftest import composed_config
+from ..conftest import composed_config
 
 RECIPES = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 NAMED = [

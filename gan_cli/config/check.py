@@ -1,11 +1,10 @@
-"""A composed config as data: every unknown key, wrong type and value out of range is found before anything is built."""
+"""A config as data: every unknown key, wrong type and value out of range is found before anything is built."""
 
 import difflib
 import inspect
 import math
-import re
 import typing
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -13,21 +12,18 @@ import torch
 from beartype import BeartypeConf
 from beartype.door import is_bearable
 from hydra.utils import get_class
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from torch import nn
 from torch.optim import Optimizer
 
+from gan_cli.config.nodes import Config, is_node, leaves, targets
 from gan_cli.datasets.dataset import Dataset
-from gan_cli.errors import UserError
+from gan_cli.errors import UserError, one_line
 from gan_cli.experiment import RunSettings
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
 from gan_cli.metrics.extractor import Extractor
 from gan_cli.metrics.metrics import Metrics
 from gan_cli.objectives.objective import Objective
 from gan_cli.regularizers.regularizer import Constraint, Regularizer
-
-Config = dict[str, Any]
 
 BASES: dict[str, tuple[type, ...]] = {
     "dataset": (Dataset,),
@@ -49,106 +45,7 @@ NODES = {  # where one class has to be named
     "discriminator_optimizer",
 }
 SHAPES = {"latent_dim", "image_shape", "num_outcomes"}  # given to the players below, never in their config
-OPTIONS: dict[str, Any] = {  # about this process, not about the experiment
-    "device": str,
-    "run_dir": str | None,
-    "outputs": str,
-    "resume": str | None,
-    "trust": list[str],
-}
-EVALUATION: dict[str, Any] = {
-    "self_check": bool,
-    "checkpoint": str,
-    "which": typing.Literal["latest", "best"],
-    "num_eval_images": int | None,
-    "evaluation_seed": int | None,
-    "dataset": dict[str, str | None],
-    "latent_sampler": dict[str, Any] | None,
-    "out": str | None,
-    "device": str,
-    "trust": list[str],
-}
-SAMPLING: dict[str, Any] = {
-    "checkpoint": str,
-    "which": typing.Literal["latest", "best"],
-    "num_images": int,
-    "seed": int,
-    "dataset": dict[str, str | None],
-    "latent_sampler": dict[str, Any] | None,
-    "out": str | None,
-    "device": str,
-    "trust": list[str],
-}
-REPORTING: dict[str, Any] = {"folders": list[str], "baseline": str | None, "out": str | None}
 SETTINGS = [setting.name for setting in fields(RunSettings)]
-
-
-def read_config(composed: DictConfig) -> tuple[Config, dict[str, Any]]:
-    """The experiment's own config as plain resolved data, and the options of this process.
-
-    Raises UserError that names every unknown key, wrong type and value out of range at once.
-    """
-    read = set(BASES) | set(OPTIONS) | set(SETTINGS) | interpolated_keys(composed)
-    problems = [replaced(key, composed) or unknown(key, read) for key in composed if str(key) not in read]
-    try:
-        config: Config = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
-    except OmegaConfBaseException as error:
-        key = getattr(error, "full_key", None)
-        raise UserError(f"{key} needs a value: add {key}=<value>" if key else one_line(error)) from error
-    problems += missing(config, OPTIONS) + type_problems(config, OPTIONS) + config_problems(config)
-    if problems:
-        raise UserError("; ".join(problems))
-    return {key: value for key, value in config.items() if key not in OPTIONS}, {key: config[key] for key in OPTIONS}
-
-
-def read_plain(composed: DictConfig, hints: Mapping[str, Any], question: str) -> dict[str, Any]:
-    """Options that name no parts; raises UserError that names everything wrong, or asks for what is missing."""
-    options = resolved(composed, question)
-    problems = [unknown(key, hints) for key in options if key not in hints]
-    problems += missing(options, hints) + type_problems(options, hints)
-    if problems:
-        raise UserError("; ".join(problems))
-    return options
-
-
-def resolved(composed: DictConfig, question: str) -> dict[str, Any]:
-    """Options as plain data; raises UserError that asks `question` where a value is missing."""
-    try:
-        options: dict[str, Any] = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
-    except MissingMandatoryValue as error:
-        raise UserError(question) from error
-    except OmegaConfBaseException as error:
-        raise UserError(one_line(error)) from error
-    return options
-
-
-def read_options(composed: DictConfig, hints: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of gan-eval or gan-sample; raises UserError that names everything wrong with them at once."""
-    if "latent_dim" in composed:
-        raise UserError("latent_dim is the checkpoint's own: remove it")
-    composed = composed.copy()
-    OmegaConf.update(composed, "latent_dim", None, force_add=True)  # what priors refer to is the checkpoint's
-    options = resolved(composed, "which run? give its folder: checkpoint=outputs/<run>")
-    del options["latent_dim"]
-    options.setdefault("latent_sampler", None)
-    problems = [unknown(key, hints) for key in options if key not in hints]
-    problems += [
-        f"{path}={value} is the checkpoint's own: remove it"
-        for path, value in leaves(options["latent_sampler"], "latent_sampler")
-        if path.endswith(".latent_dim") and value is not None
-    ]
-    problems += missing(options, hints) + type_problems(options, hints)
-    lowest = {"num_images": 1, "num_eval_images": 1, "seed": 0, "evaluation_seed": 0}
-    problems += [
-        f"{key}={options[key]} must be at least {least}"
-        for key, least in lowest.items()
-        if isinstance(options.get(key), int) and options[key] < least
-    ]
-    if isinstance(options.get("dataset"), dict):
-        problems += [unknown(f"dataset.{key}", ["dataset.root"]) for key in options["dataset"] if key != "root"]
-    if problems:
-        raise UserError("; ".join(problems))
-    return options
 
 
 def config_problems(config: Config) -> list[str]:
@@ -169,52 +66,9 @@ def missing(given: Collection[str], keys: Iterable[str]) -> list[str]:
     return [f"{key} is missing: add {key}=<value>" for key in keys if key not in given]
 
 
-def leaves(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value that holds no others, with its dotted path."""
-    if isinstance(config, dict):
-        for key, value in config.items():
-            yield from leaves(value, f"{path}.{key}".lstrip("."))
-    elif isinstance(config, list):
-        for value in config:
-            yield from leaves(value, path)
-    else:
-        yield path, config
-
-
-def flatten(node: Any, path: str = "") -> dict[str, Any]:
-    if not isinstance(node, dict):
-        return {path: node}
-    leaves = (flatten(value, f"{path}.{key}".lstrip(".")) for key, value in node.items())
-    return {name: value for branch in leaves for name, value in branch.items()}
-
-
 def finite(value: Any) -> bool:
     """Finite as a float32, too, which is what the networks compute in."""
     return not isinstance(value, float) or abs(value) <= torch.finfo(torch.float32).max
-
-
-def interpolated_keys(composed: DictConfig) -> set[str]:
-    """Root keys that some other value refers to: a choice introduced them, as realness does num_outcomes."""
-    text = OmegaConf.to_yaml(composed, resolve=False)
-    return set(re.findall(r"\$\{(\w+)", text))
-
-
-def replaced(key: Any, composed: DictConfig) -> str:
-    """What to say of a root key that lost its reader, as num_outcomes does to objective.num_outcomes=7."""
-    paths = [path for path, _ in leaves(OmegaConf.to_container(composed)) if path.endswith(f".{key}")]
-    return f"nothing reads {key} any more: give {key}=<value> in place of {paths[0]}" if paths else ""
-
-
-def targets(config: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every node that names a class, with its dotted path."""
-    if isinstance(config, dict):
-        if "_target_" in config:
-            yield path, config
-        for key, value in config.items():
-            yield from targets(value, f"{path}.{key}" if path else str(key))
-    elif isinstance(config, list):
-        for index, value in enumerate(config):
-            yield from targets(value, f"{path}[{index}]")
 
 
 def setting_problems(config: Config) -> list[str]:
@@ -286,10 +140,6 @@ def node_problems(path: str, node: dict[str, Any]) -> list[str]:
     return problems + type_problems(given, {key: hints[key] for key in given if key in hints}, f"{path}.")
 
 
-def is_node(value: Any) -> bool:
-    return isinstance(value, dict) and "_target_" in value
-
-
 def bearable(value: Any, hint: Any) -> bool:
     truth_is_no_number = isinstance(value, bool) and (
         hint in (int, float, int | None, float | None)
@@ -324,7 +174,3 @@ def unknown(key: Any, known: Iterable[str]) -> str:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, list(known), n=1)
     return f": did you mean {close[0]}?" if close else ""
-
-
-def one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

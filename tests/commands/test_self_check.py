@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from gan_cli import self_check as module
+from gan_cli.commands import self_check as module
+from gan_cli.commands.self_check import EXPECTED, measured, self_check
+from gan_cli.data import Table
 from gan_cli.errors import EndError, UserError
 from gan_cli.metrics.classifier import ClassifierExtractor
 from gan_cli.metrics.feature_metrics import FeatureMetrics
-from gan_cli.self_check import EXPECTED, measured, self_check
-from gan_cli.table import Table
 
 CPU = torch.device("cpu")
 

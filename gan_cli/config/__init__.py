@@ -1,0 +1,1 @@
+"""Config: what a command line composes, as checked plain data, and the objects that are built from it."""

@@ -1,0 +1,41 @@
+"""A config as plain data: walks over its nodes and values."""
+
+from collections.abc import Iterator
+from typing import Any
+
+Config = dict[str, Any]
+
+
+def leaves(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value that holds no others, with its dotted path."""
+    if isinstance(config, dict):
+        for key, value in config.items():
+            yield from leaves(value, f"{path}.{key}".lstrip("."))
+    elif isinstance(config, list):
+        for value in config:
+            yield from leaves(value, path)
+    else:
+        yield path, config
+
+
+def flatten(node: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(node, dict):
+        return {path: node}
+    leaves = (flatten(value, f"{path}.{key}".lstrip(".")) for key, value in node.items())
+    return {name: value for branch in leaves for name, value in branch.items()}
+
+
+def targets(config: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every node that names a class, with its dotted path."""
+    if isinstance(config, dict):
+        if "_target_" in config:
+            yield path, config
+        for key, value in config.items():
+            yield from targets(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(config, list):
+        for index, value in enumerate(config):
+            yield from targets(value, f"{path}[{index}]")
+
+
+def is_node(value: Any) -> bool:
+    return isinstance(value, dict) and "_target_" in value

@@ -1,0 +1,125 @@
+"""From what Hydra composed to plain checked data: every problem is named at once, before anything is built."""
+
+import re
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from gan_cli.config.check import BASES, SETTINGS, config_problems, missing, type_problems, unknown
+from gan_cli.config.nodes import Config, leaves
+from gan_cli.errors import UserError, one_line
+
+OPTIONS: dict[str, Any] = {  # about this process, not about the experiment
+    "device": str,
+    "run_dir": str | None,
+    "outputs": str,
+    "resume": str | None,
+    "trust": list[str],
+}
+EVALUATION: dict[str, Any] = {
+    "self_check": bool,
+    "checkpoint": str,
+    "which": typing.Literal["latest", "best"],
+    "num_eval_images": int | None,
+    "evaluation_seed": int | None,
+    "dataset": dict[str, str | None],
+    "latent_sampler": dict[str, Any] | None,
+    "out": str | None,
+    "device": str,
+    "trust": list[str],
+}
+SAMPLING: dict[str, Any] = {
+    "checkpoint": str,
+    "which": typing.Literal["latest", "best"],
+    "num_images": int,
+    "seed": int,
+    "dataset": dict[str, str | None],
+    "latent_sampler": dict[str, Any] | None,
+    "out": str | None,
+    "device": str,
+    "trust": list[str],
+}
+REPORTING: dict[str, Any] = {"folders": list[str], "baseline": str | None, "out": str | None}
+
+
+def read_config(composed: DictConfig) -> tuple[Config, dict[str, Any]]:
+    """The experiment's own config as plain resolved data, and the options of this process.
+
+    Raises UserError that names every unknown key, wrong type and value out of range at once.
+    """
+    read = set(BASES) | set(OPTIONS) | set(SETTINGS) | interpolated_keys(composed)
+    problems = [replaced(key, composed) or unknown(key, read) for key in composed if str(key) not in read]
+    try:
+        config: Config = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None)
+        raise UserError(f"{key} needs a value: add {key}=<value>" if key else one_line(error)) from error
+    problems += missing(config, OPTIONS) + type_problems(config, OPTIONS) + config_problems(config)
+    if problems:
+        raise UserError("; ".join(problems))
+    return {key: value for key, value in config.items() if key not in OPTIONS}, {key: config[key] for key in OPTIONS}
+
+
+def read_plain(composed: DictConfig, hints: Mapping[str, Any], question: str) -> dict[str, Any]:
+    """Options that name no parts; raises UserError that names everything wrong, or asks for what is missing."""
+    options = resolved(composed, question)
+    problems = [unknown(key, hints) for key in options if key not in hints]
+    problems += missing(options, hints) + type_problems(options, hints)
+    if problems:
+        raise UserError("; ".join(problems))
+    return options
+
+
+def resolved(composed: DictConfig, question: str) -> dict[str, Any]:
+    """Options as plain data; raises UserError that asks `question` where a value is missing."""
+    try:
+        options: dict[str, Any] = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    except MissingMandatoryValue as error:
+        raise UserError(question) from error
+    except OmegaConfBaseException as error:
+        raise UserError(one_line(error)) from error
+    return options
+
+
+def read_options(composed: DictConfig, hints: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of gan-eval or gan-sample; raises UserError that names everything wrong with them at once."""
+    if "latent_dim" in composed:
+        raise UserError("latent_dim is the checkpoint's own: remove it")
+    composed = composed.copy()
+    OmegaConf.update(composed, "latent_dim", None, force_add=True)  # what priors refer to is the checkpoint's
+    options = resolved(composed, "which run? give its folder: checkpoint=outputs/<run>")
+    del options["latent_dim"]
+    options.setdefault("latent_sampler", None)
+    problems = [unknown(key, hints) for key in options if key not in hints]
+    problems += [
+        f"{path}={value} is the checkpoint's own: remove it"
+        for path, value in leaves(options["latent_sampler"], "latent_sampler")
+        if path.endswith(".latent_dim") and value is not None
+    ]
+    problems += missing(options, hints) + type_problems(options, hints)
+    lowest = {"num_images": 1, "num_eval_images": 1, "seed": 0, "evaluation_seed": 0}
+    problems += [
+        f"{key}={options[key]} must be at least {least}"
+        for key, least in lowest.items()
+        if isinstance(options.get(key), int) and options[key] < least
+    ]
+    if isinstance(options.get("dataset"), dict):
+        problems += [unknown(f"dataset.{key}", ["dataset.root"]) for key in options["dataset"] if key != "root"]
+    if problems:
+        raise UserError("; ".join(problems))
+    return options
+
+
+def interpolated_keys(composed: DictConfig) -> set[str]:
+    """Root keys that some other value refers to: a choice introduced them, as realness does num_outcomes."""
+    text = OmegaConf.to_yaml(composed, resolve=False)
+    return set(re.findall(r"\$\{(\w+)", text))
+
+
+def replaced(key: Any, composed: DictConfig) -> str:
+    """What to say of a root key that lost its reader, as num_outcomes does to objective.num_outcomes=7."""
+    paths = [path for path, _ in leaves(OmegaConf.to_container(composed)) if path.endswith(f".{key}")]
+    return f"nothing reads {key} any more: give {key}=<value> in place of {paths[0]}" if paths else ""
