@@ -15,11 +15,12 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gan_cli import __version__
-from gan_cli.config.hints import CONF, explain
+from gan_cli.config.compose import CONF
+from gan_cli.config.hints import explain
 from gan_cli.config.overrides import quoted
 from gan_cli.errors import EndError, InterruptedRunError
 from gan_cli.sweep.command_line import prepared
@@ -53,26 +54,8 @@ def launch(name: str) -> None:
     if "--version" in sys.argv[1:]:
         print(f"{program} {__version__}")
         return
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us, instead of Hydra's own printing
-    logging.getLogger("hydra").setLevel(logging.CRITICAL)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that knows no ± is no reason to fail
-    running = False
-    warnings.showwarning = lambda message, *where: print(f"{program}: warning: {message}", file=sys.stderr)
-
-    def job(composed: DictConfig) -> Any:
-        nonlocal running
-        running = True
-        try:
-            return command_of(name)(composed)
-        except EndError as end:
-            # Of several jobs the others still run, unless the user wants to stop.
-            if HydraConfig.get().mode == RunMode.MULTIRUN and not isinstance(end, InterruptedRunError):
-                raise
-            leave(program, str(end), end.code)
-        return None
-
+    set_up(program)
+    job = Job(name)
     try:
         with AROUND.get(name, nullcontext)():
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
@@ -83,29 +66,90 @@ def launch(name: str) -> None:
     except BrokenPipeError:  # the reader of stdout has gone, as with | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
-        if running:
+        if job.running:
             raise
         leave(program, explain(error, name), REFUSED_BY_HYDRA)
     except KeyboardInterrupt:
         leave(program, "interrupted", 128 + signal.SIGINT)
 
 
-def command_of(name: str) -> Callable[[DictConfig], Any]:
-    if name == "train":
-        from gan_cli.commands import train
+def set_up(program: str) -> None:
+    """Errors and warnings in our own words, on terminals of any encoding."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us, instead of Hydra's own printing
+    logging.getLogger("hydra").setLevel(logging.CRITICAL)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no ± is no reason to fail
+    warnings.showwarning = lambda message, *where: print(f"{program}: warning: {message}", file=sys.stderr)
 
-        return train.train
-    if name in ("eval", "sample"):
-        from gan_cli.commands import evaluate
 
-        return evaluate.evaluate if name == "eval" else evaluate.sample
-    if name == "sweep":
-        from gan_cli.sweep import sweep
+class Job:
+    """What Hydra calls with a composed config, once or several times; `running` once it has been."""
 
-        return sweep.run_job
-    from gan_cli.leaderboard import report
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.running = False
 
-    return report.report
+    def __call__(self, composed: DictConfig) -> Any:
+        self.running = True
+        state = HydraConfig.get()
+        try:
+            return COMMANDS[self.name](composed, list(state.overrides.task), dict(state.runtime.choices))
+        except EndError as end:
+            # Of several jobs the others still run, unless the user wants to stop.
+            if state.mode == RunMode.MULTIRUN and not isinstance(end, InterruptedRunError):
+                raise
+            leave(f"gan-{self.name}", str(end), end.code)
+        return None
+
+
+Choices = dict[str, str | None]
+
+
+def run_train(composed: DictConfig, overrides: list[str], choices: Choices) -> None:
+    from gan_cli.commands.train import train
+    from gan_cli.config.read import read_config
+
+    config, options = read_config(composed)
+    train(config, options, overrides, OmegaConf.to_yaml(composed), f"{choices['objective']}-{choices['dataset']}")
+
+
+def run_evaluate(composed: DictConfig, overrides: list[str], choices: Choices) -> None:
+    from gan_cli.commands.evaluate import evaluate
+    from gan_cli.config.read import EVALUATION, read_options
+
+    if composed.get("self_check"):
+        composed.checkpoint = "none"
+    evaluate(read_options(composed, EVALUATION, overrides, choices.get("latent_sampler")))
+
+
+def run_sample(composed: DictConfig, overrides: list[str], choices: Choices) -> None:
+    from gan_cli.commands.sample import sample
+    from gan_cli.config.read import SAMPLING, read_options
+
+    sample(read_options(composed, SAMPLING, overrides, choices.get("latent_sampler")))
+
+
+def run_sweep(composed: DictConfig, overrides: list[str], choices: Choices) -> float | None:
+    from gan_cli.sweep.sweep import run_job
+
+    return run_job(composed, overrides)
+
+
+def run_report(composed: DictConfig, overrides: list[str], choices: Choices) -> None:
+    from gan_cli.config.read import REPORTING, read_plain
+    from gan_cli.leaderboard.report import report
+
+    report(read_plain(composed, REPORTING, "which runs? give folders: gan-report outputs/sweeps/<sweep>"))
+
+
+COMMANDS: dict[str, Callable[[DictConfig, list[str], Choices], Any]] = {
+    "train": run_train,
+    "eval": run_evaluate,
+    "sample": run_sample,
+    "sweep": run_sweep,
+    "report": run_report,
+}
 
 
 @contextmanager

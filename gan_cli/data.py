@@ -6,17 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gan_cli.shapes import Images, Labels, Stored
-
-CPU = torch.device("cpu")
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Real images in [-1, 1] and their labels (-1: unlabelled)."""
-
-    images: Images
-    labels: Labels
+from gan_cli.engine import CPU, Engine
+from gan_cli.shapes import Examples, Images, Labels, Stored
 
 
 @dataclass(frozen=True)
@@ -28,7 +19,7 @@ class Modes:
 
 
 @dataclass(frozen=True)
-class Table:
+class TrainingSet:
     """A whole data set: pixels as bytes, or toy points as floats with their modes, and a label for each.
 
     The values may be a file mapped into memory; batches are made on `device`. `digest` is the SHA-256 of the values,
@@ -49,15 +40,16 @@ class Table:
         channels, height, width = self.values.shape[1:]
         return channels, height, width
 
-    def batch(self, rows: Tensor) -> Batch:
+    def batch(self, rows: Tensor) -> Examples:
         rows = rows.to(self.values.device)
-        return Batch(decode(self.values[rows].to(self.device)), self.labels[rows].to(self.device))
+        return Examples(decode(self.values[rows].to(self.device)), self.labels[rows].to(self.device))
 
-    def to(self, device: torch.device) -> "Table":
-        """On the device as a whole, if it takes at most half of what is free there; else batch by batch."""
-        if device.type == "cuda" and self.values.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
-            return replace(self, device=device)
-        return replace(self, values=self.values.to(device), labels=self.labels.to(device), device=device)
+    def placed(self, engine: Engine) -> "TrainingSet":
+        """On the engine's device as a whole if it has room there, else batch by batch."""
+        if not engine.holds(self.values.nbytes):
+            return replace(self, device=engine.device)
+        values, labels = self.values.to(engine.device), self.labels.to(engine.device)
+        return replace(self, values=values, labels=labels, device=engine.device)
 
 
 def decode(values: Stored) -> Images:

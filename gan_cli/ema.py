@@ -5,13 +5,22 @@ from torch import Tensor, nn
 
 
 @torch.no_grad()
-def follow(average: nn.Module, source: nn.Module, decay: float) -> None:
-    """average <- decay * average + (1 - decay) * source, running statistics included; counters are copied."""
+def update_ema(average: nn.Module, source: nn.Module, decay: float) -> None:
+    """average <- decay * average + (1 - decay) * source, running statistics included.
+
+    Counters are copied, and so are the buffers of parametrizations: spectral norm's singular vectors have no average.
+    """
     pairs = list(zip(tensors(average), tensors(source), strict=True))
-    floating = [(mean, value) for mean, value in pairs if mean.is_floating_point()]
-    torch._foreach_lerp_([mean for mean, _ in floating], [value for _, value in floating], 1 - decay)
-    for mean, value in pairs:
-        if not mean.is_floating_point():
+    names = [*(name for name, _ in source.named_parameters()), *(name for name, _ in source.named_buffers())]
+    num_parameters = sum(1 for _ in source.parameters())
+    copied = [
+        not value.is_floating_point() or (number >= num_parameters and "parametrizations." in name)
+        for number, (name, (_, value)) in enumerate(zip(names, pairs, strict=True))
+    ]
+    moving = [pair for pair, as_is in zip(pairs, copied, strict=True) if not as_is]
+    torch._foreach_lerp_([mean for mean, _ in moving], [value for _, value in moving], 1 - decay)
+    for (mean, value), as_is in zip(pairs, copied, strict=True):
+        if as_is:
             mean.copy_(value)
 
 

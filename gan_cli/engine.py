@@ -1,8 +1,61 @@
-"""Where tensors live."""
+"""Where and how tensors are computed: device, precision and rank; nothing else asks torch for them."""
+
+import resource
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from gan_cli.errors import UserError
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One process on one device; networks compute in `precision`, and what they return is float32 again."""
+
+    device: torch.device = CPU
+    precision: torch.dtype = torch.float32
+    rank: int = 0
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Inside, the layers that can compute in `precision` do."""
+        if self.precision == torch.float32:
+            yield
+            return
+        with torch.autocast(self.device.type, self.precision):
+            yield
+
+    def returned(self, output: Tensor) -> Tensor:
+        """What a network computed, in the precision of losses."""
+        return output if self.precision == torch.float32 else output.float()
+
+    def random_generators(self) -> list[torch.Generator]:
+        """Every source of random draws: the CPU's, and the device's where it has one of its own."""
+        if self.device.type != "cuda":
+            return [torch.default_generator]
+        return [torch.default_generator, torch.cuda.default_generators[self.device.index or 0]]
+
+    def holds(self, num_bytes: int) -> bool:
+        """Whether the device has room for so much besides networks: at most half of what is free there."""
+        return self.device.type != "cuda" or num_bytes <= torch.cuda.mem_get_info(self.device)[0] / 2
+
+    def peak_memory(self) -> int:
+        """Bytes: the most the device has allocated, or the most this process has occupied on a CPU."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+
+
+def choose_engine(device: str) -> Engine:
+    """`auto` is a GPU if there is one; raises UserError for a device that this machine lacks."""
+    return Engine(choose_device(device))
 
 
 def choose_device(name: str) -> torch.device:
@@ -17,12 +70,6 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def peak_memory(device: torch.device) -> int:
-    """Bytes: the most the device has allocated, or the most this process has occupied on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    import resource
-    import sys
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+def num_devices() -> int:
+    """GPUs of this machine that this process may use."""
+    return torch.cuda.device_count()

@@ -1,18 +1,24 @@
 """Everything a run is made of."""
 
-from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from gan_cli.data import Table
+from gan_cli.augmentations.none import NoAugmentation
+from gan_cli.data import TrainingSet
 from gan_cli.datasets.dataset import Dataset
 from gan_cli.game import Game
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
-from gan_cli.regularizers.regularizer import Constraint, Regularizer
-from gan_cli.shapes import Images
+from gan_cli.part import Part, Stateful, nested
+from gan_cli.regularizers.regularizer import Bound
+from gan_cli.schedule import Schedule, value_at
+from gan_cli.shapes import Examples
+from gan_cli.turns import PlayTurn, Rules
 
 
 def at_least(lowest: int) -> Any:
@@ -21,17 +27,14 @@ def at_least(lowest: int) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """The run's own numbers; an interval of 0 means: only at the end.
-
-    From `decay_start` on, both learning rates fall linearly to 0 at the last step.
-    """
+    """The run's own numbers; an interval of 0 means: only at the end."""
 
     steps: int = at_least(1)
     batch_size: int = at_least(2)
+    generator_batch_size: int | None = at_least(2)
     discriminator_steps: int = at_least(1)
     generator_steps: int = at_least(1)
-    decay_start: int | None = at_least(0)
-    ema_decay: float = field(metadata={"at_least": 0.0, "below": 1.0})
+    ema_decay: float | Schedule = field(metadata={"at_least": 0.0, "below": 1.0})
     seed: int = at_least(0)
     log_every: int = at_least(0)
     sample_every: int = at_least(0)
@@ -41,65 +44,107 @@ class RunSettings:
     num_eval_images: int | None = at_least(1)
     evaluation_seed: int = at_least(0)
 
-    def learning_rate_factor(self, step: int) -> float:
-        """What the learning rates are multiplied with in the step that follows `step` others."""
-        if self.decay_start is None or step <= self.decay_start:
-            return 1.0
-        return (self.steps - step) / (self.steps - self.decay_start)
-
     @property
     def images_per_step(self) -> int:
         """Real images shown to the discriminator in one step."""
         return self.batch_size * self.discriminator_steps
 
 
-@runtime_checkable
-class Stateful(Protocol):
-    def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state_dict: dict[str, Any], /) -> object: ...
-
-
 @dataclass(frozen=True)
-class Players:
+class GAN:
     """What can make and judge images: enough to sample from a checkpoint. The moving average is what is scored."""
 
     game: Game
     ema_generator: nn.Module
     latent_sampler: LatentSampler
-    device: torch.device
 
-    def calibration(self, table: Table) -> Images:
-        """Real images from all over the table, at most 1,000, if the latent sampler reads any; else none."""
-        wanted = min(1000, len(table)) if self.latent_sampler.reads_real(self.game.objective) else 0
-        return table.batch(torch.linspace(0, len(table) - 1, wanted).long()).images.to(self.device)
+    @contextmanager
+    def at_rest(self) -> Iterator[Game]:
+        """The game as it is scored: the averaged generator, no augmentation, and statistics that stay as they are."""
+        discriminator = self.game.discriminator
+        training = discriminator.training
+        discriminator.eval()
+        try:
+            yield Game(self.ema_generator, discriminator, self.game.objective, NoAugmentation(), self.game.engine)
+        finally:
+            discriminator.train(training)
+
+    def calibration(self, training_set: TrainingSet) -> Examples | None:
+        """Real images from all over the training set, at most 1,000, if the latent sampler reads any."""
+        if not self.latent_sampler.reads_real(self.game.objective):
+            return None
+        rows = torch.linspace(0, len(training_set) - 1, min(1000, len(training_set))).long()
+        return training_set.batch(rows).to(self.game.engine.device)
+
+    def with_sampler(self, latent_sampler: LatentSampler) -> "GAN":
+        return replace(self, latent_sampler=latent_sampler)
 
     def parts(self) -> dict[str, Stateful]:
-        return {
+        """All that remembers something, by name: three networks, and leaves that are modules, by their dotted paths."""
+        networks: dict[str, Stateful] = {
             "generator": self.game.generator,
             "discriminator": self.game.discriminator,
             "ema_generator": self.ema_generator,
         }
+        leaves = {
+            "objective": self.game.objective,
+            "augmentation": self.game.augmentation,
+            "latent_sampler": self.latent_sampler,
+        }
+        return networks | stateful(leaves)
+
+
+@dataclass(frozen=True)
+class Player:
+    """One of those who take turns in a step: what it trains, how, how often and on how many images."""
+
+    name: str
+    network: nn.Module
+    optimizer: Optimizer
+    play: PlayTurn
+    num_turns: int  # in each step
+    batch_size: int
+    schedules: Sequence[tuple[int, str, Any]] = ()  # settings that change: which group of parameters, key, value
+
+    def set_schedules(self, step: int) -> None:
+        for group, key, value in self.schedules:
+            self.optimizer.param_groups[group][key] = value_at(value, step)
 
 
 @dataclass(frozen=True)
 class Experiment:
-    players: Players
-    regularizers: dict[str, Regularizer]
-    constraints: list[Constraint]
-    generator_optimizer: Optimizer
-    discriminator_optimizer: Optimizer
+    gan: GAN
+    players: list[Player]
+    bounds: dict[str, Bound]
     dataset: Dataset
-    table: Table
+    training_set: TrainingSet
     settings: RunSettings
+
+    @property
+    def game(self) -> Game:
+        return self.gan.game
+
+    @property
+    def rules(self) -> Rules:
+        return Rules(self.gan.game, self.gan.latent_sampler, self.bounds)
+
+    @property
+    def leaves(self) -> list[Part]:
+        """Every part that acts at the moments of training."""
+        roots = [self.game.objective, self.game.augmentation, self.gan.latent_sampler, *self.bounds.values()]
+        return [part for root in roots for _, part in nested("", root) if isinstance(part, Part)]
 
     def parts(self) -> dict[str, Stateful]:
         """The one list of mutable state; randomness is none, it follows from (seed, rank, step)."""
-        return self.players.parts() | {
-            "generator_optimizer": self.generator_optimizer,
-            "discriminator_optimizer": self.discriminator_optimizer,
-        }
+        optimizers: dict[str, Stateful] = {f"{player.name}_optimizer": player.optimizer for player in self.players}
+        return self.gan.parts() | optimizers | stateful({f"regularizer.{k}": v for k, v in self.bounds.items()})
 
     @property
     def num_eval_images(self) -> int:
         """As many as there are real images, at most 50,000, unless said otherwise."""
-        return self.settings.num_eval_images or min(len(self.table), 50_000)
+        return self.settings.num_eval_images or min(len(self.training_set), 50_000)
+
+
+def stateful(leaves: Mapping[str, object]) -> dict[str, Stateful]:
+    found = [item for path, leaf in leaves.items() for item in nested(path, leaf)]
+    return {path: part for path, part in found if isinstance(part, Stateful)}

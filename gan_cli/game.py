@@ -1,50 +1,85 @@
-"""The two players, the objective they play for, and what one turn has on the table."""
+"""The game of two networks, and the only door to them: labels, precision, augmentation and counts are seen to here."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 
+from gan_cli.augmentations.augmentation import Augmentation
+from gan_cli.augmentations.none import NoAugmentation
+from gan_cli.engine import Engine
+from gan_cli.isolation import frozen_buffers, random_stream
 from gan_cli.objectives.objective import Objective
-from gan_cli.shapes import Images, Labels, Latents, Logits, Loss, Scores
+from gan_cli.shapes import Examples, Latents, Logits, Loss, Scores, Turn
+
+__all__ = ["Game", "Passes", "Turn"]
+
+
+@dataclass
+class Passes:
+    """Images that have passed through each network, and codes among them that a gradient is taken at."""
+
+    generator: int = 0
+    discriminator: int = 0
+    gradient: int = 0
 
 
 @dataclass(frozen=True)
 class Game:
+    """Two networks and the objective that they play for; nothing else calls a network."""
+
     generator: nn.Module
     discriminator: nn.Module
     objective: Objective
+    augmentation: Augmentation = NoAugmentation()
+    engine: Engine = Engine()
+    passes: Passes = field(default_factory=Passes)
 
-    def generator_loss(self, real: Images, fake: Images) -> Loss:
-        """The generator's adversarial loss on `fake`; `real` is scored only if the objective reads it."""
-        return self.generator_loss_against(real)(fake)
+    def generate(self, latents: Latents) -> Examples:
+        """The generator's images, under the labels that they were asked for."""
+        self.passes.generator += len(latents)
+        self.passes.gradient += len(latents) * (latents.codes.requires_grad and torch.is_grad_enabled())
+        with self.engine.computing():
+            images = self.generator(latents.codes)
+        return Examples(self.engine.returned(images), latents.labels)
 
-    def generator_loss_against(self, real: Images) -> Callable[[Images], Loss]:
-        """The generator's adversarial loss as a function of fake images, the real ones scored once and for all.
+    def judge(self, shown: Examples) -> Logits:
+        """The discriminator's raw outputs for images as the augmentation shows them."""
+        self.passes.discriminator += len(shown)
+        with self.engine.computing():
+            logits = self.discriminator(self.augmentation(shown.images))
+        return self.engine.returned(logits)
 
-        Real images carry no gradient to the generator.
-        """
-        real_logits: Logits | None = None
-        if self.objective.generator_reads_real:
-            with torch.no_grad():
-                real_logits = self.discriminator(real)
+    def score(self, shown: Examples) -> Scores:
+        """How real the discriminator takes each image for."""
+        return self.objective.score(self.judge(shown))
 
-        def loss(fake: Images) -> Loss:
-            fake_logits: Logits = self.discriminator(fake)
-            return self.objective.generator_loss(fake_logits[:0] if real_logits is None else real_logits, fake_logits)
+    def discriminator_loss(self, real: Examples, fake: Examples) -> Loss:
+        return self.objective.discriminator_loss(self.judge(real), self.judge(fake))
 
-        return loss
+    def real_logits(self, real: Examples | None) -> Logits | None:
+        """What the generator's loss reads of real images: no gradient passes through it, and few objectives need it."""
+        if not self.objective.generator_reads_real:
+            return None
+        if real is None:
+            raise ValueError(f"the generator's loss of {type(self.objective).__name__} reads real images")
+        with torch.no_grad():
+            return self.judge(real)
 
-    def score(self, images: Images) -> Scores:
-        return self.objective.score(self.discriminator(images))
+    def generator_loss_against(self, real: Examples | None) -> Callable[[Latents], Loss]:
+        """The generator's adversarial loss as a function of latents, with the real images judged once and for all."""
+        real_logits = self.real_logits(real)
+        return lambda latents: self.objective.generator_loss(real_logits, self.judge(self.generate(latents)))
 
+    @contextmanager
+    def isolated(self, key: str) -> Iterator[None]:
+        """Inside, both networks keep their buffers, and random draws are a stream of their own that goes by `key`."""
+        with self.random_stream(key), frozen_buffers(self.generator, self.discriminator):
+            yield
 
-@dataclass(frozen=True)
-class Turn:
-    """One turn's tensors: the real batch with its labels, and the generator's answer to `latents`."""
-
-    real: Images
-    labels: Labels
-    latents: Latents
-    fake: Images
+    @contextmanager
+    def random_stream(self, key: str) -> Iterator[None]:
+        with random_stream(key, self.engine):
+            yield

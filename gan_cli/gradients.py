@@ -10,10 +10,11 @@ from torch import Tensor
 def input_gradient(function: Callable[[Tensor], Tensor], inputs: Tensor, *, differentiable: bool) -> Tensor:
     """The gradient of sum(function(inputs)) at `inputs`, of the same shape.
 
-    `differentiable` keeps the graph, so that a penalty on the gradient can itself be minimised. No parameter's
-    `.grad` is touched.
+    `differentiable` keeps the graph, that of `inputs` included, so that a penalty on the gradient can itself be
+    minimised, also by what made the inputs. No parameter's `.grad` is touched.
     """
-    inputs = inputs.detach().requires_grad_(True)
+    if not (differentiable and inputs.requires_grad):
+        inputs = inputs.detach().requires_grad_(True)
     with torch.enable_grad():
         (gradient,) = torch.autograd.grad(function(inputs).sum(), inputs, create_graph=differentiable)
     return gradient

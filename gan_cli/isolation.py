@@ -1,40 +1,25 @@
-"""Extra passes through the players that leave statistics, singular vectors and random state as they were."""
+"""Extra passes through networks that leave statistics, singular vectors and random state as they were."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
-from itertools import islice
 
-import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.utils.parametrize import ParametrizationList
 
+from gan_cli.engine import Engine
 from gan_cli.seeding import mix
 
 
 @contextmanager
-def isolated(key: str, *networks: nn.Module) -> Iterator[None]:
-    """Inside, `networks` keep their buffers, and random draws are a stream of their own.
+def random_stream(key: str, engine: Engine) -> Iterator[None]:
+    """Random draws inside are a stream of their own, on the CPU and the engine's device; outside, nothing advances.
 
-    The stream depends on `key` and on the random state outside, which it does not advance: the same key draws the same
-    again until something else is drawn outside. Batch norm goes on using the batch's statistics, without tracking them;
-    spectral norm its present singular vectors.
+    The stream depends on `key` and on the random state outside: the same key draws the same again until something else
+    is drawn outside. (torch.manual_seed would seed every kind of device there is, which takes its time.)
     """
-    with random_stream(key, *networks), frozen_buffers(*networks):
-        yield
-
-
-@contextmanager
-def random_stream(key: str, *networks: nn.Module) -> Iterator[None]:
-    """Random draws inside are a stream of their own, on the CPU and the networks' devices; outside, nothing advances.
-
-    (torch.manual_seed would seed every kind of device there is, which takes its time.)
-    """
-    devices = {parameter.device for network in networks for parameter in islice(network.parameters(), 1)}
-    generators = [torch.default_generator] + [
-        torch.cuda.default_generators[device.index or 0] for device in devices if device.type == "cuda"
-    ]
+    generators = engine.random_generators()
     states = [generator.get_state() for generator in generators]
     seed = mix(key, *(sha256(state.numpy().tobytes()).hexdigest() for state in states))
     for generator in generators:
@@ -48,6 +33,7 @@ def random_stream(key: str, *networks: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def frozen_buffers(*networks: nn.Module) -> Iterator[None]:
+    """Inside, batch norm uses the batch's statistics without tracking them, and spectral norm its present vectors."""
     modules = [module for network in networks for module in network.modules()]
     norms = [module for module in modules if isinstance(module, _NormBase)]
     tracking = [module for module in norms if module.track_running_stats and module.training]

@@ -1,17 +1,90 @@
-"""The tensors of the game, named once; the tests check them at run time."""
+"""The tensors of the game, named once, and the values that carry them from part to part; the tests check the shapes."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Self
+
+import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 Images = Float[
     Tensor, "batch channels height width"
 ]  # in [-1, 1]; a 2-D toy point is an image [2, 1, 1] in its own units
-Latents = Float[Tensor, "_batch latent"]
+Labels = Int[Tensor, " batch"]  # -1: none
+Codes = Float[Tensor, "batch latent"]
 Logits = Float[Tensor, "_batch outcomes"]  # raw discriminator output, no activation; real and fake counts may differ
 Scores = Float[Tensor, " batch"]  # one realness number per image, larger = more real
 Loss = Float[Tensor, ""]
 
 # An axis named with a leading underscore may differ between the arguments of one call.
-Labels = Int[Tensor, " batch"]  # -1: unlabelled
 Stored = UInt8[Tensor, "_images _channels _height _width"] | Float[Tensor, "_images _channels _height _width"]
 Features = Float[Tensor, "_images _features"]
+
+
+class Labelled:
+    """Rows with a label each."""
+
+    labels: Labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def device(self) -> torch.device:
+        return self.labels.device
+
+    def rows(self, chosen: Tensor | slice) -> Self:
+        """The chosen rows, by their numbers, a mask or a slice."""
+        return type(self)(*(getattr(self, field.name)[chosen] for field in fields(self)))  # type: ignore[arg-type]
+
+    def to(self, device: torch.device) -> Self:
+        return type(self)(*(getattr(self, field.name).to(device) for field in fields(self)))  # type: ignore[arg-type]
+
+    @classmethod
+    def cat(cls, parts: Sequence[Self]) -> Self:
+        """All rows of all parts, in order."""
+        names = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+
+
+@dataclass(frozen=True)
+class Examples(Labelled):
+    """Real or generated images with their labels."""
+
+    images: Images
+    labels: Labels
+
+    def with_images(self, images: Images) -> "Examples":
+        """Other images under the same labels."""
+        return replace(self, images=images)
+
+
+@dataclass(frozen=True)
+class Latents(Labelled):
+    """What a generator is given."""
+
+    codes: Codes
+    labels: Labels
+
+    def with_codes(self, codes: Codes) -> "Latents":
+        """Other codes under the same labels."""
+        return replace(self, codes=codes)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn's values: the real batch, the generator's answer to `latents`, and what the discriminator says of both.
+
+    `real_logits` is None in a generator's turn whose loss does not read real images.
+    """
+
+    real: Examples
+    latents: Latents
+    fake: Examples
+    real_logits: Logits | None
+    fake_logits: Logits
+
+
+def unlabelled(count: int, device: torch.device | None = None) -> Labels:
+    return torch.full((count,), -1, device=device)

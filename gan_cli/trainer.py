@@ -1,74 +1,74 @@
 """The loop: seed, turns, updates, moving average; it yields after every step and does nothing else."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import nn
-from torch.optim import Optimizer
 
-from gan_cli.data import Batch
-from gan_cli.ema import follow
-from gan_cli.experiment import Experiment
-from gan_cli.regularizers.regularizer import Constraint, Player
+from gan_cli.ema import update_ema
+from gan_cli.experiment import Experiment, Player
+from gan_cli.schedule import value_at
 from gan_cli.seeding import batch_rows, seed_step
-from gan_cli.shapes import Loss
-from gan_cli.turns import Losses, discriminator_turn, generator_turn
+from gan_cli.shapes import Examples, Loss
+from gan_cli.turns import Losses
 
 
 @dataclass(frozen=True)
 class Step:
-    """A finished step, counted from 1, with the last losses of each player and mean scores, still on the device."""
+    """A finished step, counted from 1: the last losses of each player, and mean scores, still on the device."""
 
     number: int
-    losses: dict[Player, Losses]
+    losses: dict[str, Losses]
     scores: dict[str, Loss]
 
 
 def train(experiment: Experiment, first_step: int = 0) -> Iterator[Step]:
     """Yields each step as it finishes; the caller reports, evaluates and saves between them."""
-    players, settings, regularizers = experiment.players, experiment.settings, experiment.regularizers
-    game, sampler, constraints = players.game, players.latent_sampler, experiment.constraints
+    settings, game, rules, leaves = experiment.settings, experiment.game, experiment.rules, experiment.leaves
     for step in range(first_step, settings.steps):
-        seed_step(settings.seed, rank=0, step=step)
-        for optimizer in (experiment.generator_optimizer, experiment.discriminator_optimizer):
-            for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate_factor(step) * optimizer.defaults["lr"]
+        seed_step(settings.seed, rank=game.engine.rank, step=step)
+        for leaf in leaves:
+            leaf.before_step(game.engine.device)
         batches = real_batches(experiment, step)
-        for number in range(step * settings.discriminator_steps, (step + 1) * settings.discriminator_steps):
-            turn = discriminator_turn(game, sampler, regularizers, next(batches), number + 1)
-            update(game.discriminator, experiment.discriminator_optimizer, turn.losses)
-            constrain("discriminator", game.discriminator, constraints)
-        for number in range(step * settings.generator_steps, (step + 1) * settings.generator_steps):
-            generator_losses = generator_turn(game, sampler, regularizers, next(batches), number + 1)
-            update(game.generator, experiment.generator_optimizer, generator_losses)
-            constrain("generator", game.generator, constraints)
-        follow(players.ema_generator, game.generator, settings.ema_decay)
-        yield Step(
-            number=step + 1,
-            losses={"discriminator": turn.losses, "generator": generator_losses},
-            scores={"real": turn.real_score, "fake": turn.fake_score},
-        )
+        losses: dict[str, Losses] = {}
+        scores: dict[str, Loss] = {}
+        for player in experiment.players:
+            player.set_schedules(step)
+            for number in range(step * player.num_turns, (step + 1) * player.num_turns):
+                played = player.play(rules, next(batches), number + 1, step)
+                for leaf in leaves:
+                    leaf.after_turn(played.turn)
+                update(player, played.losses)
+                for bound in rules.bounds.values():
+                    if bound.player == player.name:
+                        bound.after_update(player.network)
+            losses[player.name] = played.losses
+            if not scores and played.turn.real_logits is not None:
+                sides = {"real": played.turn.real_logits, "fake": played.turn.fake_logits}
+                scores = {side: game.objective.score(logits.detach()).mean() for side, logits in sides.items()}
+        update_ema(experiment.gan.ema_generator, game.generator, value_at(settings.ema_decay, step))
+        yield Step(step + 1, losses, scores)
 
 
-def real_batches(experiment: Experiment, step: int) -> Iterator[Batch]:
-    """A fresh real batch for every turn of the step."""
-    settings, table = experiment.settings, experiment.table
-    turns = settings.discriminator_steps + settings.generator_steps
-    for turn in range(turns):
-        rows = batch_rows(len(table), settings.batch_size, settings.seed, step * turns + turn)
-        batch = table.batch(rows)
-        yield Batch(experiment.dataset.augment(batch.images), batch.labels)
+def real_batches(experiment: Experiment, step: int) -> Iterator[Examples]:
+    """A fresh real batch for every turn of the step, in order.
+
+    Batches are counted in `batch_size` images: a player that takes more at once takes several of them, cut to size.
+    """
+    settings, training_set = experiment.settings, experiment.training_set
+    taken = {player.name: -(-player.batch_size // settings.batch_size) for player in experiment.players}
+    batch = step * sum(player.num_turns * taken[player.name] for player in experiment.players)
+    for player in experiment.players:
+        for _ in range(player.num_turns):
+            numbers = range(batch, batch + taken[player.name])
+            rows = [batch_rows(len(training_set), settings.batch_size, settings.seed, number) for number in numbers]
+            real = training_set.batch(torch.cat(rows)[: player.batch_size])
+            batch += taken[player.name]
+            yield real.with_images(experiment.dataset.augment(real.images))
 
 
-def update(player: nn.Module, optimizer: Optimizer, losses: Losses) -> None:
-    optimizer.zero_grad(set_to_none=True)
+def update(player: Player, losses: Mapping[str, Loss]) -> None:
+    player.optimizer.zero_grad(set_to_none=True)
     # One backward for all terms: across ranks, a penalty on its own would be averaged wrongly.
-    torch.stack(list(losses.values())).sum().backward(inputs=list(player.parameters()))
-    optimizer.step()
-
-
-def constrain(player: Player, network: nn.Module, constraints: Iterable[Constraint]) -> None:
-    for constraint in constraints:
-        if constraint.player == player:
-            constraint.after_update(network)
+    torch.stack(list(losses.values())).sum().backward(inputs=list(player.network.parameters()))
+    player.optimizer.step()

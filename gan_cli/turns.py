@@ -1,69 +1,71 @@
-"""One turn of each player: tensors in, named losses out; nothing here updates a weight."""
+"""One turn of each player: values in, named losses out; nothing here updates a weight."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 
-from gan_cli.data import Batch
 from gan_cli.game import Game, Turn
-from gan_cli.isolation import isolated
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
-from gan_cli.regularizers.regularizer import Player, Regularizer
-from gan_cli.shapes import Loss
+from gan_cli.regularizers.regularizer import Bound
+from gan_cli.shapes import Examples, Loss
 
 Losses = dict[str, Loss]
 
 
 @dataclass(frozen=True)
-class DiscriminatorTurn:
-    """The losses to minimise, and the mean score of each side before the update."""
+class Rules:
+    """What the turns are played by, besides the game itself; `bounds` by the names that losses are logged under."""
+
+    game: Game
+    latent_sampler: LatentSampler
+    bounds: Mapping[str, Bound]
+
+
+@dataclass(frozen=True)
+class Played:
+    """The losses to minimise, and the turn that they are of."""
 
     losses: Losses
-    real_score: Loss
-    fake_score: Loss
+    turn: Turn
 
 
-def discriminator_turn(
-    game: Game, latent_sampler: LatentSampler, regularizers: Mapping[str, Regularizer], real: Batch, number: int
-) -> DiscriminatorTurn:
+PlayTurn = Callable[[Rules, Examples, int, int], Played]
+
+
+def discriminator_turn(rules: Rules, real: Examples, number: int, step: int) -> Played:
     """The discriminator's losses on one real batch; the generator's graph is never built.
 
     `number` counts the player's turns from 1, as in `generator_turn`: lazy regularizers go by it.
     """
-    latents = latent_sampler.for_discriminator(game, real.images)
+    game = rules.game
+    latents = rules.latent_sampler.for_discriminator(game, real)
     with torch.no_grad():
-        fake = game.generator(latents)
-    real_logits, fake_logits = game.discriminator(real.images), game.discriminator(fake)
+        fake = game.generate(latents)
+    real_logits, fake_logits = game.judge(real), game.judge(fake)
+    turn = Turn(real, latents, fake, real_logits, fake_logits)
     losses = {"adversarial": game.objective.discriminator_loss(real_logits, fake_logits)}
-    turn = Turn(real.images, real.labels, latents, fake)
-    return DiscriminatorTurn(
-        losses=losses | penalties("discriminator", regularizers, game, turn, number),
-        real_score=game.objective.score(real_logits.detach()).mean(),
-        fake_score=game.objective.score(fake_logits.detach()).mean(),
-    )
+    return Played(losses | terms("discriminator", rules, turn, number, step), turn)
 
 
-def generator_turn(
-    game: Game, latent_sampler: LatentSampler, regularizers: Mapping[str, Regularizer], real: Batch, number: int
-) -> Losses:
+def generator_turn(rules: Rules, real: Examples, number: int, step: int) -> Played:
     """The generator's losses on as many fresh latents as there are real images."""
-    latents = latent_sampler.for_generator(game, real.images)
-    fake = game.generator(latents)
-    losses = {"adversarial": game.generator_loss(real.images, fake)}
-    turn = Turn(real.images, real.labels, latents, fake)
-    return losses | penalties("generator", regularizers, game, turn, number)
+    game = rules.game
+    latents = rules.latent_sampler.for_generator(game, real)
+    fake = game.generate(latents)
+    turn = Turn(real, latents, fake, game.real_logits(real), game.judge(fake))
+    losses = {"adversarial": game.objective.generator_loss(turn.real_logits, turn.fake_logits)}
+    return Played(losses | terms("generator", rules, turn, number, step), turn)
 
 
-def penalties(player: Player, regularizers: Mapping[str, Regularizer], game: Game, turn: Turn, number: int) -> Losses:
-    """Every weighted penalty that is due for this player, by the name it was configured under.
+def terms(player: str, rules: Rules, turn: Turn, number: int, step: int) -> Losses:
+    """Every term that is due for this player, by the name it was configured under.
 
-    A lazy one weighs as much more as it comes less often. Whatever passes and draws one needs, the rest of the step
-    does not see them.
+    Whatever passes and draws one needs, the rest of the step does not see them.
     """
-    losses = {}
-    for name, regularizer in regularizers.items():
-        if regularizer.player == player and number % regularizer.every == 0:
-            with isolated(f"{name} {number}", game.generator, game.discriminator):
-                losses[name] = regularizer.every * regularizer.weight * regularizer.penalty(game, turn)
-    return losses
+    found = {
+        name: bound.term(rules.game, turn, name=name, number=number, step=step)
+        for name, bound in rules.bounds.items()
+        if bound.player == player
+    }
+    return {name: term for name, term in found.items() if term is not None}

@@ -10,7 +10,7 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from gan_cli.config.build import build_experiment
-from gan_cli.config.hints import CONF
+from gan_cli.config.compose import CONF
 from gan_cli.config.read import read_config
 from gan_cli.experiment import Experiment
 from gan_cli.objectives import Realness

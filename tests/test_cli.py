@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from gan_cli import __version__, cli
-from gan_cli.config.hints import CONF
+from gan_cli.config.compose import CONF
 
 from .conftest import TINY
 

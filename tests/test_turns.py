@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import softplus
 
-from gan_cli.config.hints import CONF
+from gan_cli.config.compose import CONF
 from gan_cli.experiment import Experiment
 from gan_cli.game import Game, Turn
 from gan_cli.latent_samplers import LatentSampler

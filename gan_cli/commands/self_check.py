@@ -4,12 +4,11 @@ import json
 from dataclasses import replace
 from typing import Any
 
-import torch
-from omegaconf import OmegaConf
-
-from gan_cli.config.build import build_dataset, load_table
-from gan_cli.config.hints import CONF
-from gan_cli.data import Table
+from gan_cli.config.build import build_dataset, load_training_set
+from gan_cli.config.overrides import quoted
+from gan_cli.config.read import config_of
+from gan_cli.data import TrainingSet
+from gan_cli.engine import Engine
 from gan_cli.errors import EndError, UserError, one_line
 from gan_cli.metrics.feature_metrics import FeatureMetrics
 from gan_cli.metrics.metrics import WeightsUnavailableError
@@ -19,18 +18,17 @@ EXPECTED = {"fid": 3.15, "inception_score_mean": 11.24}  # of the standard weigh
 TOLERANCE = {"fid": 0.02, "inception_score_mean": 0.03}
 
 
-def self_check(root: str | None, device: torch.device) -> None:
+def self_check(root: str | None, engine: Engine) -> None:
     """gan-eval self_check=true: JSON on stdout, a table on stderr.
 
     Raises UserError where the data or the weights are missing, and EndError where the scores are not those published.
     """
-    node = OmegaConf.to_container(OmegaConf.load(CONF / "dataset" / "cifar10.yaml"))
-    assert isinstance(node, dict)
-    node |= {} if root is None else {"root": root}
-    splits = {split: build_dataset({"dataset": node | {"split": split}}) for split in ("train", "test")}
+    place = [] if root is None else [f"dataset.root={quoted(root)}"]
+    configs = {split: config_of(["dataset=cifar10", f"dataset.split={split}", *place]) for split in ("train", "test")}
+    splits = {split: build_dataset(config) for split, config in configs.items()}
     metrics = splits["train"].metrics
     assert isinstance(metrics, FeatureMetrics)
-    tables = {split: load_table(dataset).to(device) for split, dataset in splits.items()}
+    tables = {split: load_training_set(dataset).placed(engine) for split, dataset in splits.items()}
     scores = measured(replace(metrics, names=["fid", "inception_score"]), tables["train"], tables["test"])
     console(stderr=True).print(scores_table("CIFAR-10, train against test", {"here": scores, "published": EXPECTED}))
     off = [key for key, value in EXPECTED.items() if abs(scores[key] - value) > TOLERANCE[key]]
@@ -39,7 +37,7 @@ def self_check(root: str | None, device: torch.device) -> None:
         raise EndError(f"{' and '.join(off)} are not the published ones: scores made here do not compare with others")
 
 
-def measured(metrics: FeatureMetrics, fake: Table, real: Table) -> dict[str, Any]:
+def measured(metrics: FeatureMetrics, fake: TrainingSet, real: TrainingSet) -> dict[str, Any]:
     """Scores of one table's images against another's."""
     try:
         extractor = metrics.extractor.load()

@@ -1,46 +1,51 @@
-"""What gan-train does once its config is composed."""
+"""What gan-train does with a checked config: a new run, the one in `run_dir` again, or the one in `resume` further."""
 
 import signal
 import sys
 import warnings
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
-
 from gan_cli.config.build import build_experiment, build_scorer
 from gan_cli.config.nodes import Config, flatten
-from gan_cli.config.read import read_config
-from gan_cli.config.trust import trusted_config
-from gan_cli.engine import choose_device
+from gan_cli.engine import choose_engine
 from gan_cli.errors import InterruptedRunError, UserError
 from gan_cli.runs import checkpoint
+from gan_cli.runs.checkpoint import Checkpoint, trusted_config
 from gan_cli.runs.folder import RunFolder, create
-from gan_cli.runs.run import Run, stop_on_signal
+from gan_cli.runs.progress import Progress
+from gan_cli.runs.run import Run
+from gan_cli.runs.signals import stop_on_signal
 from gan_cli.runs.summary import print_summary
 
 
-def train(composed: DictConfig) -> None:
-    """gan-train: a new run, the one in `run_dir` again, or the one in `resume` further."""
-    hydra = HydraConfig.get()
-    overrides = list(hydra.overrides.task)
-    config, options = read_config(composed)
+@dataclass(frozen=True)
+class Order:
+    """What is to be trained: its config, the command line it came from, and the checkpoint it goes on from."""
+
+    config: Config
+    overrides: list[str]
+    composed: str  # as it was before anything was resolved, for .hydra/config.yaml
+    device: str
+    make_folder: Callable[[], Path]
+    found: Checkpoint | None = None
+
+
+def train(config: Config, options: dict[str, Any], overrides: list[str], composed: str, short_name: str) -> None:
     if options["resume"] is not None:
-        resume(options, overrides)
+        run(to_resume(options, overrides))
+    elif options["run_dir"] is not None:
+        run(in_folder(Path(options["run_dir"]), config, options, overrides, composed))
     else:
-        choices = hydra.runtime.choices
-        begin(config, options, overrides, OmegaConf.to_yaml(composed), f"{choices['objective']}-{choices['dataset']}")
+        outputs = Path(options["outputs"])
+        run(Order(config, overrides, composed, options["device"], lambda: create(outputs, short_name)))
 
 
-def begin(config: Config, options: dict[str, Any], overrides: list[str], composed: str, short_name: str) -> None:
-    """Trains in a new folder, or goes on in `run_dir` if the same config has been there before."""
-    if options["run_dir"] is None:
-        run(config, options["device"], None, lambda: create(Path(options["outputs"]), short_name), composed, overrides)
-        return
-    path = Path(options["run_dir"])
+def in_folder(path: Path, config: Config, options: dict[str, Any], overrides: list[str], composed: str) -> Order:
+    """In a folder that is new or empty, or further in one where the same config has been before."""
     try:
         if path.exists() and not path.is_dir():
             raise UserError(f"run_dir={path} is not a folder")
@@ -53,11 +58,11 @@ def begin(config: Config, options: dict[str, Any], overrides: list[str], compose
     if found is not None and found.config != config:
         changes = difference(found.config, config)
         raise UserError(f"run_dir={path} was started with another config ({changes}): choose another run_dir")
-    run(config, options["device"], found, lambda: path, composed, overrides)
+    return Order(config, overrides, composed, options["device"], lambda: path, found)
 
 
-def resume(options: dict[str, Any], overrides: list[str]) -> None:
-    """Continues the run in `resume` as it was started."""
+def to_resume(options: dict[str, Any], overrides: list[str]) -> Order:
+    """The run in `resume` as it was started."""
     allowed = ("resume", "device", "trust")
     others = [override for override in overrides if override.split("=")[0].lstrip("+") not in allowed]
     if others:
@@ -68,38 +73,41 @@ def resume(options: dict[str, Any], overrides: list[str]) -> None:
     found = checkpoint.newest(path)
     if found is None:
         raise UserError(f"resume={path} has no checkpoint: it was never started")
-    run(trusted_config(found, options["trust"]), options["device"], found, lambda: path, "", found.overrides)
+    config = trusted_config(found, options["trust"])
+    return Order(config, found.overrides, "", options["device"], lambda: path, found)
 
 
-def run(
-    config: Config,
-    device_name: str,
-    found: checkpoint.Checkpoint | None,
-    make_folder: Callable[[], Path],
-    composed: str,
-    overrides: list[str],
-) -> None:
-    """Builds everything, and only then touches the run's folder and trains in it."""
+def run(order: Order) -> None:
+    """Trains, unless the run is complete already, and prints what came of it."""
+    found = order.found
     if found is not None:
         finished = RunFolder(found.folder.parents[1])
         summary = finished.summary()
-        if summary is not None and summary["status"] == "completed" and found.step == config["steps"]:
+        if summary is not None and summary["status"] == "completed" and found.step == order.config["steps"]:
             print_summary(summary, finished.path)
             return
+    with prepared(order) as this:
+        status = this.train()
+    if status == "interrupted":
+        message = f"interrupted at step {this.step}; go on with: gan-train resume={this.folder.path}"
+        raise InterruptedRunError(message, this.stop.signal or signal.SIGINT)
+    print_summary(this.folder.summary() or {}, this.folder.path)
+
+
+@contextmanager
+def prepared(order: Order) -> Iterator[Run]:
+    """Builds everything, and only then touches the run's folder, which is locked until the run is over."""
+    found = order.found
     with ExitStack() as held:
         if found is not None:  # a run that is still writing would take its checkpoint away from under us
             held.enter_context(RunFolder(found.folder.parents[1]).locked())
-        experiment = build_experiment(config, choose_device(device_name))
-        scorer, unavailable = build_scorer(experiment)
+        experiment = build_experiment(order.config, choose_engine(order.device))
+        scorer, unavailable = build_scorer(experiment.dataset, experiment.training_set, experiment.num_eval_images)
         if unavailable:
             warnings.warn(f"training goes on without scores: {unavailable}", stacklevel=1)
         if found is not None:
-            found.restore(experiment.parts(), experiment.players.device)
-        try:
-            folder = RunFolder(make_folder())
-            folder.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"the run's folder cannot be made: {error}") from error
+            found.restore(experiment.parts(), experiment.game.engine.device)
+        folder = made(order.make_folder)
         if found is None:
             held.enter_context(folder.locked())
         stop = held.enter_context(stop_on_signal())
@@ -108,23 +116,32 @@ def run(
         if (newest and newest.step) != (found and found.step):
             raise UserError(f"{folder.path} was written by another process in the meantime: repeat the command")
         if found is None:
-            folder.start(composed, overrides)
-        folder.rewind(found.step if found is not None else 0)
-        this = Run(
+            folder.start(order.composed, order.overrides)
+        step = found.step if found is not None else 0
+        folder.rewind(step)
+        progress = held.enter_context(Progress(experiment.settings.steps, step))
+        yield Run(
             experiment=experiment,
             scorer=scorer,
             unavailable=unavailable,
             folder=folder,
-            config=config,
-            overrides=overrides,
-            step=found.step if found is not None else 0,
+            sinks=[folder, progress],
+            stop=stop,
+            config=order.config,
+            overrides=order.overrides,
+            step=step,
             seconds=found.seconds if found is not None else 0.0,
+            concluded=found.concluded if found is not None else True,
         )
-        status = this.train(stop)
-    if status == "interrupted":
-        message = f"interrupted at step {this.step}; go on with: gan-train resume={folder.path}"
-        raise InterruptedRunError(message, stop.signal or signal.SIGINT)
-    print_summary(folder.summary() or {}, folder.path)
+
+
+def made(make_folder: Callable[[], Path]) -> RunFolder:
+    try:
+        folder = RunFolder(make_folder())
+        folder.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"the run's folder cannot be made: {error}") from error
+    return folder
 
 
 def difference(old: Config, new: Config) -> str:

@@ -1,7 +1,7 @@
-"""Config to Experiment: the only file that turns config into objects.
+"""Config to objects: the only file that turns one into the other.
 
 Shapes flow one way: the data set fixes the image shape, the latent sampler the latent width, the objective the number
-of outcomes, and all three the players.
+of outcomes, and all three the networks.
 """
 
 import copy
@@ -13,44 +13,51 @@ import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import nn
-from torch.optim import Optimizer
 
-from gan_cli.config.check import SETTINGS
+from gan_cli.config.check import SETTINGS, as_pair, with_schedules
 from gan_cli.config.nodes import Config
-from gan_cli.data import Table
+from gan_cli.data import TrainingSet
 from gan_cli.datasets.dataset import Dataset
+from gan_cli.engine import Engine
 from gan_cli.errors import UserError, one_line
-from gan_cli.experiment import Experiment, Players, RunSettings
+from gan_cli.experiment import GAN, Experiment, Player, RunSettings
 from gan_cli.game import Game
+from gan_cli.latent_samplers.latent_sampler import LatentSampler
 from gan_cli.metrics.metrics import Scorer, WeightsUnavailableError
-from gan_cli.regularizers.regularizer import Constraint, Regularizer
-from gan_cli.runs.checkpoint import Checkpoint
+from gan_cli.part import nested
+from gan_cli.regularizers.regularizer import Bound, Regularizer
+from gan_cli.schedule import value_at
 from gan_cli.seeding import mix
+from gan_cli.turns import PlayTurn, discriminator_turn, generator_turn
 
 
-def build_experiment(config: Config, device: torch.device) -> Experiment:
-    """Loads the data and builds the players; raises UserError where parts do not fit each other."""
-    settings = RunSettings(**{name: config[name] for name in SETTINGS})
+def build_experiment(config: Config, engine: Engine) -> Experiment:
+    """Loads the data and builds everything else; raises UserError where parts do not fit each other."""
+    settings = build_settings(config)
     dataset = build_dataset(config)
-    table = load_table(dataset)
-    if len(table) < settings.batch_size:
+    training_set = load_training_set(dataset)
+    if len(training_set) < settings.batch_size:
         raise UserError(
-            f"batch_size={settings.batch_size} is more than the {len(table)} images of the data set: lower it"
+            f"batch_size={settings.batch_size} is more than the {len(training_set)} images of the data set: lower it"
         )
-    players = build_players(config, table.image_shape, device)
-    named = built_regularizers(config)
-    warn_of_idle(named, settings)
-    game = players.game
-    return Experiment(
-        players=players,
-        regularizers={name: part for name, part in named.items() if isinstance(part, Regularizer)},
-        constraints=[part for part in named.values() if isinstance(part, Constraint)],
-        generator_optimizer=build_optimizer("generator_optimizer", config, game.generator),
-        discriminator_optimizer=build_optimizer("discriminator_optimizer", config, game.discriminator),
-        dataset=dataset,
-        table=table.to(device),
-        settings=settings,
-    )
+    bounds = build_bounds(config, engine)
+    gan = build_gan(config, training_set.image_shape, engine)
+    sizes = {"generator": settings.generator_batch_size or settings.batch_size, "discriminator": settings.batch_size}
+    turns: dict[str, tuple[PlayTurn, int]] = {
+        "discriminator": (discriminator_turn, settings.discriminator_steps),
+        "generator": (generator_turn, settings.generator_steps),
+    }
+    networks = {"discriminator": gan.game.discriminator, "generator": gan.game.generator}
+    players = [
+        build_player(name, config, networks[name], play, num_turns, sizes[name])
+        for name, (play, num_turns) in turns.items()
+    ]
+    warn_of_idle(bounds, {player.name: settings.steps * player.num_turns for player in players})
+    return Experiment(gan, players, bounds, dataset, training_set.placed(engine), settings)
+
+
+def build_settings(config: Config) -> RunSettings:
+    return RunSettings(**{name: with_schedules(config[name]) for name in SETTINGS})
 
 
 def build_dataset(config: Config) -> Dataset:
@@ -58,92 +65,114 @@ def build_dataset(config: Config) -> Dataset:
     return dataset
 
 
-def load_table(dataset: Dataset) -> Table:
+def load_training_set(dataset: Dataset) -> TrainingSet:
     try:
         return dataset.load()
     except (ValueError, RuntimeError, MemoryError, OverflowError) as error:
         raise UserError(f"the data set cannot be loaded: {one_line(error) or 'it does not fit into memory'}") from error
 
 
-def build_scorer(experiment: Experiment) -> tuple[Scorer | None, str]:
+def build_scorer(dataset: Dataset, training_set: TrainingSet, num_fake: int) -> tuple[Scorer | None, str]:
     """The scorer, or None and the reason why its weights cannot be had; raises UserError for wrong weights."""
     try:
-        return experiment.dataset.metrics.against(experiment.table, experiment.num_eval_images), ""
+        return dataset.metrics.against(training_set, num_fake), ""
     except WeightsUnavailableError as error:
         return None, one_line(error)
     except ValueError as error:
         raise UserError(one_line(error)) from error
 
 
-def build_players(config: Config, image_shape: tuple[int, int, int], device: torch.device) -> Players:
-    """Both players with their initial weights, a function of the seed alone."""
+def build_gan(config: Config, image_shape: tuple[int, int, int], engine: Engine) -> GAN:
+    """Both networks with their initial weights, a function of the seed alone, and all that their game needs."""
     torch.manual_seed(mix("init", config["seed"]))
     latent_sampler = build("latent_sampler", config["latent_sampler"])
     objective = build("objective", config["objective"])
+    augmentation = build("augmentation", config["augmentation"])
     latent_dim = latent_sampler.sample(1, torch.device("meta")).shape[1]
     model = config["model"]
     generator = build("model.generator", model["generator"], latent_dim=latent_dim, image_shape=image_shape)
     discriminator = objective.head(
         lambda width: build("model.discriminator", model["discriminator"], image_shape=image_shape, num_outcomes=width)
     )
+    networks = {"generator": generator, "discriminator": discriminator}
+    for bound in build_bounds(config, engine).values():
+        bound.impose(networks[bound.player])
     ema_generator = copy.deepcopy(generator).eval().requires_grad_(False)
-    players = {"generator": generator, "discriminator": discriminator}
-    for constraint in built_regularizers(config).values():
-        if isinstance(constraint, Constraint):
-            constraint.impose(players[constraint.player])
-    return Players(
-        game=Game(placed(generator, device), placed(discriminator, device), objective),
-        ema_generator=placed(ema_generator, device),
-        latent_sampler=latent_sampler,
-        device=device,
+    generator, discriminator, ema_generator = (
+        placed(network, engine) for network in (generator, discriminator, ema_generator)
     )
+    for leaf in (latent_sampler, objective, augmentation):
+        place_state(leaf, engine)
+    return GAN(Game(generator, discriminator, objective, augmentation, engine), ema_generator, latent_sampler)
 
 
-def placed(network: nn.Module, device: torch.device) -> nn.Module:
+def build_sampler(node: Config, prior: LatentSampler) -> LatentSampler:
+    """The sampler with `prior` under all its refinements; one that is a prior itself takes the width of its codes."""
+    own = {key: value for key, value in node.items() if key not in ("prior", "latent_dim")}
+    given: dict[str, Any] = {}
+    if "prior" in node:
+        given["prior"] = build_sampler(node["prior"], prior) if "prior" in node["prior"] else prior
+    if "latent_dim" in node:
+        given["latent_dim"] = prior.sample(1, torch.device("meta")).shape[1]
+    sampler: LatentSampler = build("latent_sampler", own, **given)
+    return sampler
+
+
+def placed(network: nn.Module, engine: Engine) -> nn.Module:
     """On the device, with channels last in memory, which convolutions are fastest with."""
-    return network.to(device).to(memory_format=torch.channels_last)
+    return network.to(engine.device).to(memory_format=torch.channels_last)
 
 
-def built_regularizers(config: Config) -> dict[str, Regularizer | Constraint]:
-    return {name: build(f"regularizer.{name}", node) for name, node in config["regularizer"].items()}
+def place_state(leaf: object, engine: Engine) -> None:
+    for _, part in nested("", leaf):
+        if isinstance(part, nn.Module):
+            part.to(engine.device)
 
 
-def warn_of_idle(named: Mapping[str, Regularizer | Constraint], settings: RunSettings) -> None:
-    turns = {
-        "discriminator": settings.steps * settings.discriminator_steps,
-        "generator": settings.steps * settings.generator_steps,
+def build_bounds(config: Config, engine: Engine) -> dict[str, Bound]:
+    bounds: dict[str, Bound] = {
+        name: build(f"regularizer.{name}", node) for name, node in config["regularizer"].items()
     }
-    for name, part in named.items():
-        if isinstance(part, Regularizer) and part.every > turns[part.player]:
+    for bound in bounds.values():
+        place_state(bound, engine)
+    return bounds
+
+
+def warn_of_idle(bounds: Mapping[str, Bound], turns: Mapping[str, int]) -> None:
+    for name, bound in bounds.items():
+        if isinstance(bound, Regularizer) and bound.every > turns[bound.player]:
             warnings.warn(
-                f"regularizer.{name}.every={part.every} is more than the {turns[part.player]} turns of the run: "
+                f"regularizer.{name}.every={bound.every} is more than the {turns[bound.player]} turns of the run: "
                 "it is never added",
                 stacklevel=2,
             )
 
 
-def build_optimizer(name: str, config: Config, player: nn.Module) -> Optimizer:
+def build_player(
+    name: str, config: Config, network: nn.Module, play: PlayTurn, num_turns: int, batch_size: int
+) -> Player:
+    """The player with its optimizer, whose settings start where their schedules do."""
+    path = f"{name}_optimizer"
     # torch refuses betas that mix int and float, as [0, 0.9] in YAML does
-    node = {
-        key: tuple(float(item) for item in value) if isinstance(value, list) else value
-        for key, value in config[name].items()
-    }
-    optimizer: Optimizer = build(name, node, params=player.parameters())
-    return optimizer
+    node = {key: as_pair(with_schedules(value)) for key, value in config[path].items()}
+    start = {key: value_at(value, 0) for key, value in node.items()}
+    floats = {key: tuple(map(float, value)) if isinstance(value, tuple) else value for key, value in start.items()}
+    optimizer = build(path, floats, params=network.parameters())
+    schedules = [
+        (number, key, value)
+        for key, value in node.items()
+        if value_at(value, 0) != value
+        for number, group in enumerate(optimizer.param_groups)
+        if group[key] == optimizer.defaults[key]  # others were given a setting of their own
+    ]
+    return Player(name, network, optimizer, play, num_turns, batch_size, schedules)
 
 
 def build(path: str, node: Mapping[str, Any], **given: Any) -> Any:
     """One object from one node and what the config does not say; raises UserError where the class refuses a value."""
     try:
-        return instantiate(node, _partial_=True, _convert_="all")(**given)
+        return instantiate(with_schedules(node), _partial_=True, _convert_="all")(**given)
     except InstantiationException as error:
         raise UserError(f"{path}: {one_line(error.__cause__ or error)}") from error
     except (ValueError, TypeError, RuntimeError, MemoryError, OverflowError) as error:
         raise UserError(f"{path}: {one_line(error)}") from error
-
-
-def load_players(checkpoint: Checkpoint, config: Config, device: torch.device) -> Players:
-    """The players of a checkpoint, without its data."""
-    players = build_players(config, checkpoint.image_shape, device)
-    checkpoint.restore(players.parts(), device)
-    return players

@@ -3,8 +3,9 @@
 import difflib
 import inspect
 import math
+import types
 import typing
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -15,6 +16,7 @@ from hydra.utils import get_class
 from torch import nn
 from torch.optim import Optimizer
 
+from gan_cli.augmentations.augmentation import Augmentation
 from gan_cli.config.nodes import Config, is_node, leaves, targets
 from gan_cli.datasets.dataset import Dataset
 from gan_cli.errors import UserError, one_line
@@ -23,24 +25,28 @@ from gan_cli.latent_samplers.latent_sampler import LatentSampler
 from gan_cli.metrics.extractor import Extractor
 from gan_cli.metrics.metrics import Metrics
 from gan_cli.objectives.objective import Objective
-from gan_cli.regularizers.regularizer import Constraint, Regularizer
+from gan_cli.part import Part
+from gan_cli.regularizers.regularizer import Bound
+from gan_cli.schedule import Schedule, value_at
 
 BASES: dict[str, tuple[type, ...]] = {
     "dataset": (Dataset,),
     "model": (nn.Module,),
     "objective": (Objective,),
     "latent_sampler": (LatentSampler,),
-    "regularizer": (Regularizer, Constraint),
+    "regularizer": (Bound,),
+    "augmentation": (Augmentation,),
     "generator_optimizer": (Optimizer,),
     "discriminator_optimizer": (Optimizer,),
 }
-NESTED = (Metrics, Extractor, LatentSampler)  # what a part may itself be made of
+NESTED = (Metrics, Extractor, Part, nn.Module)  # what a part may itself be made of
 NODES = {  # where one class has to be named
     "dataset",
     "model.generator",
     "model.discriminator",
     "objective",
     "latent_sampler",
+    "augmentation",
     "generator_optimizer",
     "discriminator_optimizer",
 }
@@ -57,9 +63,13 @@ def config_problems(config: Config) -> list[str]:
     problems += [f"{path} must name a class: {path}._target_=<class>" for path in sorted(NODES - set(named))]
     if not isinstance(config["regularizer"], dict) or not all(is_node(node) for node in config["regularizer"].values()):
         problems.append("regularizer must hold one named regularizer each: regularizer=none or regularizer=[r1]")
-    problems += [f"{path}={value} must be a finite number" for path, value in leaves(config) if not finite(value)]
-    problems += setting_problems(config)
-    return problems + [problem for path, node in named.items() for problem in node_problems(path, node)]
+    return problems + setting_problems(config) + part_problems(config)
+
+
+def part_problems(config: Config) -> list[str]:
+    """What is wrong with the parts that a config names, and with its numbers."""
+    problems = [f"{path}={value} must be a finite number" for path, value in leaves(config) if not finite(value)]
+    return problems + [problem for path, node in targets(config) for problem in node_problems(path, node)]
 
 
 def missing(given: Collection[str], keys: Iterable[str]) -> list[str]:
@@ -75,26 +85,69 @@ def setting_problems(config: Config) -> list[str]:
     hints = typing.get_type_hints(RunSettings)
     problems = type_problems(config, hints)
     for setting in fields(RunSettings):
-        value, limits = config[setting.name], setting.metadata
-        if value is None or not bearable(value, hints[setting.name]):
+        given, limits = config[setting.name], setting.metadata
+        if given is None or value_problems(setting.name, given, hints[setting.name]):
             continue
-        if value < limits["at_least"]:
-            problems.append(f"{setting.name}={value} must be at least {limits['at_least']}")
-        if value >= limits.get("below", math.inf):
-            problems.append(f"{setting.name}={value} must be below {limits['below']}")
-    start, steps = config["decay_start"], config["steps"]
-    if isinstance(start, int) and isinstance(steps, int) and start >= steps:
-        problems.append(f"decay_start={start} must be below steps={steps}")
+        ends = [given["start"], given["end"]] if isinstance(given, dict) else [given]
+        for value in ends:
+            if value < limits["at_least"]:
+                problems.append(f"{setting.name}={value} must be at least {limits['at_least']}")
+            if value >= limits.get("below", math.inf):
+                problems.append(f"{setting.name}={value} must be below {limits['below']}")
     return problems
 
 
 def type_problems(values: Mapping[str, Any], hints: Mapping[str, Any], path: str = "") -> list[str]:
     """One line for each value that is not what its key calls for."""
-    given = {key: values[key] for key in hints if key in values and not is_node(values[key])}
-    problems = [f"{path}{key} is empty: give a value" for key, value in given.items() if value == ""]
-    return problems + [
-        wrong_type(f"{path}{key}", value, hints[key]) for key, value in given.items() if not bearable(value, hints[key])
-    ]
+    given = {key: values[key] for key in hints if key in values}
+    return [problem for key in given for problem in value_problems(f"{path}{key}", given[key], hints[key])]
+
+
+def value_problems(key: str, value: Any, hint: Any) -> list[str]:
+    problems = [f"{key} is empty: give a value"] if value == "" else []
+    if isinstance(value, dict) and not is_node(value) and Schedule in typing.get_args(hint):
+        return problems + schedule_problems(key, value)
+    return problems + ([] if fits(value, hint) else [wrong_type(key, value, hint)])
+
+
+def schedule_problems(path: str, value: dict[str, Any]) -> list[str]:
+    """What is wrong with {start, end, until, shape} in the place of a number that may change while training."""
+    hints = typing.get_type_hints(Schedule)
+    problems = [unknown(f"{path}.{key}", [f"{path}.{name}" for name in hints]) for key in value if key not in hints]
+    problems += missing({f"{path}.{key}" for key in value}, [f"{path}.{key}" for key in hints if key != "since"])
+    problems += type_problems(value, hints, f"{path}.")
+    if not problems:
+        try:
+            Schedule(**value)
+        except ValueError as error:
+            problems = [f"{path}: {error}"]
+    return problems
+
+
+def with_schedules(node: Any) -> Any:
+    """The node with each {start, end, until, shape} in it as a Schedule."""
+    if isinstance(node, dict):
+        if {"start", "end", "until", "shape"} <= set(node) <= set(typing.get_type_hints(Schedule)):
+            return Schedule(**node)
+        return {key: with_schedules(value) for key, value in node.items()}
+    return [with_schedules(value) for value in node] if isinstance(node, list) else node
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether the value is what the hint calls for; a node, also in a list or a mapping, is of the class it names."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, argument) for argument in arguments)
+    if is_node(value):
+        try:
+            return not isinstance(hint, type) or issubclass(get_class(value["_target_"]), hint)
+        except Exception:  # a class that cannot be imported is a problem of its own
+            return True
+    if origin in (list, Sequence) and isinstance(value, list):
+        return all(fits(item, arguments[0]) for item in value)
+    if origin in (dict, Mapping) and isinstance(value, dict):
+        return all(fits(item, arguments[1]) for item in value.values())
+    return bearable(value, hint)
 
 
 def bases_of(path: str) -> tuple[type, ...]:
@@ -134,10 +187,26 @@ def node_problems(path: str, node: dict[str, Any]) -> list[str]:
     ]
     required = [name for name, parameter in parameters.items() if parameter.default is inspect.Parameter.empty]
     problems += missing({f"{path}.{key}" for key in given}, [f"{path}.{name}" for name in required])
-    if issubclass(target, Optimizer):  # torch spells pairs as tuples, YAML as lists
-        given = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+    if issubclass(target, Optimizer):
+        scheduled, given = at_the_start(path, given)
+        problems += scheduled
     hints = typing.get_type_hints(target.__init__)  # type: ignore[misc]
     return problems + type_problems(given, {key: hints[key] for key in given if key in hints}, f"{path}.")
+
+
+def at_the_start(path: str, given: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+    """What is wrong with an optimizer's schedules, and its settings in the first step, pairs as torch spells them."""
+    problems = []
+    for key, value in given.items():
+        for item in value if isinstance(value, list) else [value]:
+            problems += schedule_problems(f"{path}.{key}", item) if isinstance(item, dict) else []
+    if problems:
+        return problems, {key: value for key, value in given.items() if not isinstance(value, dict | list)}
+    return [], {key: value_at(as_pair(with_schedules(value)), 0) for key, value in given.items()}
+
+
+def as_pair(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def bearable(value: Any, hint: Any) -> bool:
@@ -162,6 +231,8 @@ def wrong_type(key: str, value: Any, hint: Any) -> str:
         choices = [str(choice) for choice in typing.get_args(hint)]
         return f"{key}={value} must be one of {', '.join(choices)}" + did_you_mean(str(value), choices)
     shown = "null" if value is None else value
+    if Schedule in typing.get_args(hint):
+        return f"{key}={shown} must be a number, or {{start, end, until, shape}} to change while training"
     if hint is LatentSampler:
         return f"{key}={shown} is not a latent sampler: choose one with latent_sampler@{key}=<choice>"
     return f"{key}={shown} must be {names.get(hint, str(hint).replace('typing.', ''))}"

@@ -6,12 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import hydra
 from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 
-PACKAGE = Path(__file__).resolve().parents[1]
-CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir())  # wheel, or repository
+from gan_cli.config.compose import CONF, compose
+
 PLUGINS = ("joblib", "optuna", "ray", "submitit")  # launchers and sweepers that are extras of this package
 
 
@@ -74,14 +73,13 @@ def introduced_by(key: str) -> str:
 
 def known_keys(config_name: str) -> list[str]:
     """Every key of the config as composed from the group choices on the command line, as far as it can be."""
-    choices = [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in config_folders()[1:])}]"]
+    choices = []
     for argument in sys.argv[1:]:
         choice = re.fullmatch(r"([\w/]+)=[\w\[\],]+", argument)
         if choice and any((folder / choice[1]).is_dir() for folder in config_folders()):
             choices.append(argument)
     try:
-        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            composed = hydra.compose(config_name, choices)
+        composed = compose(config_name, choices, config_folders()[1:])
     except Exception:  # the hint is a courtesy: what was wrong has been found already
         return []
     return sorted(dotted(OmegaConf.to_container(composed)))

@@ -1,6 +1,7 @@
 """A config as plain data: walks over its nodes and values."""
 
 from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 Config = dict[str, Any]
@@ -39,3 +40,11 @@ def targets(config: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]
 
 def is_node(value: Any) -> bool:
     return isinstance(value, dict) and "_target_" in value
+
+
+def node_of(part: Any) -> Any:
+    """The node that a part could have been built from."""
+    if not is_dataclass(part) or isinstance(part, type):
+        return part
+    named = {"_target_": f"{type(part).__module__}.{type(part).__qualname__}"}
+    return named | {field.name: node_of(getattr(part, field.name)) for field in fields(part) if field.init}

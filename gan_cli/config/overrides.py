@@ -4,7 +4,7 @@ import re
 
 from hydra.core.override_parser.types import Override
 
-from gan_cli.config.hints import CONF
+from gan_cli.config.compose import CONF
 
 
 def key_of(override: str | Override) -> str:

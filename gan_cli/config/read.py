@@ -2,14 +2,19 @@
 
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from gan_cli.config.check import BASES, SETTINGS, config_problems, missing, type_problems, unknown
+from gan_cli.config.check import BASES, SETTINGS, config_problems, missing, part_problems, type_problems, unknown
+from gan_cli.config.compose import compose
+from gan_cli.config.hints import explain
 from gan_cli.config.nodes import Config, leaves
+from gan_cli.config.overrides import key_of
 from gan_cli.errors import UserError, one_line
 
 OPTIONS: dict[str, Any] = {  # about this process, not about the experiment
@@ -43,6 +48,18 @@ SAMPLING: dict[str, Any] = {
     "trust": list[str],
 }
 REPORTING: dict[str, Any] = {"folders": list[str], "baseline": str | None, "out": str | None}
+
+
+def config_of(overrides: Sequence[str] = (), folder: Path | None = None) -> Config:
+    """The checked config that gan-train trains with these overrides, as `objective=hinge`; no device is in it.
+
+    `folder` is searched for choices, too, as --config-dir is. Raises UserError that names what is wrong.
+    """
+    try:
+        composed = compose("train", overrides, [] if folder is None else [folder])
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain(error, "train")) from error
+    return read_config(composed)[0]
 
 
 def read_config(composed: DictConfig) -> tuple[Config, dict[str, Any]]:
@@ -84,21 +101,22 @@ def resolved(composed: DictConfig, question: str) -> dict[str, Any]:
     return options
 
 
-def read_options(composed: DictConfig, hints: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of gan-eval or gan-sample; raises UserError that names everything wrong with them at once."""
-    if "latent_dim" in composed:
-        raise UserError("latent_dim is the checkpoint's own: remove it")
+def read_options(
+    composed: DictConfig, hints: Mapping[str, Any], overrides: list[str], sampler: str | None
+) -> dict[str, Any]:
+    """The options of gan-eval or gan-sample, and the chosen `sampler`'s node, whose prior is left to the checkpoint.
+
+    Raises UserError that names everything wrong with them at once.
+    """
+    theirs = [override for override in overrides if re.split(r"[.]", key_of(override))[-1] == "latent_dim"]
+    if theirs:
+        raise UserError(f"{', '.join(theirs)} is the checkpoint's own: remove it")
     composed = composed.copy()
-    OmegaConf.update(composed, "latent_dim", None, force_add=True)  # what priors refer to is the checkpoint's
+    OmegaConf.update(composed, "latent_dim", 1, force_add=True)  # what priors refer to; they are never built
     options = resolved(composed, "which run? give its folder: checkpoint=outputs/<run>")
     del options["latent_dim"]
     options.setdefault("latent_sampler", None)
     problems = [unknown(key, hints) for key in options if key not in hints]
-    problems += [
-        f"{path}={value} is the checkpoint's own: remove it"
-        for path, value in leaves(options["latent_sampler"], "latent_sampler")
-        if path.endswith(".latent_dim") and value is not None
-    ]
     problems += missing(options, hints) + type_problems(options, hints)
     lowest = {"num_images": 1, "num_eval_images": 1, "seed": 0, "evaluation_seed": 0}
     problems += [
@@ -108,9 +126,25 @@ def read_options(composed: DictConfig, hints: Mapping[str, Any]) -> dict[str, An
     ]
     if isinstance(options.get("dataset"), dict):
         problems += [unknown(f"dataset.{key}", ["dataset.root"]) for key in options["dataset"] if key != "root"]
+    if options["latent_sampler"] is not None and not problems:
+        problems += sampler_problems(options["latent_sampler"], overrides)
     if problems:
         raise UserError("; ".join(problems))
-    return options
+    return options | {"sampler_name": sampler}
+
+
+def sampler_problems(node: Config, overrides: list[str]) -> list[str]:
+    """What is wrong with a sampler that is to be put on a checkpoint's prior: nothing may be said about the prior."""
+    path, below = "latent_sampler", node
+    while "prior" in below:
+        path, below = f"{path}.prior", below["prior"]
+        if not isinstance(below, dict):
+            return ["latent_sampler.prior must be left alone: it is the checkpoint's own"]
+    if path != "latent_sampler":
+        for override in overrides:
+            if re.fullmatch(rf"(latent_sampler@)?{re.escape(path)}(\..*)?", key_of(override)):
+                return [f"{override}: the prior is the checkpoint's own: remove it"]
+    return part_problems({"latent_sampler": node})
 
 
 def interpolated_keys(composed: DictConfig) -> set[str]:

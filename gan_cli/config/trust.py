@@ -5,11 +5,11 @@ import json
 import torch
 from torch.optim import Optimizer
 
-from gan_cli.config.build import build_players
-from gan_cli.config.check import bases_of, config_problems, find_class
+from gan_cli.config.build import build_gan
+from gan_cli.config.check import bases_of, find_class
 from gan_cli.config.nodes import Config, leaves, targets
+from gan_cli.engine import Engine
 from gan_cli.errors import UserError
-from gan_cli.runs.checkpoint import STATE, Checkpoint
 
 
 def check_trust(config: Config, trust: list[str]) -> None:
@@ -49,20 +49,13 @@ def leaves_of(base: type) -> set[type]:
     return {leaf for child in children for leaf in leaves_of(child)} or {base}
 
 
-def trusted_config(checkpoint: Checkpoint, trust: list[str]) -> Config:
-    """The checkpoint's config, once it names nothing but trusted classes with their own parameters in range."""
-    config = checkpoint.config
-    check_trust(config, trust)
-    problems = config_problems(config)
-    if not problems and checkpoint.step > config["steps"]:
-        problems = [f"step {checkpoint.step} is beyond steps={config['steps']}"]
-    if problems:
-        raise UserError(f"the config of {checkpoint.folder} is refused: {'; '.join(problems)}")
-    with torch.device("meta"):  # weighs the players without allocating them
-        sketch = build_players(config, checkpoint.image_shape, torch.device("meta"))
-    weights = sum(p.numel() for part in (sketch.game.generator, sketch.game.discriminator) for p in part.parameters())
-    if weights > (checkpoint.folder / STATE).stat().st_size:
+def check_size(config: Config, image_shape: tuple[int, int, int], num_bytes: int) -> None:
+    """Refuses a config that asks for more weights than `num_bytes` can hold; nothing of them is allocated."""
+    engine = Engine(torch.device("meta"))
+    with engine.device:
+        sketch = build_gan(config, image_shape, engine).game
+    weights = sum(p.numel() for network in (sketch.generator, sketch.discriminator) for p in network.parameters())
+    if weights > num_bytes:
         raise UserError(
             f"the checkpoint's config is refused: it asks for {weights:,} weights, which the file does not hold"
         )
-    return config

@@ -1,32 +1,26 @@
 """Where real images come from."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import torch
 from torch.nn.functional import interpolate
 
-from gan_cli.data import Table
+from gan_cli.data import TrainingSet
 from gan_cli.metrics.metrics import Metrics
-from gan_cli.runs import pictures
-from gan_cli.shapes import Images, Scores, Stored
-
-Score = Callable[[Images], Scores]
+from gan_cli.shapes import Images, Stored
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset(ABC):
-    """Where real images come from, how they are scored against, and how a picture of them is drawn."""
+    """Where real images come from, and how generated ones are scored against them."""
 
     metrics: Metrics
-    stored: ClassVar[torch.dtype] = torch.uint8  # of the table's values
-    num_drawn: ClassVar[int] = 64  # images in a picture
+    stored: ClassVar[torch.dtype] = torch.uint8  # of the training set's values
 
     @abstractmethod
-    def load(self) -> Table:
+    def load(self) -> TrainingSet:
         """Every image; raises ValueError, with the way out, where they cannot be had."""
 
     @property
@@ -37,18 +31,6 @@ class Dataset(ABC):
     def augment(self, images: Images) -> Images:
         """What is done to real images each time they are trained on, with the step's randomness."""
         return images
-
-    def draw(self, path: Path, fake: Stored, score: Score) -> None:
-        """One picture of generated images; `score` is the discriminator's, for those who can show it."""
-        pictures.save_grid(path, fake)
-
-    def draw_real(self, path: Path, real: Stored) -> None:
-        pictures.save_grid(path, real)
-
-    def write(self, folder: Path, values: Stored) -> None:
-        """Every image as a file of its own, named by its number."""
-        for number, image in enumerate(values):
-            pictures.save_image(folder / f"{number:06d}.png", image)
 
 
 def resize(pixels: Stored, size: int) -> Stored:

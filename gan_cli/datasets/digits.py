@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from sklearn.datasets import load_digits
 
-from gan_cli.data import Table
+from gan_cli.data import TrainingSet
 from gan_cli.datasets.dataset import Dataset, check_size, resize
 
 
@@ -22,10 +22,10 @@ class Digits(Dataset):
     def __post_init__(self) -> None:
         check_size(self.image_size)
 
-    def load(self) -> Table:
+    def load(self) -> TrainingSet:
         digits = load_digits()
         pixels = torch.tensor(digits.images / 16 * 255).round().to(torch.uint8)[:, None]
-        return Table(resize(pixels, self.image_size), torch.tensor(digits.target, dtype=torch.long))
+        return TrainingSet(resize(pixels, self.image_size), torch.tensor(digits.target, dtype=torch.long))
 
     @property
     def protocol(self) -> dict[str, str | int | float]:

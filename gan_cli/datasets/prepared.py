@@ -21,7 +21,7 @@ from PIL import Image, ImageOps
 from rich.console import Console
 from rich.progress import Progress
 
-from gan_cli.data import Table
+from gan_cli.data import TrainingSet
 from gan_cli.datasets.dataset import Dataset, check_size
 from gan_cli.datasets.source import Content, Entry, Source
 from gan_cli.files import cache_folder, sync, write_json
@@ -90,7 +90,7 @@ class PreparedDataset(Dataset):
         size["resize"] = f"{crop}, {self.resize}, antialiased"
         return self.named | size | ({} if self.limit is None else {"limit": self.limit})
 
-    def load(self) -> Table:
+    def load(self) -> TrainingSet:
         source = self.source()
         key = {"format": FORMAT, "source": source.identity(), "transform": {n: getattr(self, n) for n in TRANSFORM}}
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
@@ -109,7 +109,7 @@ class PreparedDataset(Dataset):
         if manifest["skipped"]:
             warnings.warn(f"{len(manifest['skipped'])} broken image files are left out", stacklevel=2)
         values = mapped(folder / PIXELS, manifest["shape"])
-        return Table(values, torch.from_numpy(np.load(folder / LABELS)), digest=manifest["sha256"])
+        return TrainingSet(values, torch.from_numpy(np.load(folder / LABELS)), digest=manifest["sha256"])
 
     def prepare(self, source: Source, key: dict[str, Any], folder: Path) -> dict[str, Any]:
         """Decodes everything with all cores under a temporary name, which then takes `folder`'s place."""

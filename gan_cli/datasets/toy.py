@@ -3,17 +3,13 @@
 import math
 from abc import abstractmethod
 from dataclasses import dataclass, fields
-from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from gan_cli.data import Modes, Table
-from gan_cli.datasets.dataset import Dataset, Score
-from gan_cli.runs import pictures
+from gan_cli.data import Modes, TrainingSet
+from gan_cli.datasets.dataset import Dataset
 from gan_cli.seeding import mix
-from gan_cli.shapes import Stored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +23,6 @@ class Mixture(Dataset):
     points_per_mode: int
 
     stored = torch.float32
-    num_drawn = 2000
 
     def __post_init__(self) -> None:
         if self.std <= 0:
@@ -39,27 +34,17 @@ class Mixture(Dataset):
     def centers(self) -> Tensor:
         """The modes, [modes, 2]."""
 
-    def load(self) -> Table:
+    def load(self) -> TrainingSet:
         centers = self.centers()
         labels = torch.arange(len(centers)).repeat_interleave(self.points_per_mode)
         noise = torch.randn(len(labels), 2, generator=torch.Generator().manual_seed(mix("mixture")))
         points = centers[labels] + self.std * noise
-        return Table(points[:, :, None, None], labels, Modes(centers, self.std))
+        return TrainingSet(points[:, :, None, None], labels, Modes(centers, self.std))
 
     @property
     def protocol(self) -> dict[str, str | int | float]:
         settings = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "metrics"}
         return {"dataset": type(self).__name__.lower(), "split": "all"} | settings
-
-    def draw(self, path: Path, fake: Stored, score: Score) -> None:
-        """Real and generated points over the discriminator's score."""
-        pictures.save_points(path, self.load().values, fake, score)
-
-    def draw_real(self, path: Path, real: Stored) -> None:
-        pictures.save_points(path, real)
-
-    def write(self, folder: Path, values: Stored) -> None:
-        np.savetxt(folder / "points.csv", values.flatten(1).numpy(), delimiter=",", header="x,y", comments="")
 
 
 @dataclass(frozen=True, kw_only=True)

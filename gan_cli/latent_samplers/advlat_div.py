@@ -5,20 +5,19 @@ from dataclasses import dataclass
 import torch
 
 from gan_cli.game import Game
-from gan_cli.isolation import isolated
 from gan_cli.latent_samplers.search import Search
-from gan_cli.regularizers.mode_seeking import distance, halves
-from gan_cli.shapes import Images, Latents, Scores
+from gan_cli.regularizers.mode_seeking import distance
+from gan_cli.shapes import Codes, Examples, Latents, Scores
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdvLatDiv(Search):
     """Gives the generator pairs, rows i and i + batch / 2, for `mode_seeking` to push apart.
 
-    The first of a pair is a prior draw; the second starts at N(0, `start_std`^2) from it and searches down the ratio
-    (equation 8) of the distance between their images to that between their latents plus `offset` (0 in the paper, 1 in
-    the authors' code). Distances are mean absolute differences of each pair; the authors' code takes their means over
-    the batch first. The discriminator trains on the prior itself. Raises ValueError for a setting out of range.
+    The first of a pair is a prior draw; the second has its label, starts at N(0, `start_std`^2) from it and searches
+    down the ratio (equation 8) of the distance between their images to that between their codes plus `offset` (0 in the
+    paper, 1 in the authors' code). Distances are mean absolute differences of each pair; the authors' code takes their
+    means over the batch first. The discriminator trains on the prior itself. Raises ValueError for a setting out of range.
     """
 
     start_std: float
@@ -31,16 +30,19 @@ class AdvLatDiv(Search):
         if self.offset < 0:
             raise ValueError(f"offset={self.offset} must be at least 0")
 
-    def for_generator(self, game: Game, real: Images) -> Latents:
+    def for_generator(self, game: Game, real: Examples) -> Latents:
         latents = self.prior.for_generator(game, real)
-        first, second = halves(latents)
-        start = (first + self.start_std * torch.randn_like(first)).clamp(-self.half_width, self.half_width)
-        with isolated("search", game.generator, game.discriminator):
+        half = len(latents) // 2
+        first, rest = latents.rows(slice(half)), latents.rows(slice(2 * half, None))
+        codes = first.codes
+        start = (codes + self.start_std * torch.randn_like(codes)).clamp(-self.half_width, self.half_width)
+        with game.isolated("search"):
             with torch.no_grad():
-                images = game.generator(first)
+                images = game.generate(first).images
 
-            def ratio(others: Latents) -> Scores:
-                return distance(game.generator(others), images) / (distance(others, first) + self.offset)
+            def ratio(others: Codes) -> Scores:
+                made = game.generate(first.with_codes(others)).images
+                return distance(made, images) / (distance(others, codes) + self.offset)
 
-            partners = self.descended(ratio, start)
-        return torch.cat([first, partners, latents[len(first) + len(second) :]])
+            partners = first.with_codes(self.descended(ratio, start))
+        return Latents.cat([first, partners, rest])

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from gan_cli.game import Game
 from gan_cli.latent_samplers.search import Search
-from gan_cli.shapes import Images, Latents
+from gan_cli.shapes import Examples, Latents
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdvLatQua(Search):
     """Searches from fresh prior draws in every turn of the discriminator; the generator trains on the prior itself."""
 
-    def for_discriminator(self, game: Game, real: Images) -> Latents:
+    def for_discriminator(self, game: Game, real: Examples) -> Latents:
         return self.fooling(game, self.prior.for_discriminator(game, real), real)

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from gan_cli.game import Game
 from gan_cli.latent_samplers.search import Search
 from gan_cli.objectives.objective import Objective
-from gan_cli.shapes import Images, Latents
+from gan_cli.shapes import Examples, Latents
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdvLatZ(Search):
     """Searches from what is to be scored, with generator and discriminator at rest."""
 
-    def for_evaluation(self, game: Game, latents: Latents, real: Images) -> Latents:
+    def for_evaluation(self, game: Game, latents: Latents, real: Examples | None) -> Latents:
         return self.fooling(game, self.prior.for_evaluation(game, latents, real), real)
 
     def reads_real(self, objective: Objective) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor
 from gan_cli.game import Game
 from gan_cli.latent_samplers.latent_sampler import LatentSampler, Refinement
 from gan_cli.objectives.objective import Objective
-from gan_cli.shapes import Images, Latents
+from gan_cli.shapes import Examples, Labelled, Labels, Latents, unlabelled
 
 Method = Literal["none", "logistic", "isotonic"]
 LogRatio = Callable[[Tensor], Tensor]
@@ -27,11 +27,11 @@ class Calibrated(Refinement):
     def reads_real(self, objective: Objective) -> bool:
         return self.calibration != "none" or self.prior.reads_real(objective)
 
-    def for_evaluation(self, game: Game, latents: Latents, real: Images) -> Latents:
+    def for_evaluation(self, game: Game, latents: Latents, real: Examples | None) -> Latents:
         return self.fitted(game, real).for_evaluation(game, latents, real)
 
 
-def calibrated(method: Method, real: Tensor, fake: Tensor) -> LogRatio:
+def calibrated(method: Method, real: Tensor | None, fake: Tensor) -> LogRatio:
     """Scores to log(p_data / p_generator) in float64, fitted to scores of real and generated images in equal weight.
 
     `none` takes the score as it is, which is right for an optimal discriminator of the standard GAN; `logistic` fits a
@@ -39,7 +39,7 @@ def calibrated(method: Method, real: Tensor, fake: Tensor) -> LogRatio:
     """
     if method == "none":
         return lambda scores: scores.double()
-    if len(real) == 0:
+    if real is None:
         raise ValueError(f"calibration={method} needs real images to compare with")
     return {"logistic": logistic, "isotonic": isotonic}[method](
         real.double().cpu().numpy(), fake.double().cpu().numpy()
@@ -80,22 +80,33 @@ def isotonic(real: np.ndarray, fake: np.ndarray) -> LogRatio:
     return log_ratio
 
 
-def image_scores(game: Game, images: Images) -> Tensor:
-    """The scores of any number of images."""
-    return in_batches(game.score, images)
+def image_scores(game: Game, shown: Examples | None) -> Tensor | None:
+    """The scores of any number of images, if there are any."""
+    return None if shown is None else in_batches(lambda rows: game.score(shown.rows(rows)), shown)
 
 
 def latent_scores(game: Game, latents: Latents) -> Tensor:
     """The scores of what the generator makes of any number of latents."""
-    return in_batches(lambda batch: game.score(game.generator(batch)), latents)
+    return in_batches(lambda rows: game.score(game.generate(latents.rows(rows))), latents)
 
 
-def proposals(prior: LatentSampler, game: Game, count: int, real: Images, device: torch.device) -> Latents:
-    """`count` latents as the prior would have them scored."""
-    return in_batches(lambda batch: prior.for_evaluation(game, batch, real), prior.sample(count, device))
+def labels_like(real: Examples | None, count: int, device: torch.device) -> Labels:
+    """`count` labels as often as they are in `real`; none without it."""
+    return unlabelled(count, device) if real is None else real.labels[torch.arange(count) % len(real)]
 
 
-def in_batches(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-    """The function of every row, without a gradient; nothing of nothing."""
+def proposals(prior: LatentSampler, game: Game, labels: Labels, real: Examples | None) -> Latents:
+    """As many latents as there are labels, as the prior would have them scored."""
+    drawn = Latents(prior.sample(len(labels), labels.device), labels)
     with torch.no_grad():
-        return torch.cat([function(batch) for batch in rows.split(BATCH)]) if len(rows) else rows.new_empty(0)
+        return Latents.cat([prior.for_evaluation(game, drawn.rows(rows), real) for rows in batches(len(drawn))])
+
+
+def in_batches(function: Callable[[slice], Tensor], all_rows: Labelled) -> Tensor:
+    """The function of every batch of rows, without a gradient."""
+    with torch.no_grad():
+        return torch.cat([function(rows) for rows in batches(len(all_rows))])
+
+
+def batches(count: int) -> list[slice]:
+    return [slice(start, start + BATCH) for start in range(0, count, BATCH)]

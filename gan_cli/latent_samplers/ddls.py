@@ -10,7 +10,8 @@ from gan_cli.game import Game
 from gan_cli.gradients import input_gradient
 from gan_cli.latent_samplers.calibration import Calibrated, LogRatio, calibrated, image_scores, latent_scores, proposals
 from gan_cli.latent_samplers.latent_sampler import LatentSampler, Refinement
-from gan_cli.shapes import Images, Latents, Scores
+from gan_cli.shapes import Codes, Examples, Latents, Scores
+from gan_cli.work import track
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +35,11 @@ class DDLS(Calibrated):
             raise ValueError(f"step_size={self.step_size} must be above 0")
         self.prior.log_density(torch.zeros(1, 1))
 
-    def fitted(self, game: Game, real: Images) -> LatentSampler:
+    def fitted(self, game: Game, real: Examples | None) -> LatentSampler:
         prior = self.prior.fitted(game, real)
-        if self.calibration == "none":
-            return FittedDDLS(prior=prior, settings=self, log_ratio=torch.Tensor.double)
-        fake = proposals(prior, game, len(real), real, real.device)
+        if self.calibration == "none" or real is None:
+            return FittedDDLS(prior=prior, settings=self, log_ratio=calibrated("none", None, torch.empty(0)))
+        fake = proposals(prior, game, real.labels, real)
         log_ratio = calibrated(self.calibration, image_scores(game, real), latent_scores(game, fake))
         return FittedDDLS(prior=prior, settings=self, log_ratio=log_ratio)
 
@@ -50,21 +51,22 @@ class FittedDDLS(Refinement):
     settings: DDLS
     log_ratio: LogRatio
 
-    def for_evaluation(self, game: Game, latents: Latents, real: Images) -> Latents:
-        def log_density(latents: Latents) -> Scores:
-            return self.prior.log_density(latents) + self.log_ratio(game.score(game.generator(latents)))
-
+    def for_evaluation(self, game: Game, latents: Latents, real: Examples | None) -> Latents:
         latents = self.prior.for_evaluation(game, latents, real)
-        step_size = self.settings.step_size
-        for _ in range(self.settings.steps):
-            drift = input_gradient(log_density, latents, differentiable=False)
-            moved = latents + step_size / 2 * drift + math.sqrt(step_size) * torch.randn_like(latents)
-            latents = reflected(moved, self.half_width)
-        return latents
+
+        def log_density(codes: Codes) -> Scores:
+            return self.prior.log_density(codes) + self.log_ratio(game.score(game.generate(latents.with_codes(codes))))
+
+        codes, step_size = latents.codes, self.settings.step_size
+        for _ in track(range(self.settings.steps), "Langevin step"):
+            drift = input_gradient(log_density, codes, differentiable=False)
+            moved = codes + step_size / 2 * drift + math.sqrt(step_size) * torch.randn_like(codes)
+            codes = reflected(moved, self.half_width)
+        return latents.with_codes(codes)
 
 
-def reflected(latents: Latents, half_width: float) -> Latents:
+def reflected(codes: Codes, half_width: float) -> Codes:
     """Folded back into [-half_width, half_width] as often as it takes."""
     if math.isinf(half_width):
-        return latents
-    return half_width - ((latents + half_width).remainder(4 * half_width) - 2 * half_width).abs()
+        return codes
+    return half_width - ((codes + half_width).remainder(4 * half_width) - 2 * half_width).abs()

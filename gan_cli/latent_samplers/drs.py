@@ -7,9 +7,18 @@ import torch
 from torch import Tensor
 
 from gan_cli.game import Game
-from gan_cli.latent_samplers.calibration import Calibrated, LogRatio, calibrated, image_scores, latent_scores, proposals
+from gan_cli.latent_samplers.calibration import (
+    Calibrated,
+    LogRatio,
+    calibrated,
+    image_scores,
+    labels_like,
+    latent_scores,
+    proposals,
+)
 from gan_cli.latent_samplers.latent_sampler import LatentSampler, Refinement
-from gan_cli.shapes import Images, Latents
+from gan_cli.shapes import Examples, Latents
+from gan_cli.work import track
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +47,10 @@ class DRS(Calibrated):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
 
-    def fitted(self, game: Game, real: Images) -> LatentSampler:
+    def fitted(self, game: Game, real: Examples | None) -> LatentSampler:
         prior = self.prior.fitted(game, real)
-        scores = latent_scores(game, proposals(prior, game, self.num_burn_in, real, real.device))
+        labels = labels_like(real, self.num_burn_in, game.engine.device)
+        scores = latent_scores(game, proposals(prior, game, labels, real))
         log_ratio = calibrated(self.calibration, image_scores(game, real), scores)
         return FittedDRS(prior=prior, settings=self, log_ratio=log_ratio, highest=log_ratio(scores).max().item())
 
@@ -59,26 +69,27 @@ class FittedDRS(Refinement):
     log_ratio: LogRatio
     highest: float
 
-    def for_evaluation(self, game: Game, latents: Latents, real: Images) -> Latents:
+    def for_evaluation(self, game: Game, latents: Latents, real: Examples | None) -> Latents:
         wanted, highest = len(latents), self.highest
         accepted: list[Latents] = []
         rejected: list[tuple[Latents, Tensor]] = []
-        for attempt in range(self.settings.max_rounds):
-            draws = latents if attempt == 0 else self.prior.sample(wanted, latents.device)
+        for attempt in track(range(self.settings.max_rounds), "round of rejection, at most"):
+            draws = latents if attempt == 0 else latents.with_codes(self.prior.sample(wanted, latents.device))
             draws = self.prior.for_evaluation(game, draws, real)
             log_ratio = self.log_ratio(latent_scores(game, draws))
             highest = max(highest, log_ratio.max().item())
             chance = self.settings.log_odds_of_acceptance(log_ratio, highest).sigmoid()
             chosen = torch.rand_like(chance) < chance
-            accepted.append(draws[chosen])
-            rejected.append((draws[~chosen], log_ratio[~chosen]))
+            accepted.append(draws.rows(chosen))
+            rejected.append((draws.rows(~chosen), log_ratio[~chosen]))
             if sum(map(len, accepted)) >= wanted:
-                return torch.cat(accepted)[:wanted]
+                return Latents.cat(accepted).rows(slice(wanted))
         missing = wanted - sum(map(len, accepted))
         warnings.warn(
             f"rejection sampling accepted {wanted - missing} of {wanted * self.settings.max_rounds} draws, and the "
             f"most real of the rest stand in for {missing}: raise max_rounds or set a lower percentile",
             stacklevel=2,
         )
-        rest, ratios = (torch.cat(parts) for parts in zip(*rejected, strict=True))
-        return torch.cat([*accepted, rest[ratios.topk(missing).indices]])
+        rest = Latents.cat([draws for draws, _ in rejected])
+        ratios = torch.cat([log_ratio for _, log_ratio in rejected])
+        return Latents.cat([*accepted, rest.rows(ratios.topk(missing).indices)])

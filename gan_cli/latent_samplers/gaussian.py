@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
-from gan_cli.shapes import Latents, Scores
+from gan_cli.shapes import Codes, Scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,11 +17,11 @@ class Gaussian(LatentSampler):
     def __post_init__(self) -> None:
         check_dim(self.latent_dim)
 
-    def sample(self, count: int, device: torch.device) -> Latents:
+    def sample(self, count: int, device: torch.device) -> Codes:
         return torch.randn(count, self.latent_dim, device=device)
 
-    def log_density(self, latents: Latents) -> Scores:
-        return -latents.square().sum(1) / 2
+    def log_density(self, codes: Codes) -> Scores:
+        return -codes.square().sum(1) / 2
 
 
 def check_dim(latent_dim: int) -> None:

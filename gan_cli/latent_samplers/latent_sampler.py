@@ -8,40 +8,51 @@ import torch
 
 from gan_cli.game import Game
 from gan_cli.objectives.objective import Objective
-from gan_cli.shapes import Images, Latents, Scores
+from gan_cli.part import Part
+from gan_cli.shapes import Codes, Examples, Latents, Scores
 
 
-class LatentSampler(ABC):
+class LatentSampler(Part, ABC):
     """A prior, and what each player (and the evaluation) is given in its place.
 
-    `real` is a batch of real images; as many latents are returned, on its device.
+    While training, `real` is a batch of real images: as many latents are returned, on its device, with its labels.
     """
 
     half_width: float = math.inf  # every coordinate of a draw lies within +- this
 
     @abstractmethod
-    def sample(self, count: int, device: torch.device) -> Latents:
+    def sample(self, count: int, device: torch.device) -> Codes:
         """`count` draws from the prior, with the global random state of `device`."""
 
-    def for_discriminator(self, game: Game, real: Images) -> Latents:
-        return self.sample(len(real), real.device)
+    def for_discriminator(self, game: Game, real: Examples) -> Latents:
+        return Latents(self.sample(len(real), real.device), real.labels)
 
-    def for_generator(self, game: Game, real: Images) -> Latents:
-        return self.sample(len(real), real.device)
+    def for_generator(self, game: Game, real: Examples) -> Latents:
+        return Latents(self.sample(len(real), real.device), real.labels)
 
-    def for_evaluation(self, game: Game, latents: Latents, real: Images) -> Latents:
-        """What is scored in place of the prior draws `latents`; `real` is a calibration batch, or empty."""
+    def for_evaluation(self, game: Game, latents: Latents, real: Examples | None) -> Latents:
+        """What is scored in place of the prior draws `latents`; `real` is a calibration batch."""
         return latents
 
-    def fitted(self, game: Game, real: Images) -> "LatentSampler":
+    def fitted(self, game: Game, real: Examples | None) -> "LatentSampler":
         """This sampler with what it has to learn once, before many calls of `for_evaluation` on the same game."""
         return self
 
     def reads_real(self, objective: Objective) -> bool:
-        """Whether `fitted` or `for_evaluation` look at `real`; it is empty, [0, ...], where they do not."""
+        """Whether `fitted` or `for_evaluation` look at `real`; it is None where they do not."""
         return False
 
-    def log_density(self, latents: Latents) -> Scores:
+    @property
+    def innermost(self) -> "LatentSampler":
+        """The prior itself, under all refinements."""
+        return self
+
+    @property
+    def refines_evaluation(self) -> bool:
+        """Whether what is scored is other than prior draws."""
+        return type(self).for_evaluation is not LatentSampler.for_evaluation
+
+    def log_density(self, codes: Codes) -> Scores:
         """The prior's log density up to a constant, inside its support; raises ValueError where it is not known."""
         raise ValueError(f"{type(self).__name__} does not say how dense its draws are")
 
@@ -56,23 +67,31 @@ class Refinement(LatentSampler):
     def half_width(self) -> float:  # type: ignore[override]
         return self.prior.half_width
 
-    def sample(self, count: int, device: torch.device) -> Latents:
+    def sample(self, count: int, device: torch.device) -> Codes:
         return self.prior.sample(count, device)
 
-    def for_discriminator(self, game: Game, real: Images) -> Latents:
+    def for_discriminator(self, game: Game, real: Examples) -> Latents:
         return self.prior.for_discriminator(game, real)
 
-    def for_generator(self, game: Game, real: Images) -> Latents:
+    def for_generator(self, game: Game, real: Examples) -> Latents:
         return self.prior.for_generator(game, real)
 
-    def for_evaluation(self, game: Game, latents: Latents, real: Images) -> Latents:
+    def for_evaluation(self, game: Game, latents: Latents, real: Examples | None) -> Latents:
         return self.prior.for_evaluation(game, latents, real)
 
-    def fitted(self, game: Game, real: Images) -> LatentSampler:
+    def fitted(self, game: Game, real: Examples | None) -> LatentSampler:
         return replace(self, prior=self.prior.fitted(game, real))
 
     def reads_real(self, objective: Objective) -> bool:
         return self.prior.reads_real(objective)
 
-    def log_density(self, latents: Latents) -> Scores:
-        return self.prior.log_density(latents)
+    @property
+    def innermost(self) -> LatentSampler:
+        return self.prior.innermost
+
+    @property
+    def refines_evaluation(self) -> bool:
+        return type(self).for_evaluation is not Refinement.for_evaluation or self.prior.refines_evaluation
+
+    def log_density(self, codes: Codes) -> Scores:
+        return self.prior.log_density(codes)

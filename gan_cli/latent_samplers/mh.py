@@ -9,7 +9,8 @@ from gan_cli.game import Game
 from gan_cli.latent_samplers.calibration import Calibrated, LogRatio, calibrated, image_scores, latent_scores, proposals
 from gan_cli.latent_samplers.latent_sampler import LatentSampler, Refinement
 from gan_cli.objectives.objective import Objective
-from gan_cli.shapes import Images, Latents
+from gan_cli.shapes import Examples, Latents
+from gan_cli.work import track
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +32,12 @@ class MH(Calibrated):
     def reads_real(self, objective: Objective) -> bool:
         return True
 
-    def fitted(self, game: Game, real: Images) -> LatentSampler:
+    def fitted(self, game: Game, real: Examples | None) -> LatentSampler:
         prior = self.prior.fitted(game, real)
         scores = image_scores(game, real)
-        fake_scores = latent_scores(game, proposals(prior, game, len(real), real, real.device))
+        if real is None or scores is None:
+            raise ValueError("chains start at real images: give some")
+        fake_scores = latent_scores(game, proposals(prior, game, real.labels, real))
         log_ratio = calibrated(self.calibration, scores, fake_scores)
         return FittedMH(prior=prior, settings=self, log_ratio=log_ratio, real_log_ratios=log_ratio(scores))
 
@@ -47,27 +50,28 @@ class FittedMH(Refinement):
     log_ratio: LogRatio
     real_log_ratios: Tensor
 
-    def for_evaluation(self, game: Game, latents: Latents, real: Images) -> Latents:
+    def for_evaluation(self, game: Game, latents: Latents, real: Examples | None) -> Latents:
         rows = torch.randint(len(self.real_log_ratios), (len(latents),), device=latents.device)
         first = self.prior.for_evaluation(game, latents, real)
         ended, moved = self.chains(game, first, self.real_log_ratios[rows], real)
         stuck = ~moved
         if stuck.any():
-            starts = self.log_ratio(latent_scores(game, first[stuck]))
-            ended[stuck], _ = self.chains(game, first[stuck], starts, real)
+            again = first.rows(stuck)
+            starts = self.log_ratio(latent_scores(game, again))
+            ended.codes[stuck] = self.chains(game, again, starts, real)[0].codes
         return ended
 
-    def chains(self, game: Game, first: Latents, log_ratios: Tensor, real: Images) -> tuple[Latents, Tensor]:
+    def chains(self, game: Game, first: Latents, log_ratios: Tensor, real: Examples | None) -> tuple[Latents, Tensor]:
         """Runs chains that start at the given log ratios; proposals are `first`, then prior draws.
 
         Returns where they end, and which of them moved; the others are left at their first proposal.
         """
-        state, moved = first.clone(), torch.zeros(len(first), dtype=torch.bool, device=first.device)
-        for length in range(self.settings.chain_length):
-            candidates = first if length == 0 else proposals(self.prior, game, len(first), real, first.device)
+        state, moved = first.codes.clone(), torch.zeros(len(first), dtype=torch.bool, device=first.device)
+        for length in track(range(self.settings.chain_length), "step of the chains"):
+            candidates = first if length == 0 else proposals(self.prior, game, first.labels, real)
             candidate_ratios = self.log_ratio(latent_scores(game, candidates))
             accepted = torch.rand_like(log_ratios).log() < candidate_ratios - log_ratios
-            state = torch.where(accepted[:, None], candidates, state)
+            state = torch.where(accepted[:, None], candidates.codes, state)
             log_ratios = torch.where(accepted, candidate_ratios, log_ratios)
             moved |= accepted
-        return state, moved
+        return first.with_codes(state), moved

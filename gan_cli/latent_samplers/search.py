@@ -8,9 +8,8 @@ from torch import Tensor
 
 from gan_cli.game import Game
 from gan_cli.gradients import onto_ball, signed_descent
-from gan_cli.isolation import isolated
 from gan_cli.latent_samplers.latent_sampler import Refinement
-from gan_cli.shapes import Images, Latents, Loss
+from gan_cli.shapes import Codes, Examples, Latents
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,25 +32,21 @@ class Search(Refinement):
         if self.radius is not None and self.radius < self.step_size:
             raise ValueError(f"radius={self.radius} must be at least step_size={self.step_size}, or null for none")
 
-    def descended(self, function: Callable[[Tensor], Tensor], start: Latents) -> Latents:
+    def descended(self, function: Callable[[Codes], Tensor], start: Codes) -> Codes:
         """Where the search down the sum of `function` ends."""
         project = onto_ball(start, self.radius, self.half_width)
         return signed_descent(function, start, steps=self.steps, step_size=self.step_size, project=project)
 
-    def fooling(self, game: Game, start: Latents, real: Images) -> Latents:
+    def fooling(self, game: Game, start: Latents, real: Examples | None) -> Latents:
         """Down the generator's adversarial loss (equations 5, 6); nothing but the result is left behind.
 
         `real` is read by objectives whose generator loss compares with real images.
         """
-        with isolated("search", game.generator, game.discriminator):
-            loss = game.generator_loss_against(as_many(real, len(start)))
-
-            def fooled(latents: Latents) -> Loss:
-                return loss(game.generator(latents))
-
-            return self.descended(fooled, start)
+        with game.isolated("search"):
+            loss = game.generator_loss_against(None if real is None else as_many(real, len(start)))
+            return start.with_codes(self.descended(lambda codes: loss(start.with_codes(codes)), start.codes))
 
 
-def as_many(real: Tensor, count: int) -> Tensor:
-    """`count` of the images from all over the batch, some of them more than once if they are fewer; none of none."""
-    return real[torch.arange(count) * len(real) // count] if len(real) else real
+def as_many(real: Examples, count: int) -> Examples:
+    """`count` of the images from all over the batch, some of them more than once if they are fewer."""
+    return real.rows(torch.arange(count) * len(real) // count)

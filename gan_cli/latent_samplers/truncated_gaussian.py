@@ -7,7 +7,7 @@ from torch import nn
 
 from gan_cli.latent_samplers.gaussian import check_dim
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
-from gan_cli.shapes import Latents, Scores
+from gan_cli.shapes import Codes, Scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +29,9 @@ class TruncatedGaussian(LatentSampler):
     def half_width(self) -> float:  # type: ignore[override]
         return self.threshold
 
-    def sample(self, count: int, device: torch.device) -> Latents:
-        latents = torch.empty(count, self.latent_dim, device=device)
-        return nn.init.trunc_normal_(latents, a=-self.threshold, b=self.threshold)
+    def sample(self, count: int, device: torch.device) -> Codes:
+        codes = torch.empty(count, self.latent_dim, device=device)
+        return nn.init.trunc_normal_(codes, a=-self.threshold, b=self.threshold)
 
-    def log_density(self, latents: Latents) -> Scores:
-        return -latents.square().sum(1) / 2
+    def log_density(self, codes: Codes) -> Scores:
+        return -codes.square().sum(1) / 2

@@ -6,7 +6,7 @@ import torch
 
 from gan_cli.latent_samplers.gaussian import check_dim
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
-from gan_cli.shapes import Latents, Scores
+from gan_cli.shapes import Codes, Scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +20,8 @@ class Uniform(LatentSampler):
     def __post_init__(self) -> None:
         check_dim(self.latent_dim)
 
-    def sample(self, count: int, device: torch.device) -> Latents:
+    def sample(self, count: int, device: torch.device) -> Codes:
         return torch.rand(count, self.latent_dim, device=device) * 2 - 1
 
-    def log_density(self, latents: Latents) -> Scores:
-        return 0 * latents.sum(1)
+    def log_density(self, codes: Codes) -> Scores:
+        return 0 * codes.sum(1)

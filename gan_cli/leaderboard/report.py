@@ -5,15 +5,14 @@ import io
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig
 from PIL import Image
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
 from gan_cli import __version__
-from gan_cli.config.read import REPORTING, read_plain
 from gan_cli.errors import UserError
 from gan_cli.files import atomic
 from gan_cli.leaderboard.boards import Board, boards
@@ -27,9 +26,8 @@ NUM_TOLD = 5  # columns that a terminal has room for, all others are in the file
 THUMBNAIL = 640  # pixels: photographs of 1,024 would make a page of a gigabyte
 
 
-def report(composed: DictConfig) -> None:
+def report(options: dict[str, Any]) -> None:
     """gan-report: the tables of runs that are there already."""
-    options = read_plain(composed, REPORTING, "which runs? give folders: gan-report outputs/sweeps/<sweep>")
     folders = [Path(folder) for folder in options["folders"]]
     if not folders:
         raise UserError("which runs? give folders: gan-report outputs/sweeps/<sweep>")

@@ -11,7 +11,8 @@ from typing import Any
 from gan_cli.config.nodes import Config, flatten
 from gan_cli.config.overrides import key_of, value_of
 from gan_cli.errors import UserError
-from gan_cli.runs.folder import Record, RunFolder
+from gan_cli.runs.folder import RunFolder
+from gan_cli.runs.sink import Record
 from gan_cli.sweep.plan import fingerprint
 from gan_cli.sweep.sweep_folder import State, SweepFolder, state_of
 

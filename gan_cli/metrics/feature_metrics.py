@@ -20,7 +20,7 @@ from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
-from gan_cli.data import Table
+from gan_cli.data import TrainingSet
 from gan_cli.files import atomic, cache_folder
 from gan_cli.metrics.extractor import Extractor, LoadedExtractor
 from gan_cli.metrics.metrics import Metrics, Protocol, Scorer
@@ -53,7 +53,7 @@ class FeatureMetrics(Metrics):
         if "fid" not in self.names:
             raise ValueError("names must hold fid: it picks the best checkpoint")
 
-    def against(self, table: Table, num_fake: int) -> "FeatureScorer":
+    def against(self, table: TrainingSet, num_fake: int) -> "FeatureScorer":
         if table.values.dtype != torch.uint8:
             raise ValueError("FID and IS need images, not toy points: use the data set's own metrics")
         extractor = self.extractor.load()
@@ -77,7 +77,7 @@ class FeatureMetrics(Metrics):
         features, logits = (torch.cat(parts) for parts in zip(*outputs, strict=True))
         return ImageFeatures(features, logits)
 
-    def real_features(self, extractor: LoadedExtractor, table: Table) -> "ImageFeatures":
+    def real_features(self, extractor: LoadedExtractor, table: TrainingSet) -> "ImageFeatures":
         """From the cache, under a key of all they depend on; a file that cannot be trusted is made again."""
         key = {
             "pixels": table.digest or hashlib.sha256(table.values.cpu().numpy().tobytes()).hexdigest(),

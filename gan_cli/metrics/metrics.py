@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 
-from gan_cli.data import Table
+from gan_cli.data import TrainingSet
 from gan_cli.shapes import Stored
 
 Protocol = dict[str, str | int | float]
@@ -39,5 +39,5 @@ class Metrics(ABC):
     """Which metrics, and how: settings only."""
 
     @abstractmethod
-    def against(self, table: Table, num_fake: int) -> Scorer:
+    def against(self, table: TrainingSet, num_fake: int) -> Scorer:
         """Raises WeightsUnavailableError where an extractor has none, and ValueError for too few images."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gan_cli.data import Table
+from gan_cli.data import TrainingSet
 from gan_cli.metrics.metrics import Metrics, Protocol, Scorer
 from gan_cli.seeding import mix
 from gan_cli.shapes import Stored
@@ -21,7 +21,7 @@ class ModeMetrics(Metrics):
         if self.max_deviations <= 0:
             raise ValueError(f"max_deviations={self.max_deviations} must be above 0")
 
-    def against(self, table: Table, num_fake: int) -> "ModeScorer":
+    def against(self, table: TrainingSet, num_fake: int) -> "ModeScorer":
         if table.modes is None:
             raise ValueError("mode metrics count the modes of a toy mixture: use dataset=ring, grid or grid3")
         radius = self.max_deviations * table.modes.std

@@ -13,7 +13,7 @@ from torch import nn
 
 from gan_cli.models.initialization import xavier
 from gan_cli.models.shapes import check_shape
-from gan_cli.shapes import Images, Latents, Logits
+from gan_cli.shapes import Codes, Images, Logits
 
 Form = Literal["sngan", "wgan"]
 
@@ -21,7 +21,7 @@ SIZES = (32, 48, 64, 128)
 
 
 class Generator(nn.Module):
-    """Latents to images: one linear layer, transposed 4x4 convolutions that double the size three times, one 3x3 layer.
+    """Codes to images: one linear layer, transposed 4x4 convolutions that double the size three times, one 3x3 layer.
 
     Batch norm and ReLU follow each transposed convolution, tanh the last layer. `width` is the number of channels
     before the last layer. Raises ValueError for an image shape it cannot make.
@@ -40,8 +40,8 @@ class Generator(nn.Module):
         self.layers = nn.Sequential(*layers, image, nn.Tanh())
         initialize(self, form)
 
-    def forward(self, latents: Latents) -> Images:
-        return self.layers(latents)
+    def forward(self, codes: Codes) -> Images:
+        return self.layers(codes)
 
 
 class Discriminator(nn.Module):

@@ -9,13 +9,13 @@ from collections import OrderedDict
 from torch import nn
 
 from gan_cli.models.shapes import check_shape
-from gan_cli.shapes import Images, Latents, Logits
+from gan_cli.shapes import Codes, Images, Logits
 
 SIZES = (8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 class Generator(nn.Module):
-    """Latents to images: transposed 4x4 convolutions, doubling the size from 4 pixels on, batch norm, ReLU, tanh.
+    """Codes to images: transposed 4x4 convolutions, doubling the size from 4 pixels on, batch norm, ReLU, tanh.
 
     `width` is the number of channels before the last layer. Raises ValueError for an image shape it cannot make.
     """
@@ -37,8 +37,8 @@ class Generator(nn.Module):
         self.layers = nn.Sequential(layers)
         self.apply(initialize)
 
-    def forward(self, latents: Latents) -> Images:
-        return self.layers(latents[:, :, None, None])
+    def forward(self, codes: Codes) -> Images:
+        return self.layers(codes[:, :, None, None])
 
 
 class Discriminator(nn.Module):

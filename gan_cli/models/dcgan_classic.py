@@ -8,13 +8,13 @@ from itertools import pairwise
 from torch import nn
 
 from gan_cli.models.shapes import check_shape
-from gan_cli.shapes import Images, Latents, Logits
+from gan_cli.shapes import Codes, Images, Logits
 
 SIZES = (32, 48, 64)
 
 
 class Generator(nn.Module):
-    """Latents to images: transposed 4x4 convolutions, doubling the size four times, batch norm, ReLU, tanh.
+    """Codes to images: transposed 4x4 convolutions, doubling the size four times, batch norm, ReLU, tanh.
 
     `width` is the number of channels before the last layer. Raises ValueError for an image shape it cannot make.
     """
@@ -29,8 +29,8 @@ class Generator(nn.Module):
             layers += [nn.BatchNorm2d(fan_in), nn.ReLU(), grow]
         self.layers = nn.Sequential(*layers, nn.Tanh())
 
-    def forward(self, latents: Latents) -> Images:
-        return self.layers(latents[:, :, None, None])
+    def forward(self, codes: Codes) -> Images:
+        return self.layers(codes[:, :, None, None])
 
 
 class Discriminator(nn.Module):

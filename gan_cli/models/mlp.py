@@ -6,11 +6,11 @@ from itertools import pairwise
 
 from torch import nn
 
-from gan_cli.shapes import Images, Latents, Logits
+from gan_cli.shapes import Codes, Images, Logits
 
 
 class Generator(nn.Module):
-    """Latents to images of any shape, through ReLU layers of the given widths.
+    """Codes to images of any shape, through ReLU layers of the given widths.
 
     `batch_norm` normalises before each ReLU. `bounded` ends in a tanh, for images in [-1, 1]; toy points have no bound.
     """
@@ -24,8 +24,8 @@ class Generator(nn.Module):
         ending = [nn.Tanh()] if bounded else []
         self.layers = nn.Sequential(*layers, *ending, nn.Unflatten(1, image_shape))
 
-    def forward(self, latents: Latents) -> Images:
-        return self.layers(latents)
+    def forward(self, codes: Codes) -> Images:
+        return self.layers(codes)
 
 
 class Discriminator(nn.Module):

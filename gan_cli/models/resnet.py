@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gan_cli.models.initialization import xavier
 from gan_cli.models.shapes import check_shape
-from gan_cli.shapes import Images, Latents, Logits
+from gan_cli.shapes import Codes, Images, Logits
 
 
 class Plan(NamedTuple):
@@ -38,7 +38,7 @@ PLANS = {
 
 
 class Generator(nn.Module):
-    """Latents to images: one linear layer, residual blocks with batch norm that double the size, one 3x3 layer, tanh.
+    """Codes to images: one linear layer, residual blocks with batch norm that double the size, one 3x3 layer, tanh.
 
     All channels scale with `width`. Raises ValueError for an image shape it cannot make.
     """
@@ -59,8 +59,8 @@ class Generator(nn.Module):
         )
         initialize(self)
 
-    def forward(self, latents: Latents) -> Images:
-        return self.layers(latents)
+    def forward(self, codes: Codes) -> Images:
+        return self.layers(codes)
 
 
 class Discriminator(nn.Module):

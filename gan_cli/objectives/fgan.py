@@ -154,7 +154,7 @@ class FGAN(Objective):
         formulas = DIVERGENCES[self.divergence](self)
         return formulas.composite(fake_logits).mean() - formulas.activation(real_logits).mean()
 
-    def generator_loss(self, real_logits: Logits, fake_logits: Logits) -> Loss:
+    def generator_loss(self, real_logits: Logits | None, fake_logits: Logits) -> Loss:
         formulas = DIVERGENCES[self.divergence](self)
         return -(formulas.composite if self.saturating else formulas.activation)(fake_logits).mean()
 

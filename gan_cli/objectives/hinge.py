@@ -17,7 +17,7 @@ class Hinge(Objective):
     def discriminator_loss(self, real_logits: Logits, fake_logits: Logits) -> Loss:
         return relu(1 - real_logits).mean() + relu(1 + fake_logits).mean()
 
-    def generator_loss(self, real_logits: Logits, fake_logits: Logits) -> Loss:
+    def generator_loss(self, real_logits: Logits | None, fake_logits: Logits) -> Loss:
         return -fake_logits.mean()
 
     def equilibrium_loss(self) -> float:

@@ -29,7 +29,7 @@ class LSGAN(Objective):
         toward_fake = (fake_logits - self.fake_target).square().mean() / 2
         return toward_real + toward_fake
 
-    def generator_loss(self, real_logits: Logits, fake_logits: Logits) -> Loss:
+    def generator_loss(self, real_logits: Logits | None, fake_logits: Logits) -> Loss:
         return (fake_logits - self.generator_target).square().mean() / 2
 
     def equilibrium_loss(self) -> float:

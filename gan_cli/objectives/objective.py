@@ -5,10 +5,11 @@ from collections.abc import Callable
 
 from torch import nn
 
+from gan_cli.part import Part
 from gan_cli.shapes import Logits, Loss, Scores
 
 
-class Objective(ABC):
+class Objective(Part, ABC):
     """Maps raw discriminator outputs to one loss per player.
 
     Output activations belong here, never in the discriminator. Both losses are batch means, to be minimised.
@@ -21,8 +22,8 @@ class Objective(ABC):
     def discriminator_loss(self, real_logits: Logits, fake_logits: Logits) -> Loss: ...
 
     @abstractmethod
-    def generator_loss(self, real_logits: Logits, fake_logits: Logits) -> Loss:
-        """`real_logits` is empty, [0, outcomes], where `generator_reads_real` is False."""
+    def generator_loss(self, real_logits: Logits | None, fake_logits: Logits) -> Loss:
+        """`real_logits` is None where `generator_reads_real` is False."""
 
     def score(self, logits: Logits) -> Scores:
         """The scalar that gradient penalties differentiate and reports plot."""

@@ -72,11 +72,12 @@ class Realness(Objective):
         toward_fake = cross_entropy(self.fake_anchor(fake_logits), fake_logits)
         return toward_real + toward_fake
 
-    def generator_loss(self, real_logits: Logits, fake_logits: Logits) -> Loss:
+    def generator_loss(self, real_logits: Logits | None, fake_logits: Logits) -> Loss:
         away_from_fake = -cross_entropy(self.fake_anchor(fake_logits), fake_logits)
         if self.generator_objective == 1:
             return away_from_fake
         if self.generator_objective == 2:
+            assert real_logits is not None
             return cross_entropy(self.paired(real_logits, fake_logits), fake_logits) + away_from_fake
         return cross_entropy(self.real_anchor(fake_logits), fake_logits) + away_from_fake
 

@@ -35,7 +35,8 @@ class Relativistic(Objective):
     def discriminator_loss(self, real_logits: Logits, fake_logits: Logits) -> Loss:
         return self.cost_of(winner=real_logits, loser=fake_logits)
 
-    def generator_loss(self, real_logits: Logits, fake_logits: Logits) -> Loss:
+    def generator_loss(self, real_logits: Logits | None, fake_logits: Logits) -> Loss:
+        assert real_logits is not None
         return self.cost_of(winner=fake_logits, loser=real_logits)
 
     def cost_of(self, *, winner: Logits, loser: Logits) -> Loss:

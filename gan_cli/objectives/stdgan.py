@@ -32,7 +32,7 @@ class StdGAN(Objective):
         toward_real = self.real_target * softplus(-real_logits) + (1 - self.real_target) * softplus(real_logits)
         return toward_real.mean() + softplus(fake_logits).mean()
 
-    def generator_loss(self, real_logits: Logits, fake_logits: Logits) -> Loss:
+    def generator_loss(self, real_logits: Logits | None, fake_logits: Logits) -> Loss:
         return -softplus(fake_logits).mean() if self.saturating else softplus(-fake_logits).mean()
 
     def disagreement(self, logits: Logits, others: Logits) -> Scores:

@@ -15,7 +15,7 @@ class Wasserstein(Objective):
     def discriminator_loss(self, real_logits: Logits, fake_logits: Logits) -> Loss:
         return fake_logits.mean() - real_logits.mean()
 
-    def generator_loss(self, real_logits: Logits, fake_logits: Logits) -> Loss:
+    def generator_loss(self, real_logits: Logits | None, fake_logits: Logits) -> Loss:
         return -fake_logits.mean()
 
     def equilibrium_loss(self) -> float:

@@ -6,7 +6,7 @@ from gan_cli.regularizers.gradient_penalty import GradientPenalty
 from gan_cli.regularizers.mode_seeking import ModeSeeking
 from gan_cli.regularizers.r1 import R1
 from gan_cli.regularizers.r2 import R2
-from gan_cli.regularizers.regularizer import Constraint, Regularizer
+from gan_cli.regularizers.regularizer import Bound, Constraint, Regularizer
 from gan_cli.regularizers.spectral_norm import SpectralNorm
 from gan_cli.regularizers.vat import VAT
 from gan_cli.regularizers.weight_clipping import WeightClipping
@@ -16,6 +16,7 @@ __all__ = [
     "R2",
     "VAT",
     "AdversarialTraining",
+    "Bound",
     "Constraint",
     "Dragan",
     "GradientPenalty",

@@ -7,7 +7,7 @@ from typing import Literal
 from gan_cli.game import Game, Turn
 from gan_cli.gradients import onto_ball, signed_descent
 from gan_cli.regularizers.regularizer import Regularizer
-from gan_cli.shapes import Images, Loss
+from gan_cli.shapes import Examples, Loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,23 +40,22 @@ class AdversarialTraining(Regularizer):
             raise ValueError(f"steps={self.steps} must be at least 1")
 
     def penalty(self, game: Game, turn: Turn) -> Loss:
-        def loss(real: Images, fake: Images) -> Loss:
-            return game.objective.discriminator_loss(game.discriminator(real), game.discriminator(fake))
-
-        real, fake = turn.real, turn.fake
+        loss, real, fake = game.discriminator_loss, turn.real, turn.fake
         if self.images != "fake":
-            real = self.attacked(lambda images: loss(images, turn.fake), turn.real)
+            real = self.attacked(lambda moved: loss(moved, turn.fake), turn.real)
         if self.images != "real":
-            fake = self.attacked(lambda images: loss(turn.real, images), turn.fake)
+            fake = self.attacked(lambda moved: loss(turn.real, moved), turn.fake)
         return loss(real, fake)
 
-    def attacked(self, loss: Callable[[Images], Loss], images: Images) -> Images:
+    def attacked(self, loss: Callable[[Examples], Loss], shown: Examples) -> Examples:
+        images = shown.images
         low, high = images.min().clamp(max=-1.0), images.max().clamp(min=1.0)
         within = onto_ball(images, self.epsilon)
-        return signed_descent(
-            lambda moved: -loss(moved),
+        moved = signed_descent(
+            lambda moved: -loss(shown.with_images(moved)),
             images,
             steps=self.steps,
             step_size=self.step_size,
             project=lambda moved: within(moved).clamp(low, high),
         )
+        return shown.with_images(moved)

@@ -8,7 +8,7 @@ import torch
 from gan_cli.game import Game, Turn
 from gan_cli.regularizers.gradient_penalty import slope
 from gan_cli.regularizers.regularizer import Regularizer
-from gan_cli.shapes import Images, Loss
+from gan_cli.shapes import Examples, Loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +34,10 @@ class Dragan(Regularizer):
     def penalty(self, game: Game, turn: Turn) -> Loss:
         return (slope(game, self.around(turn.real)) - self.target).square().mean()
 
-    def around(self, real: Images) -> Images:
-        width = self.scale * real.std()
+    def around(self, real: Examples) -> Examples:
+        images = real.images
+        width = self.scale * images.std()
         if self.noise == "normal":
-            return real + width * torch.randn_like(real)
-        return real + width * torch.rand_like(real) * torch.rand_like(real[:, :1, :1, :1])
+            return real.with_images(images + width * torch.randn_like(images))
+        noise = torch.rand_like(images) * torch.rand_like(images[:, :1, :1, :1])
+        return real.with_images(images + width * noise)

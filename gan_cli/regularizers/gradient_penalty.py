@@ -8,7 +8,7 @@ from torch.nn.functional import relu
 from gan_cli.game import Game, Turn
 from gan_cli.gradients import input_gradient
 from gan_cli.regularizers.regularizer import Regularizer
-from gan_cli.shapes import Images, Loss, Scores
+from gan_cli.shapes import Examples, Images, Loss, Scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,13 +25,20 @@ class GradientPenalty(Regularizer):
     player = "discriminator"
 
     def penalty(self, game: Game, turn: Turn) -> Loss:
-        mixture = torch.rand_like(turn.real[:, :1, :1, :1])
-        between = mixture * turn.real + (1 - mixture) * turn.fake
+        real, fake = turn.real.images, turn.fake.images
+        mixture = torch.rand_like(real[:, :1, :1, :1])
+        between = turn.real.with_images(mixture * real + (1 - mixture) * fake)
         excess = slope(game, between) - self.target
         return (relu(excess) if self.one_sided else excess).square().mean()
 
 
-def slope(game: Game, images: Images) -> Scores:
+def score_gradient(game: Game, shown: Examples) -> Images:
+    """The score's gradient at each image, which can itself be differentiated."""
+    return input_gradient(lambda images: game.score(shown.with_images(images)), shown.images, differentiable=True)
+
+
+def slope(game: Game, shown: Examples) -> Scores:
     """The length of the score's gradient at each image, [batch]."""
-    gradient = input_gradient(game.score, images, differentiable=True)
-    return (gradient.square().flatten(1).sum(1) + 1e-12).sqrt()  # a length of exactly zero has no gradient
+    return (
+        score_gradient(game, shown).square().flatten(1).sum(1) + 1e-12
+    ).sqrt()  # a length of exactly zero has no gradient

@@ -25,7 +25,9 @@ class ModeSeeking(Regularizer):
     player = "generator"
 
     def penalty(self, game: Game, turn: Turn) -> Loss:
-        image_distance, latent_distance = (distance(*halves(tensor)).mean() for tensor in (turn.fake, turn.latents))
+        image_distance, latent_distance = (
+            distance(*halves(rows)).mean() for rows in (turn.fake.images, turn.latents.codes)
+        )
         ratio = image_distance / (latent_distance + torch.finfo(latent_distance.dtype).tiny)
         return 1 / (ratio + 1e-5) if self.form == "inverse" else -ratio
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from gan_cli.game import Game, Turn
-from gan_cli.gradients import input_gradient
+from gan_cli.regularizers.gradient_penalty import score_gradient
 from gan_cli.regularizers.regularizer import Regularizer
-from gan_cli.shapes import Images, Loss
+from gan_cli.shapes import Examples, Loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,6 @@ class R1(Regularizer):
         return half_squared_slope(game, turn.real)
 
 
-def half_squared_slope(game: Game, images: Images) -> Loss:
+def half_squared_slope(game: Game, shown: Examples) -> Loss:
     """Half the squared length of the score's gradient, averaged over the images."""
-    return input_gradient(game.score, images, differentiable=True).square().flatten(1).sum(1).mean() / 2
+    return score_gradient(game, shown).square().flatten(1).sum(1).mean() / 2

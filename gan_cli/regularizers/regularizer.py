@@ -2,30 +2,50 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from torch import nn
 
 from gan_cli.game import Game, Turn
+from gan_cli.part import Part
+from gan_cli.schedule import Schedule
 from gan_cli.shapes import Loss
 
-Player = Literal["discriminator", "generator"]
+
+class Bound(Part):
+    """What is asked of one player besides its objective; every moment is empty unless a leaf fills it."""
+
+    player: ClassVar[str]
+
+    def impose(self, network: nn.Module) -> None:
+        """Changes the network in place, once, after its weights are initialised."""
+
+    def term(self, game: Game, turn: Turn, *, name: str, number: int, step: int) -> Loss | None:
+        """What is added to the player's loss in its turn `number`, counted from 1; None for nothing."""
+        return None
+
+    def after_update(self, network: nn.Module) -> None:
+        """Changes the weights in place, after each update of the player."""
+
+
+class Constraint(Bound):
+    """A rule that one player's weights always obey, whatever its loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Regularizer(ABC):
+class Regularizer(Bound, ABC):
     """A weighted penalty added to one player's loss.
 
     A lazy one is only added at every `every`-th turn of its player, with `every` times the weight (Karras et al. 2020,
     arXiv:1912.04958). Raises ValueError for a negative weight, or unless `every` is at least 1.
     """
 
-    player: ClassVar[Player]
-    weight: float
+    weight: float | Schedule
     every: int = 1  # a default, so that regularizers that know nothing of laziness need not say so
 
     def __post_init__(self) -> None:
-        if self.weight < 0:
+        ends = (self.weight.start, self.weight.end) if isinstance(self.weight, Schedule) else (self.weight,)
+        if min(ends) < 0:
             raise ValueError(f"weight={self.weight} must be at least 0")
         if self.every < 1:
             raise ValueError(f"every={self.every} must be at least 1")
@@ -34,17 +54,12 @@ class Regularizer(ABC):
     def penalty(self, game: Game, turn: Turn) -> Loss:
         """The unweighted penalty; it may pass any image through `game`, also under differentiation.
 
-        It is called inside `isolated`: statistics, singular vectors and random state are not its concern.
+        It is called inside `Game.isolated`: statistics, singular vectors and random state are not its concern.
         """
 
-
-class Constraint(ABC):
-    """A rule that one player's weights always obey, whatever its loss."""
-
-    player: ClassVar[Player]
-
-    def impose(self, network: nn.Module) -> None:  # noqa: B027
-        """Changes the network in place, once, after its weights are initialised."""
-
-    def after_update(self, network: nn.Module) -> None:  # noqa: B027
-        """Changes the weights in place, after each update of the player."""
+    def term(self, game: Game, turn: Turn, *, name: str, number: int, step: int) -> Loss | None:
+        if number % self.every != 0:
+            return None
+        weight = self.weight.at(step) if isinstance(self.weight, Schedule) else self.weight
+        with game.isolated(f"{name} {number}"):
+            return self.every * weight * self.penalty(game, turn)

@@ -8,9 +8,8 @@ from torch import Tensor
 
 from gan_cli.game import Game, Turn
 from gan_cli.gradients import input_gradient
-from gan_cli.isolation import random_stream
 from gan_cli.regularizers.regularizer import Regularizer
-from gan_cli.shapes import Images, Logits, Loss
+from gan_cli.shapes import Examples, Images, Logits, Loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +41,14 @@ class VAT(Regularizer):
 
     def penalty(self, game: Game, turn: Turn) -> Loss:
         chosen = {"real": [turn.real], "fake": [turn.fake], "both": [turn.real, turn.fake]}[self.images]
-        return self.smoothness(game, torch.cat(chosen))
+        return self.smoothness(game, Examples.cat(chosen))
 
-    def smoothness(self, game: Game, images: Images) -> Loss:
+    def smoothness(self, game: Game, shown: Examples) -> Loss:
         def predict(images: Images) -> Logits:
-            with random_stream("prediction", game.discriminator):  # the same dropout and noise at every pass
-                return game.discriminator(images)
+            with game.random_stream("prediction"):  # the same dropout and noise at every pass
+                return game.judge(shown.with_images(images))
 
+        images = shown.images
         direction = normalised(torch.randn_like(images))  # drawn first: `predict` repeats until something else is drawn
         with torch.no_grad():
             prediction = predict(images)

@@ -14,11 +14,14 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import torch
 
-from gan_cli.errors import CheckpointError
-from gan_cli.experiment import Stateful
+from gan_cli.config.check import config_problems
+from gan_cli.config.nodes import Config
+from gan_cli.config.trust import check_size, check_trust
+from gan_cli.errors import CheckpointError, UserError
 from gan_cli.files import atomic, sha256, sync, write_json
+from gan_cli.part import Stateful
 
-FORMAT = 1
+FORMAT = 2
 STATE, META = "state.pt", "meta.json"
 MAX_META_BYTES = 10_000_000
 
@@ -33,6 +36,7 @@ class Checkpoint:
     config: dict[str, Any]
     image_shape: tuple[int, int, int]
     overrides: list[str]
+    concluded: bool  # whether what was due after the step, scores and pictures, is done
 
     def restore(self, parts: Mapping[str, Stateful], device: torch.device) -> None:
         """Loads every part; raises CheckpointError where the file does not fit."""
@@ -54,6 +58,7 @@ def save(
     config: dict[str, Any],
     image_shape: tuple[int, int, int],
     overrides: list[str],
+    concluded: bool,
 ) -> Path:
     """Writes `checkpoints`/step-<step>, then points `latest` at it; the folder appears only when all is on disk."""
     folder = checkpoints / f"step-{step:08d}"
@@ -70,6 +75,7 @@ def save(
             "image_shape": image_shape,
             "config": config,
             "overrides": overrides,
+            "concluded": concluded,
             "files": {STATE: {"sha256": sha256(partial / STATE), "bytes": (partial / STATE).stat().st_size}},
             "torch": torch.__version__,
         }
@@ -173,6 +179,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
             config=dict(meta["config"]),
             image_shape=(channels, height, width),
             overrides=[str(override) for override in meta["overrides"]],
+            concluded=bool(meta["concluded"]),
         )
     except OSError as error:
         raise CheckpointError(f"checkpoint {folder} cannot be read: {error}") from error
@@ -180,6 +187,19 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"checkpoint {folder} is damaged: {META} is not what was written") from error
+
+
+def trusted_config(found: Checkpoint, trust: list[str]) -> Config:
+    """The checkpoint's config, once it names nothing but trusted classes with their own parameters in range."""
+    config = found.config
+    check_trust(config, trust)
+    problems = config_problems(config)
+    if not problems and found.step > config["steps"]:
+        problems = [f"step {found.step} is beyond steps={config['steps']}"]
+    if problems:
+        raise UserError(f"the config of {found.folder} is refused: {'; '.join(problems)}")
+    check_size(config, found.image_shape, (found.folder / STATE).stat().st_size)
+    return config
 
 
 def load_state(path: Path, device: torch.device) -> dict[str, Any]:

@@ -2,21 +2,22 @@
 
 import json
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
 from gan_cli.errors import UserError
 from gan_cli.files import atomic, slug, sweep_partial, write_json
+from gan_cli.runs.sink import Record, Sink
 
-Record = dict[str, Any]
+SECONDS_BETWEEN_ACTIVITIES = 1.0
 
 
-class RunFolder:
+class RunFolder(Sink):
     """Paths and records of one run; docs/run-folder.md tells what each file is."""
 
     def __init__(self, path: Path) -> None:
@@ -24,6 +25,8 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.samples = path / "samples"
         self.metrics = path / "metrics.jsonl"
+        self.activity_file = path / ".activity"
+        self.next_activity = 0.0
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -50,9 +53,29 @@ class RunFolder:
             with atomic(self.path / ".hydra" / f"{name}.yaml") as partial:
                 partial.write_text(text, encoding="utf-8")
 
-    def log(self, record: Record) -> None:
+    def recorded(self, record: Record) -> None:
         with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
+
+    def working(self, what: str) -> None:
+        """For whoever watches the folder from outside; not a record, so that it need not be on disk at once."""
+        if not what:
+            self.activity_file.unlink(missing_ok=True)
+            self.next_activity = 0.0
+        elif time.monotonic() >= self.next_activity:
+            self.next_activity = time.monotonic() + SECONDS_BETWEEN_ACTIVITIES
+            self.activity_file.write_text(what + "\n", encoding="utf-8")
+
+    def activity(self) -> str:
+        """What the run is doing besides training; empty for nothing."""
+        try:
+            return self.activity_file.read_text(encoding="utf-8").strip()
+        except OSError:
+            return ""
+
+    def finished(self, summary: Record) -> None:
+        self.working("")
+        write_json(self.path / "summary.json", summary)
 
     def records(self) -> list[Record]:
         """Every whole record; what a crash tore off, and anything after it, is left out."""
@@ -78,9 +101,6 @@ class RunFolder:
             return None
         whole = isinstance(summary, dict) and {"status", "step", "metrics", "protocol", "cost"} <= set(summary)
         return summary if whole else None
-
-    def write_summary(self, summary: Record) -> None:
-        write_json(self.path / "summary.json", summary)
 
 
 def whole_records(content: bytes) -> list[Record]:

@@ -5,19 +5,59 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch.nn.functional import pad
 
 from gan_cli.files import atomic
-from gan_cli.shapes import Images, Latents, Scores, Stored
+from gan_cli.shapes import Codes, Images, Scores, Stored
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 REAL, FAKE = "#1f6f8b", "#d1495b"
 DPI = 120
+NUM_IMAGES, NUM_POINTS = 64, 2000
 GAP = 90  # grey of the lines between the images of a grid
+
+
+def are_points(image_shape: Sequence[int]) -> bool:
+    """Whether images of this shape are points in the plane, which are drawn as such."""
+    return tuple(image_shape) == (2, 1, 1)
+
+
+def num_drawn(image_shape: Sequence[int]) -> int:
+    """How many images a picture shows."""
+    return NUM_POINTS if are_points(image_shape) else NUM_IMAGES
+
+
+def save_real(path: Path, real: Stored) -> None:
+    """A picture of real images, evenly picked from all of them."""
+    chosen = real[torch.linspace(0, len(real) - 1, min(num_drawn(real.shape[1:]), len(real))).long()].cpu()
+    if are_points(real.shape[1:]):
+        save_points(path, chosen)
+    else:
+        save_grid(path, chosen)
+
+
+def save_fake(path: Path, fake: Stored, real: Stored | None, score: Callable[[Images], Scores]) -> None:
+    """A picture of generated images; of points, over the discriminator's score and beside the real ones."""
+    if are_points(fake.shape[1:]):
+        assert real is not None
+        save_points(path, real, fake, score)
+    else:
+        save_grid(path, fake)
+
+
+def save_each(folder: Path, values: Stored) -> None:
+    """Every image as a file of its own, named by its number; points as rows of one."""
+    if are_points(values.shape[1:]):
+        points = values.flatten(1).cpu().numpy()
+        np.savetxt(folder / "points.csv", points, delimiter=",", header="x,y", comments="")
+        return
+    for number, image in enumerate(values):
+        save_image(folder / f"{number:06d}.png", image)
 
 
 def save_grid(path: Path, pixels: Stored) -> None:
@@ -81,7 +121,7 @@ def save_beside(path: Path, pictures: Mapping[str, Path]) -> None:
         sheet.save(partial, format="PNG")
 
 
-def save_latents(path: Path, latents: Mapping[str, Latents]) -> None:
+def save_latents(path: Path, latents: Mapping[str, Codes]) -> None:
     """The density of two-dimensional latents [latents, 2], one panel each, on the same axes and logarithmic shades."""
     from matplotlib.colors import LogNorm
 

@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from gan_cli import __version__
+from gan_cli.datasets.dataset import Dataset
 from gan_cli.evaluation import SamplingCost
-from gan_cli.runs.folder import Record
+from gan_cli.metrics.metrics import Scorer
+from gan_cli.runs.sink import Record
 
 Scores = Mapping[str, float]
 
@@ -38,6 +40,12 @@ def trajectory(records: list[Record]) -> dict[str, dict[str, float]]:
         for key in dict.fromkeys(key for metrics in evaluated for key in metrics)
         for values in [[metrics[key] for metrics in evaluated if key in metrics]]
     }
+
+
+def protocol(dataset: Dataset, scorer: Scorer | None, num_fake: int, seed: int) -> dict[str, str | int | float]:
+    """How a score was measured; scores compare only where all of it is the same."""
+    measured = scorer.protocol if scorer is not None else {}
+    return dataset.protocol | measured | {"num_fake": num_fake, "weights": "moving average", "evaluation_seed": seed}
 
 
 def versions() -> dict[str, str]:

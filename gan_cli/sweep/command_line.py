@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -15,7 +14,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from gan_cli.config.hints import CONF, config_folders, introduced_by
+from gan_cli.config.compose import CONF, compose
+from gan_cli.config.hints import config_folders, introduced_by
 from gan_cli.config.overrides import choices, key_of, quoted
 from gan_cli.errors import UserError
 from gan_cli.runs.folder import fresh
@@ -106,9 +106,7 @@ def compose_options(overrides: Sequence[Override]) -> DictConfig:
     """The options of the sweep alone; the rest of the command line may be composed only job by job."""
     wanted = {*SWEEPING, "outputs"}
     own = [o.input_line or "" for o in overrides if key_of(o) in wanted]
-    searched = f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in config_folders()[1:])}]"
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return hydra.compose("sweep", [*own, searched])
+    return compose("sweep", own, config_folders()[1:])
 
 
 def find(options: DictConfig, kind: dict[str, Any]) -> Path:

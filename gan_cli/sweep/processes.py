@@ -9,13 +9,11 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from gan_cli.config.hints import config_folders
 from gan_cli.config.overrides import key_of, quoted
-from gan_cli.engine import choose_device
+from gan_cli.engine import choose_device, num_devices
 from gan_cli.errors import InterruptedRunError
-from gan_cli.runs.run import stop_on_signal
+from gan_cli.runs.signals import stop_on_signal
 from gan_cli.sweep.sweep_folder import Job, State, SweepFolder
 from gan_cli.sweep.watch import Watch
 
@@ -47,7 +45,7 @@ def device_slots(device: str, per_device: int | None, num_jobs: int) -> list[Slo
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if kind.type == "cuda":
         listed = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-        visible = [name for name in listed if name] or [str(number) for number in range(torch.cuda.device_count())]
+        visible = [name for name in listed if name] or [str(number) for number in range(num_devices())]
         names = visible if kind.index is None else [visible[kind.index]]
         places = [name for _ in range(per_device or 1) for name in names]  # every device once, before any twice
         devices = [(f"GPU {name}", {"CUDA_VISIBLE_DEVICES": name}) for name in places]

@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
-from gan_cli.commands import train as start
+from gan_cli.commands.train import train
 from gan_cli.config.overrides import key_of, quoted, value_of
 from gan_cli.config.read import read_config, read_plain
 from gan_cli.errors import EndError, UserError
-from gan_cli.runs.folder import Record, RunFolder
+from gan_cli.runs.folder import RunFolder
+from gan_cli.runs.sink import Record
 from gan_cli.sweep.command_line import kind_of
 from gan_cli.sweep.options import SWEEPING
 from gan_cli.sweep.plan import job_name, plan, read_run, run_part
@@ -141,13 +141,13 @@ def leading_score(summary: Record | None) -> float | None:
     return metrics.get("last", {}).get(metrics.get("leading"))
 
 
-def run_job(composed: DictConfig) -> float | None:
+def run_job(composed: DictConfig, given: Sequence[str]) -> float | None:
     """One job in the process that a launcher from elsewhere gives it."""
-    overrides = [override for override in HydraConfig.get().overrides.task if key_of(override) not in SWEEPING]
+    overrides = [override for override in given if key_of(override) not in SWEEPING]
     config, options = read_config(run_part(composed))
     if options["run_dir"] is None:
         options["run_dir"] = str(Path(composed.sweep_dir) / job_name(overrides, set(), config))
-    start.begin(config, options, overrides, OmegaConf.to_yaml(run_part(composed)), "")
+    train(config, options, overrides, OmegaConf.to_yaml(run_part(composed)), "")
     return leading_score(RunFolder(Path(options["run_dir"])).summary())
 
 

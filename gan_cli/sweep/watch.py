@@ -11,7 +11,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from gan_cli.runs.folder import Record, RunFolder, whole_records
+from gan_cli.runs.folder import RunFolder, whole_records
+from gan_cli.runs.sink import Record
 from gan_cli.sweep.sweep_folder import Job, State, SweepFolder
 
 SECONDS_BETWEEN_READINGS = 1.0

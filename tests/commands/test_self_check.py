@@ -9,7 +9,7 @@ import torch
 
 from gan_cli.commands import self_check as module
 from gan_cli.commands.self_check import EXPECTED, measured, self_check
-from gan_cli.data import Table
+from gan_cli.data import TrainingSet
 from gan_cli.errors import EndError, UserError
 from gan_cli.metrics.classifier import ClassifierExtractor
 from gan_cli.metrics.feature_metrics import FeatureMetrics
@@ -23,10 +23,10 @@ def metrics(**changes: Any) -> FeatureMetrics:
     return FeatureMetrics(**(settings | changes))
 
 
-def noise(count: int, seed: int) -> Table:
+def noise(count: int, seed: int) -> TrainingSet:
     generator = torch.Generator().manual_seed(seed)
     pixels = torch.randint(0, 256, (count, 1, 16, 16), generator=generator, dtype=torch.uint8)
-    return Table(pixels, torch.full((count,), -1))
+    return TrainingSet(pixels, torch.full((count,), -1))
 
 
 def test_the_same_images_are_at_distance_zero() -> None:
@@ -40,7 +40,7 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """What the metrics give, in place of measuring CIFAR-10 with Inception."""
     scores = dict(EXPECTED)
     tables = {"train": noise(4, 0), "test": noise(4, 1)}
-    monkeypatch.setattr(module, "load_table", lambda dataset: tables[dataset.split])
+    monkeypatch.setattr(module, "load_training_set", lambda dataset: tables[dataset.split])
     monkeypatch.setattr(module, "measured", lambda metrics, fake, real: dict(scores))
     return scores
 

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from gan_cli.config.build import build_players
 from gan_cli.config.check import SHAPES
-from gan_cli.config.hints import CONF
+from gan_cli.config.compose import CONF
 from gan_cli.config.nodes import targets
 from gan_cli.config.read import read_config
 from gan_cli.errors import UserError

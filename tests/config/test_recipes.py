@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gan_cli.config.build import build_dataset, build_optimizer, build_players, built_regularizers
-from gan_cli.config.hints import CONF
+from gan_cli.config.compose import CONF
 from gan_cli.config.nodes import Config
 from gan_cli.config.read import read_config
 from gan_cli.data import Batch

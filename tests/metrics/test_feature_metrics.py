@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from gan_cli.data import Table
+from gan_cli.data import TrainingSet
 from gan_cli.datasets import Digits
 from gan_cli.files import cache_folder
 from gan_cli.metrics.classifier import Classifier, ClassifierExtractor
@@ -90,8 +90,8 @@ def images(count: int, seed: int, channels: int = 1, size: int = 16) -> Tensor:
     return (smooth * 255).round().to(torch.uint8)
 
 
-def table(values: Tensor) -> Table:
-    return Table(values, torch.full((len(values),), -1))
+def table(values: Tensor) -> TrainingSet:
+    return TrainingSet(values, torch.full((len(values),), -1))
 
 
 DATASET = Digits(image_size=16, metrics=DIGITS)

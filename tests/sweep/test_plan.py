@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf
 
-from gan_cli.config.hints import CONF
+from gan_cli.config.compose import CONF
 from gan_cli.config.overrides import label, quoted
 from gan_cli.files import slug
 from gan_cli.errors import UserError

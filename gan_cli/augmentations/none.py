@@ -1,0 +1,14 @@
+"""No augmentation."""
+
+from dataclasses import dataclass
+
+from gan_cli.augmentations.augmentation import Augmentation
+from gan_cli.shapes import Images
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoAugmentation(Augmentation):
+    """Shows every image as it is."""
+
+    def __call__(self, images: Images) -> Images:
+        return images

@@ -1,0 +1,32 @@
+"""Folders that commands put their results into."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gan_cli.errors import UserError
+
+
+def free_folder(name: str) -> Path:
+    """Where results can go; raises UserError before any work is done if something is there, or it cannot be made."""
+    out = Path(name)
+    try:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UserError(f"out={out} is there already and not an empty folder: choose another with out=<folder>")
+        home = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+        if not home.is_dir() or not os.access(home, os.W_OK):
+            raise UserError(f"out={out} cannot be made: {home} cannot be written to")
+    except OSError as error:
+        raise UserError(f"out={out} cannot be made: {error}") from error
+    return out
+
+
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Makes the folder, and says in one line where files cannot be written to it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise UserError(f"{out} cannot be written: {error}") from error

@@ -1,0 +1,32 @@
+"""What gan-sample does with checked options: images of a checkpoint, as one grid and one file each."""
+
+from pathlib import Path
+from typing import Any
+
+from gan_cli.commands.evaluate import chosen_sampler
+from gan_cli.commands.out import free_folder, writing
+from gan_cli.config.build import load_training_set
+from gan_cli.engine import choose_engine
+from gan_cli.evaluation import generate, scoring
+from gan_cli.runs import pictures
+from gan_cli.runs.trained import open_trained
+
+
+def sample(options: dict[str, Any]) -> None:
+    """Loads the data only for a sampler that reads real images, and for points, which are drawn beside real ones."""
+    engine, root = choose_engine(options["device"]), options["dataset"]["root"]
+    trained = open_trained(Path(options["checkpoint"]), options["which"], options["trust"], root, engine)
+    gan, chosen = trained.gan, options["sampler_name"]
+    if chosen is not None:
+        gan = gan.with_sampler(chosen_sampler(options, gan.latent_sampler.innermost))
+    suffix = "" if chosen is None else f"-{chosen}"
+    out = free_folder(options["out"] or f"gan-sample-{trained.name}-seed-{options['seed']}{suffix}")
+    needed = gan.latent_sampler.reads_real(gan.game.objective) or pictures.are_points(trained.found.image_shape)
+    training_set = load_training_set(trained.dataset).placed(engine) if needed else None
+    real = None if training_set is None else gan.calibration(training_set)
+    values = generate(gan, options["num_images"], options["seed"], real, trained.dataset.stored).values
+    with writing(out):
+        drawn_with = None if training_set is None else training_set.values
+        pictures.save_fake(out / "grid.png", values, drawn_with, scoring(gan))
+        pictures.save_each(out, values)
+    print(out)

@@ -1,0 +1,33 @@
+"""Where conf/ is, and configs composed from it without a command line, leaving nothing behind in Hydra."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra import version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
+from hydra.core.utils import setup_globals
+from hydra.types import RunMode
+from omegaconf import DictConfig, open_dict
+
+PACKAGE = Path(__file__).resolve().parents[1]
+CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir())  # wheel, or repository
+
+
+def compose(name: str, overrides: Sequence[str], folders: Sequence[Path] = ()) -> DictConfig:
+    """The config `name`, unresolved and without Hydra's own node; choices are looked for in `folders`, too.
+
+    Raises Hydra's exceptions.
+    """
+    before = version.getbase()
+    version.setbase("1.3")
+    try:
+        setup_globals()
+        searched = [f"hydra.searchpath=[{','.join(f'file://{folder.absolute()}' for folder in folders)}]"]
+        loader = ConfigLoaderImpl(create_config_search_path(str(CONF)))
+        composed = loader.load_configuration(name, [*overrides, *searched], RunMode.RUN, from_shell=False)
+    finally:
+        version.VersionBase.instance().version_base = before
+    with open_dict(composed):
+        del composed["hydra"]
+    return composed

@@ -1,0 +1,55 @@
+"""Ctrl-C and SIGTERM: a run stops where nothing is lost, and work that only scores is dropped at once."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+
+class WorkDroppedError(KeyboardInterrupt):
+    """A signal ended work that can be done again: training state is whole."""
+
+
+@dataclass
+class Stop:
+    """Set by the first Ctrl-C or SIGTERM; the step in progress is finished and saved. A second one is immediate.
+
+    Once the run is `closing`, which takes a moment, there is nothing left to interrupt.
+    """
+
+    signal: int | None = None
+    closing: bool = False
+    droppable: bool = False
+
+    @contextmanager
+    def dropping(self) -> Iterator[None]:
+        """Inside, the first signal raises WorkDroppedError wherever the program is; nothing inside may write."""
+        self.droppable = True
+        try:
+            if self.signal is not None:
+                raise WorkDroppedError
+            yield
+        finally:
+            self.droppable = False
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[Stop]:
+    stop = Stop()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        again, stop.signal = stop.signal is not None, number
+        if again and not stop.closing:
+            stop.closing = True
+            raise KeyboardInterrupt
+        if stop.droppable:
+            stop.droppable = False
+            raise WorkDroppedError
+
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
