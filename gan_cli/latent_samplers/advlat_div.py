@@ -17,7 +17,8 @@ class AdvLatDiv(Search):
     The first of a pair is a prior draw; the second has its label, starts at N(0, `start_std`^2) from it and searches
     down the ratio (equation 8) of the distance between their images to that between their codes plus `offset` (0 in the
     paper, 1 in the authors' code). Distances are mean absolute differences of each pair; the authors' code takes their
-    means over the batch first. The discriminator trains on the prior itself. Raises ValueError for a setting out of range.
+    means over the batch first. The discriminator trains on the prior itself. Raises ValueError for a setting out of
+    range.
     """
 
     start_std: float
