@@ -133,7 +133,7 @@ def digests(name: str, overrides: list[str], folder: Path, checkout: Path) -> di
 
 
 def call(command: str, arguments: list[str], checkout: Path) -> str:
-    program = [sys.executable, "-c", f"from gan_cli.cli import {COMMANDS[command]} as run; run()"]
+    program = [sys.executable, "-P", "-c", f"from gan_cli.cli import {COMMANDS[command]} as run; run()"]
     environment = os.environ | {"PYTHONPATH": str(checkout.resolve()), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([*program, *arguments], capture_output=True, text=True, env=environment)
     if done.returncode:

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 
 from gan_cli.config.build import build_experiment
-from gan_cli.config.compose import CONF
-from gan_cli.config.read import read_config
+from gan_cli.config.compose import compose
+from gan_cli.config.read import config_of
+from gan_cli.engine import Engine
 from gan_cli.experiment import Experiment
 from gan_cli.objectives import Realness
 
@@ -40,15 +41,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["GAN_CLI_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
-def composed_config(*overrides: str, config_name: str = "train") -> Any:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose(config_name, list(overrides))
+def composed_config(*overrides: str, config_name: str = "train") -> DictConfig:
+    return compose(config_name, overrides)
 
 
 def realness(**changes: Any) -> Realness:
     """The objective with its defaults, but for these."""
-    config, _ = read_config(composed_config("objective=realness"))
-    settings = {key: value for key, value in config["objective"].items() if key != "_target_"}
+    node = config_of(["objective=realness"])["objective"]
+    settings = {key: value for key, value in node.items() if key != "_target_"}
     return Realness(**(settings | changes))
 
 
@@ -57,8 +57,7 @@ def experiment() -> Callable[..., Experiment]:
     """Builds an experiment from overrides, as gan-train would."""
 
     def build(*overrides: str) -> Experiment:
-        config, _ = read_config(composed_config(*overrides))
-        return build_experiment(config, torch.device("cpu"))
+        return build_experiment(config_of(overrides), Engine())
 
     return build
 

@@ -41,7 +41,7 @@ def build_experiment(config: Config, engine: Engine) -> Experiment:
             f"batch_size={settings.batch_size} is more than the {len(training_set)} images of the data set: lower it"
         )
     bounds = build_bounds(config, engine)
-    gan = build_gan(config, training_set.image_shape, engine)
+    gan = build_gan(config, training_set.image_shape, engine, bounds)
     sizes = {"generator": settings.generator_batch_size or settings.batch_size, "discriminator": settings.batch_size}
     turns: dict[str, tuple[PlayTurn, int]] = {
         "discriminator": (discriminator_turn, settings.discriminator_steps),
@@ -82,8 +82,11 @@ def build_scorer(dataset: Dataset, training_set: TrainingSet, num_fake: int) -> 
         raise UserError(one_line(error)) from error
 
 
-def build_gan(config: Config, image_shape: tuple[int, int, int], engine: Engine) -> GAN:
-    """Both networks with their initial weights, a function of the seed alone, and all that their game needs."""
+def build_gan(config: Config, image_shape: tuple[int, int, int], engine: Engine, bounds: Mapping[str, Bound]) -> GAN:
+    """Both networks with their initial weights, a function of the seed alone, and all that their game needs.
+
+    Of `bounds` the networks get what is imposed on them.
+    """
     torch.manual_seed(mix("init", config["seed"]))
     latent_sampler = build("latent_sampler", config["latent_sampler"])
     objective = build("objective", config["objective"])
@@ -95,7 +98,7 @@ def build_gan(config: Config, image_shape: tuple[int, int, int], engine: Engine)
         lambda width: build("model.discriminator", model["discriminator"], image_shape=image_shape, num_outcomes=width)
     )
     networks = {"generator": generator, "discriminator": discriminator}
-    for bound in build_bounds(config, engine).values():
+    for bound in bounds.values():
         bound.impose(networks[bound.player])
     ema_generator = copy.deepcopy(generator).eval().requires_grad_(False)
     generator, discriminator, ema_generator = (

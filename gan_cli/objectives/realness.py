@@ -15,6 +15,7 @@ from gan_cli.seeding import mix
 from gan_cli.shapes import Logits, Loss, Scores
 
 Side = Literal["real", "fake"]
+SIDES: tuple[Side, Side] = ("real", "fake")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +27,8 @@ class Realness(Objective):
     `anchor_shape` is `normal_uniform`, else of skew-normal draws of shape -`anchor_skewness` and +`anchor_skewness`.
     Each is then moved along the support by its skew, which is in the unit of the outcomes: the atoms are
     (support_max - support_min) / (num_outcomes - 1) apart. `anchors` says what the histograms are: `resampled` at every
-    loss (the authors' code draws once a step for both players; the expectation is the same), `fixed` by one draw from
-    `anchor_seed`, or `expected`, their exact mean.
+    loss, `resampled_each_step` for both players, as in the authors' code, `fixed` by one draw from `anchor_seed`, or
+    `expected`, their exact mean.
 
     The generator's loss is equation 18, 19 or 20 of the paper for `generator_objective` 1, 2 or 3. Equation 19 compares
     each fake prediction with a real one: the batch mean of them, or that of the same row where `pairing` is `index`.
@@ -42,7 +43,7 @@ class Realness(Objective):
     num_outcomes: int = field()  # not the inherited 1
     generator_objective: Literal[1, 2, 3]
     pairing: Literal["mean", "index"]
-    anchors: Literal["resampled", "fixed", "expected"]
+    anchors: Literal["resampled", "resampled_each_step", "fixed", "expected"]
     anchor_shape: Literal["normal_uniform", "skewed_normal"]
     anchor_skewness: float
     num_anchor_samples: int
@@ -52,6 +53,7 @@ class Realness(Objective):
     real_skew: float
     fake_skew: float
     feature_resampling: bool
+    step_anchors: "StepAnchors | None" = field(init=False, default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.num_outcomes < 2:
@@ -62,6 +64,14 @@ class Realness(Objective):
             raise ValueError(f"num_anchor_samples={self.num_anchor_samples} must be at least 2 and at most 10,000,000")
         if not self.support_min < self.support_max:
             raise ValueError(f"support_min={self.support_min} must be below support_max={self.support_max}")
+        if self.anchors == "resampled_each_step":
+            object.__setattr__(self, "step_anchors", StepAnchors(self))
+
+    def before_step(self, device: torch.device) -> None:
+        if self.step_anchors is not None:
+            for side in SIDES:
+                draws = self.law(side).draw(self.num_anchor_samples, None, device)
+                getattr(self.step_anchors, side).copy_(histogram(draws, self.num_outcomes))
 
     @property
     def generator_reads_real(self) -> bool:  # type: ignore[override]
@@ -128,8 +138,8 @@ class Realness(Objective):
         return super().head(discriminator)
 
     def mean_anchors(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """A1 and A0, or their exact means where they are drawn again at every loss."""
-        still = replace(self, anchors="expected") if self.anchors == "resampled" else self
+        """A1 and A0, or their exact means where they are drawn again and again."""
+        still = replace(self, anchors="expected") if self.anchors.startswith("resampled") else self
         return still.real_anchor(like), still.fake_anchor(like)
 
     def support(self, like: Tensor) -> Tensor:
@@ -153,11 +163,11 @@ class Realness(Objective):
     def histogram(self, side: Side, like: Tensor) -> Tensor:
         law, count = self.law(side), self.num_anchor_samples
         if self.anchors == "expected":
-            bins = expected_histogram(law, count, self.num_outcomes)
-            return torch.tensor(bins, dtype=like.dtype, device=like.device)
+            return expected_tensor(law, count, self.num_outcomes, like.dtype, like.device)
         if self.anchors == "fixed":
-            generator = torch.Generator().manual_seed(mix(side, self.anchor_seed))
-            return histogram(law.draw(count, generator), self.num_outcomes).to(like)
+            return fixed_tensor(law, count, self.num_outcomes, mix(side, self.anchor_seed), like.dtype, like.device)
+        if self.step_anchors is not None:
+            return getattr(self.step_anchors, side).to(like)
         return histogram(law.draw(count, None, like.device), self.num_outcomes).to(like)
 
     def shift(self, skew: float, like: Tensor) -> Tensor:
@@ -171,6 +181,16 @@ class Realness(Objective):
         position = (moved - self.support_min) / spacing
         atoms = torch.arange(self.num_outcomes, dtype=like.dtype, device=like.device)
         return (1 - (position[:, None] - atoms).abs()).clamp(min=0)
+
+
+class StepAnchors(nn.Module):
+    """The histograms of the present step, and before the first one their exact means."""
+
+    def __init__(self, objective: Realness) -> None:
+        super().__init__()
+        for side in SIDES:
+            law, count = objective.law(side), objective.num_anchor_samples
+            self.register_buffer(side, torch.tensor(expected_histogram(law, count, objective.num_outcomes)))
 
 
 class ResamplingHead(nn.Module):
@@ -227,6 +247,21 @@ def histogram(draws: Tensor, num_bins: int) -> Tensor:
     bins = ((draws - smallest) / (largest - smallest) * num_bins).long().clamp(max=num_bins - 1)
     counts = torch.zeros(num_bins, device=draws.device)
     return counts.scatter_add_(0, bins, torch.ones_like(draws)) / len(draws)
+
+
+@lru_cache
+def expected_tensor(law: Law, num_draws: int, num_bins: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """`expected_histogram` where it is used: copied from the host once, not in every step."""
+    return torch.tensor(expected_histogram(law, num_draws, num_bins), dtype=dtype, device=device)
+
+
+@lru_cache
+def fixed_tensor(
+    law: Law, num_draws: int, num_bins: int, seed: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """The histogram of one draw, kept where it is used."""
+    draws = law.draw(num_draws, torch.Generator().manual_seed(seed))
+    return histogram(draws, num_bins).to(device=device, dtype=dtype)
 
 
 @lru_cache
