@@ -12,6 +12,7 @@ from gan_cli.gradients import input_gradient, onto_ball, signed_descent
 from gan_cli.objectives import FGAN, LSGAN, Hinge, Objective, Relativistic, StdGAN, Wasserstein
 
 from .conftest import realness
+from .values import examples, latents
 
 Z = torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 anywhere = onto_ball(Z, None)
@@ -50,6 +51,24 @@ def test_descent_works_where_gradients_are_switched_off() -> None:
     torch.testing.assert_close(moved, Z - 0.01 * Z.sign())
 
 
+def test_a_penalty_on_a_gradient_reaches_what_made_its_inputs() -> None:
+    """w = A z and f(w) = sum w^3 / 3: the gradient is w^2, its squared length sum w^4, and d/dA is 4 w^3 z'."""
+    mapping = nn.Linear(3, 5, bias=False).double()
+    mapped = mapping(Z)
+    gradient = input_gradient(lambda w: w.pow(3) / 3, mapped, differentiable=True)
+    torch.testing.assert_close(gradient, mapped.square())
+    gradient.square().sum().backward()
+    torch.testing.assert_close(mapping.weight.grad, 4 * mapped.detach().pow(3).T @ Z)
+
+
+def test_a_gradient_that_is_only_looked_at_has_no_graph() -> None:
+    mapping = nn.Linear(3, 5, bias=False).double()
+    gradient = input_gradient(lambda w: w.pow(3) / 3, mapping(Z), differentiable=False)
+    torch.testing.assert_close(gradient, mapping(Z).square().detach())
+    assert not gradient.requires_grad
+    assert mapping.weight.grad is None
+
+
 # Every loss that falls as a fake image's raw output rises, whatever else is in the batch.
 MONOTONE: list[Objective] = [
     StdGAN(saturating=False),
@@ -72,11 +91,11 @@ def test_trajectories_of_all_monotone_losses_of_a_scalar_critic_agree(objective:
     generator = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 4), nn.Unflatten(1, (4, 1, 1))).double()
     discriminator = nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1)).double()
     real = torch.randn(6, 4, 1, 1, dtype=torch.float64)
-    loss = Game(generator, discriminator, objective).generator_loss_against(real)
+    loss = Game(generator, discriminator, objective).generator_loss_against(examples(real))
     for steps in (1, 7, 30):
         search = {"steps": steps, "step_size": 0.05, "project": onto_ball(Z, 0.6)}
         theirs = signed_descent(lambda z: -discriminator(generator(z)), Z, **search)
-        assert torch.equal(signed_descent(lambda z: loss(generator(z)), Z, **search), theirs)
+        assert torch.equal(signed_descent(lambda z: loss(latents(z)), Z, **search), theirs)
 
 
 def test_a_distribution_of_outcomes_has_trajectories_of_its_own() -> None:
@@ -88,9 +107,9 @@ def test_a_distribution_of_outcomes_has_trajectories_of_its_own() -> None:
     for number in (1, 2, 3):
         anchors = {"anchors": "expected", "real_skew": 0.5, "fake_skew": -0.5}
         objective = realness(num_outcomes=7, generator_objective=number, **anchors)
-        loss = Game(generator, discriminator, objective).generator_loss_against(real)
+        loss = Game(generator, discriminator, objective).generator_loss_against(examples(real))
         ended.append(
-            signed_descent(lambda z, loss=loss: loss(generator(z)), Z, steps=5, step_size=0.05, project=anywhere)
+            signed_descent(lambda z, loss=loss: loss(latents(z)), Z, steps=5, step_size=0.05, project=anywhere)
         )
     assert not torch.equal(ended[0], ended[1])
     assert not torch.equal(ended[1], ended[2])

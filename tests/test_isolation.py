@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from gan_cli.isolation import isolated
+from gan_cli.game import Game
+from gan_cli.objectives import Wasserstein
 
 
 def network() -> nn.Module:
@@ -20,6 +21,10 @@ def network() -> nn.Module:
     )
 
 
+def a_game(generator: nn.Module | None = None, discriminator: nn.Module | None = None) -> Game:
+    return Game(generator or nn.Identity(), discriminator or nn.Identity(), Wasserstein())
+
+
 IMAGES = torch.randn(5, 1, 4, 4, generator=torch.Generator().manual_seed(1))
 
 
@@ -28,17 +33,19 @@ def state(module: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def test_buffers_and_random_state_stay() -> None:
-    module, before, random = network(), state(network()), torch.get_rng_state()
-    with isolated("key", module):
-        module(IMAGES)
+    game, before, random = a_game(network(), network()), state(network()), torch.get_rng_state()
+    with game.isolated("key"):
+        game.generator(IMAGES)
+        game.discriminator(IMAGES)
         torch.rand(3)
-    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    for module in (game.generator, game.discriminator):
+        assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
     assert torch.equal(torch.get_rng_state(), random)
 
 
 def test_outside_they_go_on_moving() -> None:
     module, before = network(), state(network())
-    with isolated("key", module):
+    with a_game(discriminator=module).isolated("key"):
         pass
     module(IMAGES)
     changed = {name for name, value in module.state_dict().items() if not torch.equal(value, before[name])}
@@ -48,7 +55,7 @@ def test_outside_they_go_on_moving() -> None:
 
 def test_an_error_inside_restores_all_the_same() -> None:
     module, random = network(), torch.get_rng_state()
-    with pytest.raises(RuntimeError, match="dimension|channels|size|input"), isolated("key", module):
+    with pytest.raises(RuntimeError, match="dimension|channels|size|input"), a_game(module).isolated("key"):
         module(torch.rand(1, 1))
     assert torch.equal(torch.get_rng_state(), random)
     assert module[1].track_running_stats
@@ -58,7 +65,7 @@ def test_an_error_inside_restores_all_the_same() -> None:
 
 def test_batch_statistics_are_still_the_batchs() -> None:
     module = nn.BatchNorm2d(1)
-    with isolated("key", module):
+    with a_game(discriminator=module).isolated("key"):
         normed = module(3 + 2 * IMAGES)
     assert normed.mean().item() == pytest.approx(0, abs=1e-5)
     assert normed.std(unbiased=False).item() == pytest.approx(1, abs=1e-4)
@@ -66,7 +73,7 @@ def test_batch_statistics_are_still_the_batchs() -> None:
 
 def test_a_module_at_rest_stays_at_rest() -> None:
     module = nn.BatchNorm2d(1).eval()
-    with isolated("key", module):
+    with a_game(discriminator=module).isolated("key"):
         torch.testing.assert_close(module(IMAGES), IMAGES, rtol=1e-4, atol=1e-4)
     assert module.track_running_stats
 
@@ -75,7 +82,7 @@ def test_the_stream_depends_on_the_key_and_on_the_state_outside() -> None:
     def draw(seed: int, key: str, before: int) -> torch.Tensor:
         torch.manual_seed(seed)
         torch.rand(before)
-        with isolated(key):
+        with a_game().isolated(key):
             return torch.rand(4)
 
     assert torch.equal(draw(0, "a", 3), draw(0, "a", 3))
@@ -90,7 +97,7 @@ def test_the_same_key_draws_the_same_until_something_is_drawn_outside() -> None:
     draws = []
     for outside in (0, 0, 1):
         torch.rand(outside)
-        with isolated("key"):
+        with a_game().isolated("key"):
             draws.append(torch.rand(4))
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[1], draws[2])
@@ -98,7 +105,19 @@ def test_the_same_key_draws_the_same_until_something_is_drawn_outside() -> None:
 
 def test_spectral_norm_at_rest_stays_at_rest() -> None:
     module = network().eval()
-    with isolated("key", module):
+    with a_game(discriminator=module).isolated("key"):
         module(IMAGES)
     assert not module[0].parametrizations.weight[0].training
     assert module[1].track_running_stats
+
+
+def test_a_stream_of_its_own_leaves_buffers_alone() -> None:
+    module, before, random = network(), state(network()), torch.get_rng_state()
+    game = a_game(discriminator=module)
+    with game.random_stream("key"):
+        module(IMAGES)
+        drawn = torch.rand(4)
+    assert torch.equal(torch.get_rng_state(), random)
+    assert not torch.equal(module[1].running_mean, before["1.running_mean"])
+    with game.isolated("key"):
+        assert torch.equal(torch.rand(4), drawn)

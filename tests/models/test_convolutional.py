@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan_cli.config.build import build_players
+from gan_cli.config.build import build_bounds, build_gan
 from gan_cli.config.read import read_config
+from gan_cli.engine import Engine
 from gan_cli.game import Game
 from gan_cli.models import cnn, dcgan_classic, resnet
 from gan_cli.regularizers import SpectralNorm
@@ -80,8 +81,9 @@ Layer = tuple[int, int, int, bool]  # inputs, outputs, kernel size (1: linear, o
 def published(*choices: str, size: int) -> Game:
     """The networks with every value of their YAML, weightless."""
     config, _ = read_config(composed_config(*choices, "latent_dim=128"))
-    with torch.device("meta"):
-        return build_players(config, (3, size, size), torch.device("meta")).game
+    engine = Engine(torch.device("meta"))
+    with engine.device:
+        return build_gan(config, (3, size, size), engine, build_bounds(config, engine)).game
 
 
 def total(layers: list[Layer], norms: list[int]) -> int:

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from gan_cli.config.build import build_players
+from gan_cli.config.build import build_bounds, build_gan
 from gan_cli.config.read import read_config
+from gan_cli.engine import Engine
 from gan_cli.models import dcgan, mlp, mlp_maxout
 
 from ..conftest import composed_config
@@ -123,7 +124,7 @@ def test_maxout_is_the_largest_of_its_pieces() -> None:
 def test_mlp_maxout_has_the_networks_of_the_toy_example(outcomes: int) -> None:
     objective = ["objective=realness", f"num_outcomes={outcomes}"] if outcomes > 1 else ["objective=hinge"]
     config, _ = read_config(composed_config("model=mlp_maxout", "latent_dim=128", *objective))
-    game = build_players(config, (2, 1, 1), torch.device("cpu")).game
+    game = build_gan(config, (2, 1, 1), Engine(), build_bounds(config, Engine())).game
     generator: Any = game.generator
     discriminator: Any = game.discriminator
     names = [type(layer).__name__ for layer in generator.layers]

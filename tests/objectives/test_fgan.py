@@ -101,7 +101,7 @@ def test_gan_is_the_standard_gan(saturating: bool) -> None:
     real, fake = torch.linspace(-30, 30, 7).double()[:, None], torch.linspace(-20, 40, 7).double()[:, None]
     ours, standard = objective("gan", saturating=saturating), StdGAN(saturating=saturating)
     torch.testing.assert_close(ours.discriminator_loss(real, fake), standard.discriminator_loss(real, fake))
-    torch.testing.assert_close(ours.generator_loss(real[:0], fake), standard.generator_loss(real[:0], fake))
+    torch.testing.assert_close(ours.generator_loss(None, fake), standard.generator_loss(None, fake))
 
 
 def test_jensen_shannon_is_gan_up_to_a_constant() -> None:
@@ -116,9 +116,9 @@ def test_the_generator_minimises_the_bound_or_the_activation() -> None:
     fake = torch.linspace(-1, 1, 5).double()[:, None]
     for name, alpha in CASES:
         formulas = DIVERGENCES[name](objective(name, alpha))
-        loss = objective(name, alpha, saturating=True).generator_loss(fake[:0], fake)
+        loss = objective(name, alpha, saturating=True).generator_loss(None, fake)
         torch.testing.assert_close(loss, -formulas.composite(fake).mean())
-        loss = objective(name, alpha, saturating=False).generator_loss(fake[:0], fake)
+        loss = objective(name, alpha, saturating=False).generator_loss(None, fake)
         torch.testing.assert_close(loss, -formulas.activation(fake).mean())
 
 
@@ -132,7 +132,7 @@ def test_extreme_logits_stay_finite_and_point_the_right_way(name: str, alpha: fl
         if turn == "discriminator":
             loss = ours.discriminator_loss(logits, logits.detach())
         else:
-            loss = ours.generator_loss(logits[:0].detach(), logits)
+            loss = ours.generator_loss(None, logits)
         (gradient,) = torch.autograd.grad(loss, logits)
         assert loss.isfinite()
         assert gradient.square().isfinite().all()
@@ -193,7 +193,7 @@ def test_small_gradients_are_not_rounded_away(name: str, v: float) -> None:
     double = logits.detach().double().requires_grad_(True)
     gradients = []
     for value in (logits, double):
-        loss = objective(name, saturating=True).generator_loss(value[:0].detach(), value)
+        loss = objective(name, saturating=True).generator_loss(None, value)
         gradients.append(torch.autograd.grad(loss, value)[0].item())
     assert gradients[0] == pytest.approx(gradients[1], rel=1e-4)
     assert gradients[0] != 0

@@ -20,9 +20,9 @@ def test_stdgan_is_binary_cross_entropy() -> None:
     fake_term = binary_cross_entropy_with_logits(FAKE, zeros)
     torch.testing.assert_close(StdGAN(saturating=False).discriminator_loss(REAL, FAKE), real_term + fake_term)
     torch.testing.assert_close(
-        StdGAN(saturating=False).generator_loss(REAL[:0], FAKE), binary_cross_entropy_with_logits(FAKE, ones)
+        StdGAN(saturating=False).generator_loss(None, FAKE), binary_cross_entropy_with_logits(FAKE, ones)
     )
-    torch.testing.assert_close(StdGAN(saturating=True).generator_loss(REAL[:0], FAKE), -fake_term)
+    torch.testing.assert_close(StdGAN(saturating=True).generator_loss(None, FAKE), -fake_term)
 
 
 def test_stdgan_at_its_optimum_measures_the_jensen_shannon_divergence() -> None:
@@ -36,7 +36,7 @@ def test_stdgan_at_its_optimum_measures_the_jensen_shannon_divergence() -> None:
 @pytest.mark.parametrize("saturating", [True, False])
 def test_both_stdgan_generator_losses_fall_as_the_score_rises(saturating: bool) -> None:
     logits = FAKE.clone().requires_grad_(True)
-    StdGAN(saturating=saturating).generator_loss(REAL[:0], logits).backward()
+    StdGAN(saturating=saturating).generator_loss(None, logits).backward()
     share = torch.sigmoid(FAKE) if saturating else torch.sigmoid(-FAKE)
     torch.testing.assert_close(logits.grad, -share / len(FAKE))
 
@@ -44,7 +44,7 @@ def test_both_stdgan_generator_losses_fall_as_the_score_rises(saturating: bool) 
 def test_hinge() -> None:
     real, fake = torch.tensor([[0.5], [2.0]]).double(), torch.tensor([[-3.0], [0.5]]).double()
     assert Hinge().discriminator_loss(real, fake).item() == pytest.approx((0.5 + 0) / 2 + (0 + 1.5) / 2)
-    assert Hinge().generator_loss(real[:0], fake).item() == pytest.approx(1.25)
+    assert Hinge().generator_loss(None, fake).item() == pytest.approx(1.25)
 
 
 def test_hinge_optimum_is_two_minus_twice_the_overlap() -> None:
@@ -59,7 +59,7 @@ def test_wasserstein_is_antisymmetric_and_indifferent_to_a_shift() -> None:
     torch.testing.assert_close(loss, FAKE.mean() - REAL.mean())
     torch.testing.assert_close(Wasserstein().discriminator_loss(FAKE, REAL), -loss)
     torch.testing.assert_close(Wasserstein().discriminator_loss(REAL + 5, FAKE + 5), loss)
-    torch.testing.assert_close(Wasserstein().generator_loss(REAL[:0], FAKE), -FAKE.mean())
+    torch.testing.assert_close(Wasserstein().generator_loss(None, FAKE), -FAKE.mean())
 
 
 @pytest.mark.parametrize("objective", [StdGAN(saturating=False), Hinge(), Wasserstein()])
@@ -89,7 +89,7 @@ def test_one_sided_label_smoothing_moves_the_optimum_of_real_images_alone() -> N
     targets = torch.full_like(REAL, s)
     expected = binary_cross_entropy_with_logits(REAL, targets) + binary_cross_entropy_with_logits(FAKE, 0 * FAKE)
     torch.testing.assert_close(smoothed.discriminator_loss(REAL, FAKE), expected)
-    torch.testing.assert_close(smoothed.generator_loss(REAL[:0], FAKE), STANDARD.generator_loss(REAL[:0], FAKE))
+    torch.testing.assert_close(smoothed.generator_loss(None, FAKE), STANDARD.generator_loss(None, FAKE))
 
 
 STANDARD = StdGAN(saturating=False)
@@ -99,7 +99,7 @@ def test_lsgan_regresses_to_its_three_targets() -> None:
     objective = LSGAN(fake_target=-1.0, real_target=1.0, generator_target=0.0)
     real, fake = torch.tensor([[3.0], [1.0]]).double(), torch.tensor([[-1.0], [2.0]]).double()
     assert objective.discriminator_loss(real, fake).item() == pytest.approx((4 + 0) / 4 + (0 + 9) / 4)
-    assert objective.generator_loss(real[:0], fake).item() == pytest.approx((1 + 4) / 4)
+    assert objective.generator_loss(None, fake).item() == pytest.approx((1 + 4) / 4)
 
 
 def test_lsgan_generator_minimises_a_pearson_divergence() -> None:
@@ -107,9 +107,7 @@ def test_lsgan_generator_minimises_a_pearson_divergence() -> None:
     p, q = shares(0.2, 0.3, 0.5), shares(0.5, 0.25, 0.25)
     objective = LSGAN(fake_target=-1.0, real_target=1.0, generator_target=0.0)
     optimum = (p - q) / (p + q)  # (b p + a q) / (p + q)
-    cost = objective.generator_loss(REAL[:0], repeated(optimum, q)) + objective.generator_loss(
-        REAL[:0], repeated(optimum, p)
-    )
+    cost = objective.generator_loss(None, repeated(optimum, q)) + objective.generator_loss(None, repeated(optimum, p))
     torch.testing.assert_close(2 * cost, ((p + q - 2 * q) ** 2 / (p + q)).sum())
 
 

@@ -28,12 +28,10 @@ def test_two_outcomes_are_the_standard_gan() -> None:
         TWO_ATOMS.discriminator_loss(pair_real, pair_fake), standard.discriminator_loss(real, fake)
     )
     torch.testing.assert_close(
-        replace(TWO_ATOMS, generator_objective=1).generator_loss(pair_real[:0], pair_fake),
-        standard.generator_loss(real[:0], fake),
+        replace(TWO_ATOMS, generator_objective=1).generator_loss(None, pair_fake),
+        standard.generator_loss(None, fake),
     )
-    torch.testing.assert_close(
-        replace(TWO_ATOMS, generator_objective=3).generator_loss(pair_real[:0], pair_fake), -fake.mean()
-    )
+    torch.testing.assert_close(replace(TWO_ATOMS, generator_objective=3).generator_loss(None, pair_fake), -fake.mean())
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
