@@ -1,6 +1,7 @@
 """Penalties of a linear critic, whose slope is known, in float64; spectral norm of a known matrix."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -23,8 +24,11 @@ from gan_cli.regularizers import (
     WeightClipping,
 )
 from gan_cli.regularizers.mode_seeking import distance, halves
+from gan_cli.schedule import Schedule
+from gan_cli.shapes import Examples
 
 from ..conftest import realness
+from ..values import a_turn, examples
 
 REALNESS = realness(num_outcomes=4, generator_objective=3, anchors="expected")
 SHAPE = (5, 2, 3, 3)
@@ -52,7 +56,7 @@ class Quadratic(nn.Module):
 def turn() -> Turn:
     generator = torch.Generator().manual_seed(1)
     real, fake = (torch.randn(SHAPE, dtype=torch.float64, generator=generator) for _ in range(2))
-    return Turn(real, torch.full((5,), -1), torch.zeros(5, 1), fake)
+    return a_turn(real, fake)
 
 
 def penalty(regularizer: Regularizer, discriminator: nn.Module) -> Tensor:
@@ -73,7 +77,9 @@ def test_penalties_of_a_linear_critic(slope: float) -> None:
 
 
 def test_r1_is_taken_at_real_images_per_image() -> None:
-    torch.testing.assert_close(penalty(R1(weight=1.0), Quadratic()), turn().real.square().flatten(1).sum(1).mean() / 2)
+    torch.testing.assert_close(
+        penalty(R1(weight=1.0), Quadratic()), turn().real.images.square().flatten(1).sum(1).mean() / 2
+    )
 
 
 def test_gradient_penalty_is_taken_between_real_and_fake_per_image() -> None:
@@ -81,7 +87,7 @@ def test_gradient_penalty_is_taken_between_real_and_fake_per_image() -> None:
     measured = penalty(GradientPenalty(weight=1.0, target=0.0, one_sided=False), Quadratic())
     torch.manual_seed(3)
     mixture = torch.rand(5, 1, 1, 1, dtype=torch.float64)
-    between = mixture * turn().real + (1 - mixture) * turn().fake
+    between = mixture * turn().real.images + (1 - mixture) * turn().fake.images
     torch.testing.assert_close(measured, between.square().flatten(1).sum(1).mean())
 
 
@@ -107,7 +113,7 @@ def test_gradient_penalty_has_a_finite_gradient_at_zero_slope() -> None:
 
 def test_input_gradient_leaves_parameters_alone() -> None:
     critic = Linear(1.0)
-    gradient = input_gradient(critic, turn().real, differentiable=False)
+    gradient = input_gradient(critic, turn().real.images, differentiable=False)
     torch.testing.assert_close(gradient, critic.direction.detach().expand(SHAPE))
     assert critic.direction.grad is None
 
@@ -138,7 +144,9 @@ def test_spectral_norm_iterates_as_often_as_asked() -> None:
 
 
 def test_r2_is_taken_at_generated_images_per_image() -> None:
-    torch.testing.assert_close(penalty(R2(weight=1.0), Quadratic()), turn().fake.square().flatten(1).sum(1).mean() / 2)
+    torch.testing.assert_close(
+        penalty(R2(weight=1.0), Quadratic()), turn().fake.images.square().flatten(1).sum(1).mean() / 2
+    )
 
 
 def test_dragan_of_a_linear_critic_is_the_gradient_penalty() -> None:
@@ -149,20 +157,22 @@ def test_dragan_of_a_linear_critic_is_the_gradient_penalty() -> None:
 
 
 def test_dragan_looks_around_real_images() -> None:
-    real = torch.randn(200, 2, 8, 8, dtype=torch.float64)
+    shown = examples(torch.randn(200, 2, 8, 8, dtype=torch.float64))
+    real = shown.images
     normal, uniform = (Dragan(weight=1.0, target=1.0, scale=0.5, noise=n) for n in ("normal", "uniform"))
-    noise = (normal.around(real) - real) / real.std()
+    noise = (normal.around(shown).images - real) / real.std()
     assert noise.mean().item() == pytest.approx(0.0, abs=0.02)
     assert noise.std().item() == pytest.approx(0.5, abs=0.02)
-    noise = (uniform.around(real) - real) / real.std()
+    noise = (uniform.around(shown).images - real) / real.std()
     assert noise.min() >= 0  # the authors' noise only brightens
     assert noise.mean().item() == pytest.approx(0.5 / 4, abs=0.02)  # U(0, 1) twice, each with mean 1/2
     assert noise.flatten(1).mean(1).std().item() == pytest.approx(0.25 / 12**0.5, abs=0.02)  # one factor an image
-    torch.testing.assert_close(Dragan(weight=1.0, target=1.0, scale=0.0, noise="normal").around(real), real)
+    still = Dragan(weight=1.0, target=1.0, scale=0.0, noise="normal").around(shown)
+    torch.testing.assert_close(still.images, real)
 
 
 def pair_turn(latents: Tensor, images: Tensor) -> Turn:
-    return Turn(images, torch.full((len(images),), -1), latents, images)
+    return a_turn(images, images, latents)
 
 
 @pytest.mark.parametrize("gain", [0.5, 2.0])
@@ -219,7 +229,7 @@ def test_vat_of_a_probability_has_its_rank_one_form() -> None:
     game = Game(nn.Identity(), critic, StdGAN(saturating=False))
     for epsilon in (0.3, small):
         measured = vat(epsilon=epsilon, images="real").penalty(game, turn())
-        logits = critic(turn().real).detach()
+        logits = critic(turn().real.images).detach()
         sides = [StdGAN(saturating=False).disagreement(logits, logits + s * epsilon * 2.0) for s in (-1, 1)]
         lowest, highest = torch.minimum(*sides).mean(), torch.maximum(*sides).mean()
         assert lowest - 1e-12 <= measured <= highest + 1e-12
@@ -235,7 +245,7 @@ def test_vat_of_outcomes_approaches_the_top_of_the_fisher_spectrum() -> None:
     game = Game(nn.Identity(), discriminator, REALNESS)
     measured = vat(epsilon=1e-3, xi=1e-4, num_power_iterations=60, images="real").penalty(game, turn())
     jacobian, tops = discriminator[1].weight.detach(), []
-    for p in discriminator(turn().real).softmax(1).detach():
+    for p in discriminator(turn().real.images).softmax(1).detach():
         fisher = p.diag() - p[:, None] * p[None, :]
         tops.append(torch.linalg.eigvalsh(jacobian.T @ fisher @ jacobian)[-1])
     torch.testing.assert_close(measured, 1e-6 / 2 * torch.stack(tops).mean(), rtol=5e-3, atol=0)
@@ -279,9 +289,8 @@ def test_vat_compares_passes_with_the_same_noise() -> None:
 def test_the_unperturbed_prediction_carries_no_gradient() -> None:
     """d/da of 1/2 (stop(v) - v')^2, v' = a . (x + epsilon u), u = +-a / |a| fixed: (v' - v) (x + epsilon u)."""
     critic = Linear(2.0)
-    images = turn().real[:1]
-    seen = Turn(images, torch.full((1,), -1), torch.zeros(1, 1), images)
-    vat(images="real").penalty(Game(nn.Identity(), critic, Wasserstein()), seen).backward()
+    images = turn().real.images[:1]
+    vat(images="real").penalty(Game(nn.Identity(), critic, Wasserstein()), a_turn(images, images)).backward()
     step = 0.3 * critic.direction.detach() / 2.0
     either = [sign * 0.3 * 2.0 * (images[0] + sign * step) for sign in (1, -1)]
     assert any(torch.allclose(critic.direction.grad, gradient) for gradient in either)
@@ -290,7 +299,7 @@ def test_the_unperturbed_prediction_carries_no_gradient() -> None:
 def test_vat_asks_how_far_the_perturbed_prediction_is_from_the_clean_one() -> None:
     """KL(clean || perturbed), which is not symmetric; without iterations the direction is the one drawn."""
     critic, objective = Linear(2.0), StdGAN(saturating=False)
-    images, game = turn().real, Game(nn.Identity(), Linear(2.0), objective)
+    images, game = turn().real.images, Game(nn.Identity(), Linear(2.0), objective)
     torch.manual_seed(4)
     measured = vat(epsilon=2.0, num_power_iterations=0, images="real").penalty(game, turn())
     torch.manual_seed(4)
@@ -317,7 +326,7 @@ def attack(**changes: Any) -> AdversarialTraining:
 
 def bounded_turn() -> Turn:
     seen = turn()
-    return Turn(seen.real.tanh() * 0.9, seen.labels, seen.latents, seen.fake.tanh() * 0.9)
+    return a_turn(seen.real.images.tanh() * 0.9, seen.fake.images.tanh() * 0.9)
 
 
 @pytest.mark.parametrize("steps", [1, 4])
@@ -326,7 +335,7 @@ def test_attacked_images_of_a_linear_critic_cost_the_length_of_its_slope(steps: 
     """Wasserstein: each attacked side raises the loss by epsilon |a|_1, however many steps share it."""
     critic, seen = Linear(2.0), bounded_turn()
     game = Game(nn.Identity(), critic, Wasserstein())
-    clean = Wasserstein().discriminator_loss(critic(seen.real), critic(seen.fake))
+    clean = Wasserstein().discriminator_loss(critic(seen.real.images), critic(seen.fake.images))
     raised = attack(steps=steps, step_size=0.05, images=images).penalty(game, seen) - clean
     sides = 2 if images == "both" else 1
     torch.testing.assert_close(raised, sides * 0.05 * critic.direction.abs().sum())
@@ -334,11 +343,11 @@ def test_attacked_images_of_a_linear_critic_cost_the_length_of_its_slope(steps: 
 
 def test_attacked_images_stay_in_the_ball_and_in_range() -> None:
     images = torch.tensor([-1.0, -0.99, 0.0, 0.99, 1.0]).double().view(5, 1, 1, 1)
-    moved = attack(epsilon=0.05, step_size=0.03, steps=3).attacked(lambda x: x.sum(), images)
-    torch.testing.assert_close(moved.flatten(), torch.tensor([-0.95, -0.94, 0.05, 1.0, 1.0]).double())
+    moved = attack(epsilon=0.05, step_size=0.03, steps=3).attacked(lambda x: x.images.sum(), examples(images))
+    torch.testing.assert_close(moved.images.flatten(), torch.tensor([-0.95, -0.94, 0.05, 1.0, 1.0]).double())
     points = 3 * images  # toy points have no bounds but their own
-    moved = attack(epsilon=0.5, step_size=0.5).attacked(lambda x: x.sum(), points)
-    torch.testing.assert_close(moved.flatten(), (points.flatten() + 0.5).clamp(max=3.0))
+    moved = attack(epsilon=0.5, step_size=0.5).attacked(lambda x: x.images.sum(), examples(points))
+    torch.testing.assert_close(moved.images.flatten(), (points.flatten() + 0.5).clamp(max=3.0))
 
 
 def test_the_attack_raises_the_loss_of_any_objective() -> None:
@@ -346,7 +355,7 @@ def test_the_attack_raises_the_loss_of_any_objective() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(18, 8), nn.Tanh(), nn.Linear(8, 1)).double()
     for objective in (StdGAN(saturating=False), Hinge(), Relativistic(pairing="average", loss="standard")):
         seen = bounded_turn()
-        clean = objective.discriminator_loss(network(seen.real), network(seen.fake))
+        clean = objective.discriminator_loss(network(seen.real.images), network(seen.fake.images))
         assert attack(steps=3, step_size=0.02).penalty(Game(nn.Identity(), network, objective), seen) > clean
 
 
@@ -369,6 +378,7 @@ def test_clipping_reaches_weights_and_biases_but_no_statistics() -> None:
     [
         (lambda: R1(weight=1.0, every=0), "every=0"),
         (lambda: R2(weight=-1.0), "weight=-1.0"),
+        (lambda: R2(weight=Schedule(start=1.0, end=-1.0, until=9, shape="linear")), "weight=Schedule"),
         (lambda: WeightClipping(limit=0.0), "limit=0.0"),
         (lambda: Dragan(weight=1.0, target=1.0, scale=-1.0, noise="normal"), "scale=-1.0"),
         (lambda: vat(epsilon=0.0), "epsilon=0.0"),
@@ -387,13 +397,13 @@ def test_settings_out_of_range_are_named(make: Callable[[], Any], message: str) 
 
 def test_dragan_is_taken_around_real_images() -> None:
     still = Dragan(weight=1.0, target=0.0, scale=0.0, noise="normal")
-    torch.testing.assert_close(penalty(still, Quadratic()), turn().real.square().flatten(1).sum(1).mean())
+    torch.testing.assert_close(penalty(still, Quadratic()), turn().real.images.square().flatten(1).sum(1).mean())
 
 
 def test_dragans_noise_is_as_wide_as_the_whole_batch() -> None:
     """A batch of one image three times has a deviation, though none between its images."""
     real = torch.randn(1, 2, 30, 30, dtype=torch.float64).expand(3, -1, -1, -1)
-    noise = Dragan(weight=1.0, target=1.0, scale=0.5, noise="normal").around(real) - real
+    noise = Dragan(weight=1.0, target=1.0, scale=0.5, noise="normal").around(examples(real)).images - real
     assert noise.std().item() == pytest.approx(0.5 * real.std().item(), rel=0.05)
 
 
@@ -402,7 +412,57 @@ def test_each_side_is_attacked_against_the_clean_other_one() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(18, 8), nn.Tanh(), nn.Linear(8, 1)).double()
     objective, seen = Relativistic(pairing="paired", loss="least_squares"), bounded_turn()
     game, regularizer = Game(nn.Identity(), network, objective), attack(epsilon=0.5, step_size=0.5)
-    real = regularizer.attacked(lambda x: objective.discriminator_loss(network(x), network(seen.fake)), seen.real)
-    fake = regularizer.attacked(lambda x: objective.discriminator_loss(network(seen.real), network(x)), seen.fake)
-    expected = objective.discriminator_loss(network(real), network(fake))
+
+    def loss(real: Examples, fake: Examples) -> Tensor:
+        return objective.discriminator_loss(network(real.images), network(fake.images))
+
+    real = regularizer.attacked(lambda moved: loss(moved, seen.fake), seen.real)
+    fake = regularizer.attacked(lambda moved: loss(seen.real, moved), seen.fake)
+    expected = loss(real, fake)
     torch.testing.assert_close(regularizer.penalty(game, seen), expected)
+
+
+def test_a_weight_may_change_from_step_to_step() -> None:
+    """From 4 to 0 in 8 steps: R1 of a slope of 3 is 4.5, in a lazy turn `every` times that."""
+    fading = Schedule(start=4.0, end=0.0, until=8, shape="linear")
+    game = Game(nn.Identity(), Linear(3.0), Wasserstein())
+    for step, weight in ((0, 4.0), (2, 3.0), (7, 0.5), (8, 0.0), (20, 0.0)):
+        term = R1(weight=fading).term(game, turn(), name="r1", number=1, step=step)
+        assert term is not None
+        assert term.item() == pytest.approx(weight * 4.5)
+    lazy = R1(weight=fading, every=2)
+    assert lazy.term(game, turn(), name="r1", number=1, step=2) is None
+    term = lazy.term(game, turn(), name="r1", number=2, step=2)
+    assert term is not None
+    assert term.item() == pytest.approx(2 * 3.0 * 4.5)
+
+
+def test_penalties_show_images_under_their_own_labels() -> None:
+    """Real labels beside real images, generated ones beside generated images, wherever a penalty looks."""
+    seen: list[list[int]] = []
+
+    @dataclass(frozen=True)
+    class Watched(Game):
+        def judge(self, shown: Examples) -> Tensor:
+            seen.append(shown.labels.tolist())
+            return super().judge(shown)
+
+    plain = turn()
+    labelled = replace(
+        plain,
+        real=examples(plain.real.images, torch.arange(5)),
+        fake=examples(plain.fake.images, torch.arange(5, 10)),
+    )
+    real, fake = list(range(5)), list(range(5, 10))
+    cases: list[tuple[Regularizer, list[list[int]]]] = [
+        (R1(weight=1.0), [real]),
+        (R2(weight=1.0), [fake]),
+        (GradientPenalty(weight=1.0, target=1.0, one_sided=False), [real]),
+        (Dragan(weight=1.0, target=1.0, scale=0.5, noise="normal"), [real]),
+        (vat(num_power_iterations=1), 3 * [real + fake]),
+        (attack(), 3 * [real, fake]),
+    ]
+    for regularizer, expected in cases:
+        seen.clear()
+        regularizer.penalty(Watched(nn.Identity(), Linear(1.0), Wasserstein()), labelled)
+        assert seen == expected, regularizer
