@@ -27,10 +27,12 @@ from gan_cli.latent_samplers import (
 from gan_cli.latent_samplers.calibration import calibrated
 from gan_cli.latent_samplers.ddls import reflected
 from gan_cli.latent_samplers.search import as_many
-from gan_cli.objectives import StdGAN, Wasserstein
+from gan_cli.objectives import Relativistic, StdGAN, Wasserstein
 from gan_cli.regularizers.mode_seeking import distance
+from gan_cli.shapes import Examples, Latents
 
 from ..conftest import TINY, TINY_MLP
+from ..values import examples, latents
 
 Build = Callable[..., Experiment]
 CPU = torch.device("cpu")
@@ -40,8 +42,8 @@ ONE = Gaussian(latent_dim=1)
 class Identity(nn.Module):
     """A generator whose images are its latents, [batch, 1, 1, 1]."""
 
-    def forward(self, latents: Tensor) -> Tensor:
-        return latents[:, :, None, None]
+    def forward(self, codes: Tensor) -> Tensor:
+        return codes[:, :, None, None]
 
 
 class Ratio(nn.Module):
@@ -58,11 +60,19 @@ class Ratio(nn.Module):
 
 TARGET = (0.8, 0.6)
 GAME = Game(Identity(), Ratio(*TARGET), StdGAN(saturating=False))
-NONE = torch.empty(0, 1, 1, 1)
 
 
-def agrees_with_the_target(latents: Tensor) -> bool:
-    return stats.kstest(latents.flatten().numpy(), stats.norm(*TARGET).cdf).pvalue > 0.01
+def real_images(count: int) -> Examples:
+    return examples(torch.zeros(count, 1, 1, 1))
+
+
+def evaluated(sampler: LatentSampler, codes: Tensor, real: Examples | None = None, game: Game = GAME) -> Tensor:
+    """The codes that are scored in place of these draws of the prior."""
+    return sampler.for_evaluation(game, latents(codes), real).codes
+
+
+def agrees_with_the_target(codes: Tensor) -> bool:
+    return stats.kstest(codes.flatten().numpy(), stats.norm(*TARGET).cdf).pvalue > 0.01
 
 
 def test_the_test_can_fail() -> None:
@@ -106,7 +116,7 @@ def test_priors_know_their_density_and_width(prior: LatentSampler, law: Any) -> 
 
 
 def networks(experiment: Build, *overrides: str) -> Game:
-    return experiment(*TINY, "regularizer=spectral_norm", "latent_dim=4", *overrides).players.game
+    return experiment(*TINY, "regularizer=spectral_norm", "latent_dim=4", *overrides).game
 
 
 @pytest.mark.parametrize("objective", ["stdgan", "lsgan", "hinge", "wgan_gp", "relativistic", "fgan", "realness"])
@@ -114,7 +124,7 @@ def test_the_search_fools_the_discriminator_and_leaves_nothing_behind(experiment
     """In training mode: batch norm in the generator, spectral norm in the discriminator, anchors drawn at random."""
     still = ["objective.anchors=expected"] if objective == "realness" else []  # so that two losses can be compared
     game = networks(experiment, f"objective={objective}", *still)
-    real, prior = torch.rand(8, 1, 16, 16) * 2 - 1, Gaussian(latent_dim=4)
+    real, prior = examples(torch.rand(8, 1, 16, 16) * 2 - 1), Gaussian(latent_dim=4)
     sampler = AdvLatQua(prior=prior, steps=5, step_size=0.05, radius=None)
     before = [{k: v.clone() for k, v in net.state_dict().items()} for net in (game.generator, game.discriminator)]
     torch.manual_seed(3)
@@ -125,12 +135,12 @@ def test_the_search_fools_the_discriminator_and_leaves_nothing_behind(experiment
     for net, old in zip((game.generator, game.discriminator), before, strict=True):
         assert all(torch.equal(value, old[name]) for name, value in net.state_dict().items())
         assert all(parameter.grad is None for parameter in net.parameters())
-    assert (found - start).abs().max() <= 5 * 0.05 + 1e-6
-    assert (found - start).abs().max() >= 0.05 - 1e-6
-    assert not found.requires_grad
+    assert (found.codes - start).abs().max() <= 5 * 0.05 + 1e-6
+    assert (found.codes - start).abs().max() >= 0.05 - 1e-6
+    assert not found.codes.requires_grad
     with torch.no_grad():
         loss = game.generator_loss_against(real)
-        assert loss(game.generator(found)) < loss(game.generator(start))
+        assert loss(found) < loss(latents(start))
 
 
 @pytest.mark.parametrize(("steps", "radius", "reach"), [(0, None, 0.0), (4, None, 0.4), (4, 0.25, 0.25)])
@@ -146,21 +156,21 @@ def test_steps_and_radius_hold(
     start = ONE.sample(5, CPU)
     torch.manual_seed(0)
     if kind is AdvLatQua:
-        found = sampler.for_discriminator(game, torch.zeros(5, 1, 1, 1))
+        found = sampler.for_discriminator(game, real_images(5)).codes
     else:
-        found = sampler.for_evaluation(game, start, NONE)
+        found = evaluated(sampler, start, game=game)
     torch.testing.assert_close(found, start - reach)
 
 
 def test_each_sampler_changes_only_what_is_its_own() -> None:
-    real = torch.zeros(6, 1, 1, 1)
+    real = real_images(6)
     search = {"steps": 2, "step_size": 0.1, "radius": None}
     qua, z = AdvLatQua(prior=ONE, **search), AdvLatZ(prior=ONE, **search)
     div = AdvLatDiv(prior=ONE, start_std=0.08, offset=0.0, **search)
     uses: dict[str, Callable[[LatentSampler], Tensor]] = {
-        "discriminator": lambda sampler: sampler.for_discriminator(GAME, real),
-        "generator": lambda sampler: sampler.for_generator(GAME, real),
-        "evaluation": lambda sampler: sampler.for_evaluation(GAME, torch.ones(6, 1), NONE),
+        "discriminator": lambda sampler: sampler.for_discriminator(GAME, real).codes,
+        "generator": lambda sampler: sampler.for_generator(GAME, real).codes,
+        "evaluation": lambda sampler: evaluated(sampler, torch.ones(6, 1)),
     }
     plus = AdvLatZ(prior=qua, **search)
     for sampler, own in (
@@ -182,30 +192,46 @@ def test_each_sampler_changes_only_what_is_its_own() -> None:
 def test_only_objectives_that_compare_need_real_images_to_be_scored(experiment: Build) -> None:
     z = AdvLatZ(prior=ONE, steps=1, step_size=0.1, radius=None)
     needs = {
-        choice: z.reads_real(experiment(*TINY, f"objective={choice}").players.game.objective)
+        choice: z.reads_real(experiment(*TINY, f"objective={choice}").game.objective)
         for choice in ("stdgan", "hinge", "realness", "relativistic")
     }
     assert needs == {"stdgan": False, "hinge": False, "realness": True, "relativistic": True}
 
 
 def test_real_images_are_repeated_where_they_are_too_few() -> None:
-    real = torch.arange(3.0).view(3, 1, 1, 1)
-    assert as_many(real, 3).flatten().tolist() == [0, 1, 2]
-    assert as_many(real, 7).flatten().tolist() == [0, 0, 0, 1, 1, 2, 2]
-    many = torch.arange(1000.0).view(-1, 1, 1, 1)  # sorted, as toy points are by mode: all of it has to be seen
-    assert as_many(many, 4).flatten().tolist() == [0, 250, 500, 750]
-    assert as_many(real[:0], 4).shape == (0, 1, 1, 1)
+    def numbered(count: int) -> Examples:
+        return examples(torch.arange(float(count)).view(-1, 1, 1, 1), torch.arange(count))
+
+    for few, count, rows in (
+        (3, 3, [0, 1, 2]),
+        (3, 7, [0, 0, 0, 1, 1, 2, 2]),
+        (1000, 4, [0, 250, 500, 750]),  # sorted, as toy points are by mode: all of it has to be seen
+    ):
+        chosen = as_many(numbered(few), count)
+        assert chosen.images.flatten().tolist() == rows
+        assert chosen.labels.tolist() == rows
+
+
+def test_a_search_without_real_images_is_one_that_no_objective_misses() -> None:
+    z = AdvLatZ(prior=ONE, **TIGHT)
+    start = torch.ones(4, 1)
+    assert torch.equal(evaluated(z, start), evaluated(z, start, real_images(4)))
+    comparing = Game(Identity(), Ratio(*TARGET), Relativistic(pairing="average", loss="standard"))
+    with pytest.raises(ValueError, match="generator's loss of Relativistic reads real images"):
+        evaluated(z, start, game=comparing)
 
 
 def test_pairs_of_advlat_div_start_close_and_end_with_closer_images(experiment: Build) -> None:
     game = networks(experiment)
-    prior, real = Gaussian(latent_dim=4), torch.zeros(9, 1, 16, 16)
+    prior, real = Gaussian(latent_dim=4), examples(torch.zeros(9, 1, 16, 16), torch.arange(9))
     before = {k: v.clone() for k, v in game.generator.state_dict().items()}
 
     def pairs(steps: int) -> tuple[Tensor, Tensor]:
         torch.manual_seed(1)
         div = AdvLatDiv(prior=prior, steps=steps, step_size=0.01, radius=0.03, start_std=0.08, offset=0.0)
-        return div.for_generator(game, real).split([4, 5])
+        found = div.for_generator(game, real)
+        assert found.labels.tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 8]  # a pair is of one class
+        return found.codes.split([4, 5])
 
     torch.manual_seed(1)
     draws = prior.sample(9, CPU)
@@ -227,7 +253,7 @@ def test_pairs_of_advlat_div_start_close_and_end_with_closer_images(experiment: 
 def test_starts_of_advlat_div_have_the_asked_deviation() -> None:
     torch.manual_seed(0)
     div = AdvLatDiv(prior=ONE, steps=0, step_size=0.01, radius=None, start_std=0.08, offset=1.0)
-    first, second = div.for_generator(GAME, torch.zeros(4000, 1, 1, 1)).chunk(2)
+    first, second = div.for_generator(GAME, real_images(4000)).codes.chunk(2)
     assert (second - first).std().item() == pytest.approx(0.08, rel=0.05)
     assert (second - first).mean().item() == pytest.approx(0.0, abs=0.01)
 
@@ -238,8 +264,7 @@ def test_starts_of_advlat_div_have_the_asked_deviation() -> None:
 def test_langevin_dynamics_reach_the_data() -> None:
     torch.manual_seed(0)
     sampler = DDLS(prior=ONE, steps=600, step_size=0.02, calibration="none")
-    latents = sampler.for_evaluation(GAME, ONE.sample(2000, CPU), NONE)
-    assert agrees_with_the_target(latents)
+    assert agrees_with_the_target(evaluated(sampler, ONE.sample(2000, CPU)))
 
 
 def test_a_single_langevin_step_is_drift_and_noise() -> None:
@@ -249,7 +274,7 @@ def test_a_single_langevin_step_is_drift_and_noise() -> None:
     noise = torch.randn(5, 1)
     torch.manual_seed(0)
     start = torch.linspace(-1, 1, 5)[:, None]
-    moved = DDLS(prior=ONE, steps=1, step_size=0.01, calibration="none").for_evaluation(GAME, start, NONE)
+    moved = evaluated(DDLS(prior=ONE, steps=1, step_size=0.01, calibration="none"), start)
     torch.testing.assert_close(moved, start - 0.005 * (start - mean) / std**2 + 0.1 * noise)
 
 
@@ -258,10 +283,9 @@ def test_a_bounded_prior_reflects() -> None:
     blind = Game(Identity(), Ratio(0.0, 1.0), StdGAN(saturating=False))
     torch.manual_seed(0)
     prior = Uniform(latent_dim=1)
-    latents = DDLS(prior=prior, steps=50, step_size=0.1, calibration="none").for_evaluation(
-        blind, prior.sample(2000, CPU), NONE
-    )
-    assert stats.kstest(latents.flatten().numpy(), stats.uniform(-1, 2).cdf).pvalue > 0.01
+    sampler = DDLS(prior=prior, steps=50, step_size=0.1, calibration="none")
+    codes = evaluated(sampler, prior.sample(2000, CPU), game=blind)
+    assert stats.kstest(codes.flatten().numpy(), stats.uniform(-1, 2).cdf).pvalue > 0.01
 
 
 def test_reflection_folds_as_often_as_it_takes() -> None:
@@ -291,12 +315,14 @@ def mh(**changes: Any) -> MH:
     return MH(prior=ONE, **({"chain_length": 60, "calibration": "none"} | changes))
 
 
-REAL = (TARGET[0] + TARGET[1] * torch.randn(3000, generator=torch.Generator().manual_seed(7))).view(-1, 1, 1, 1)
+REAL = examples(
+    (TARGET[0] + TARGET[1] * torch.randn(3000, generator=torch.Generator().manual_seed(7))).view(-1, 1, 1, 1)
+)
 
 
 def test_rejection_sampling_reaches_the_data() -> None:
     torch.manual_seed(0)
-    accepted = drs().for_evaluation(GAME, ONE.sample(2000, CPU), NONE)
+    accepted = evaluated(drs(), ONE.sample(2000, CPU))
     assert accepted.shape == (2000, 1)
     assert agrees_with_the_target(accepted)
 
@@ -314,22 +340,22 @@ def test_rejection_is_by_the_sigmoid_of_f() -> None:
 
 def test_a_percentile_accepts_more_and_less_exactly() -> None:
     torch.manual_seed(0)
-    accepted = drs(percentile=95.0).for_evaluation(GAME, ONE.sample(2000, CPU), NONE)
+    accepted = evaluated(drs(percentile=95.0), ONE.sample(2000, CPU))
     assert accepted.std() < TARGET[1]  # only the most real
 
 
 def test_too_few_accepted_draws_are_filled_up_with_a_warning() -> None:
     torch.manual_seed(0)
-    latents = ONE.sample(50, CPU)
+    draws = ONE.sample(50, CPU)
     with pytest.warns(UserWarning, match="raise max_rounds or set a lower percentile"):
-        filled = drs(max_rounds=1).for_evaluation(GAME, latents, NONE)
+        filled = evaluated(drs(max_rounds=1), draws)
     assert filled.shape == (50, 1)
-    assert set(filled.flatten().tolist()) <= set(latents.flatten().tolist())
+    assert set(filled.flatten().tolist()) <= set(draws.flatten().tolist())
 
 
 def test_metropolis_hastings_reaches_the_data() -> None:
     torch.manual_seed(0)
-    ended = mh().for_evaluation(GAME, ONE.sample(2000, CPU), REAL)
+    ended = evaluated(mh(), ONE.sample(2000, CPU), REAL)
     assert ended.shape == (2000, 1)
     assert agrees_with_the_target(ended)
 
@@ -346,8 +372,8 @@ def test_calibration_makes_up_for_a_distorted_score(make: Callable[..., LatentSa
     game = Game(Identity(), Squeezed(*TARGET), Wasserstein())
     torch.manual_seed(0)
     sampler = make(calibration=calibration)
-    latents = sampler.fitted(game, REAL).for_evaluation(game, ONE.sample(2000, CPU), REAL)
-    mean, std = latents.mean().item(), latents.std().item()
+    codes = evaluated(sampler.fitted(game, REAL), ONE.sample(2000, CPU), REAL, game)
+    mean, std = codes.mean().item(), codes.std().item()
     assert mean == pytest.approx(TARGET[0], abs=0.08)
     assert std == pytest.approx(TARGET[1], abs=0.08)
 
@@ -355,11 +381,11 @@ def test_calibration_makes_up_for_a_distorted_score(make: Callable[..., LatentSa
 def test_chains_that_never_move_start_again_from_their_own_draw() -> None:
     """Real images that score far above anything the generator makes."""
     torch.manual_seed(0)
-    latents = ONE.sample(400, CPU)
-    ended = mh(chain_length=30).for_evaluation(GAME, latents, torch.full((5, 1, 1, 1), 1.5))
+    draws = ONE.sample(400, CPU)
+    ended = evaluated(mh(chain_length=30), draws, examples(torch.full((5, 1, 1, 1), 1.5)))
     far = Game(Identity(), Far(), StdGAN(saturating=False))
     torch.manual_seed(0)
-    restarted = mh(chain_length=30).for_evaluation(far, latents, torch.full((5, 1, 1, 1), 1000.0))
+    restarted = evaluated(mh(chain_length=30), draws, examples(torch.full((5, 1, 1, 1), 1000.0)), far)
     assert stats.kstest(restarted.flatten().numpy(), stats.norm(*TARGET).cdf).pvalue > 0.001
     assert ended.shape == restarted.shape
 
@@ -374,8 +400,8 @@ class Far(Ratio):
 
 def test_proposals_begin_with_the_prior_draws_that_are_given() -> None:
     always = Game(Identity(), Ratio(0.0, 1.0), StdGAN(saturating=False))  # every ratio is 1: every proposal accepted
-    latents = ONE.sample(5, CPU)
-    assert torch.equal(mh(chain_length=1).for_evaluation(always, latents, REAL), latents)
+    draws = ONE.sample(5, CPU)
+    assert torch.equal(evaluated(mh(chain_length=1), draws, REAL, always), draws)
 
 
 @pytest.mark.parametrize("method", ["logistic", "isotonic"])
@@ -406,7 +432,9 @@ def test_a_score_that_falls_with_realness_counts_for_nothing() -> None:
 
 def test_calibration_needs_real_images() -> None:
     with pytest.raises(ValueError, match="needs real images"):
-        calibrated("isotonic", torch.empty(0), torch.zeros(3))
+        calibrated("isotonic", None, torch.zeros(3))
+    with pytest.raises(ValueError, match="chains start at real images"):
+        mh().fitted(GAME, None)
     assert drs(calibration="logistic").reads_real(StdGAN(saturating=False))
     assert not drs().reads_real(StdGAN(saturating=False))
     assert mh().reads_real(StdGAN(saturating=False))
@@ -432,11 +460,11 @@ def test_every_evaluation_sampler_works_with_every_kind_of_objective(
     toy = [*TINY_MLP, "model=mlp", "dataset=grid3", "dataset.points_per_mode=8", "latent_dim=2"]
     choice, *settings = sampler
     tiny = experiment(*toy, f"objective={objective}", f"latent_sampler={choice}", *settings)
-    real = tiny.players.calibration(tiny.table)
-    made = generate(tiny.players, 10, 0, real, torch.float32)
+    real = tiny.gan.calibration(tiny.training_set)
+    made = generate(tiny.gan, 10, 0, real, torch.float32)
     assert made.values.shape == (10, 2, 1, 1)
     assert made.values.isfinite().all()
-    assert torch.equal(generate(tiny.players, 3, 0, real, torch.float32).values, made.values[:3])
+    assert torch.equal(generate(tiny.gan, 3, 0, real, torch.float32).values, made.values[:3])
 
 
 @pytest.mark.parametrize(
@@ -470,19 +498,23 @@ def test_settings_out_of_range_are_named(make: Callable[[], LatentSampler], mess
 # Refinements of refinements
 
 
+def moved(drawn: Latents, offset: float) -> Latents:
+    return drawn.with_codes(drawn.codes + offset)
+
+
 class Marked(Refinement):
     """Leaves another mark on the latents of each use."""
 
-    def for_discriminator(self, game: Game, real: Tensor) -> Tensor:
-        return super().for_discriminator(game, real) + 100
+    def for_discriminator(self, game: Game, real: Examples) -> Latents:
+        return moved(super().for_discriminator(game, real), 100)
 
-    def for_generator(self, game: Game, real: Tensor) -> Tensor:
-        return super().for_generator(game, real) + 200
+    def for_generator(self, game: Game, real: Examples) -> Latents:
+        return moved(super().for_generator(game, real), 200)
 
-    def for_evaluation(self, game: Game, latents: Tensor, real: Tensor) -> Tensor:
-        return latents + 300
+    def for_evaluation(self, game: Game, latents: Latents, real: Examples | None) -> Latents:
+        return moved(latents, 300)
 
-    def fitted(self, game: Game, real: Tensor) -> LatentSampler:
+    def fitted(self, game: Game, real: Examples | None) -> LatentSampler:
         return Marked(prior=ONE)
 
     def reads_real(self, objective: Any) -> bool:
@@ -507,45 +539,45 @@ TIGHT = {"steps": 1, "step_size": 0.1, "radius": None}
 )
 def test_whatever_a_sampler_is_put_on_keeps_working_under_it(sampler: LatentSampler) -> None:
     """Every latent comes out near the mark of its use, also the ones that are proposed or fitted to."""
-    real = torch.zeros(257, 1, 1, 1)
+    real = real_images(257)
     torch.manual_seed(0)
-    assert sampler.for_discriminator(FLAT, real).sub(100).abs().max() < 20
-    assert sampler.for_generator(FLAT, real).sub(200).abs().max() < 20
+    assert sampler.for_discriminator(FLAT, real).codes.sub(100).abs().max() < 20
+    assert sampler.for_generator(FLAT, real).codes.sub(200).abs().max() < 20
     for fitted in (sampler, sampler.fitted(FLAT, real)):
-        latents = fitted.for_evaluation(FLAT, ONE.sample(257, CPU), real)
-        assert latents.shape == (257, 1)
-        assert latents.sub(300).abs().max() < 20
+        codes = evaluated(fitted, ONE.sample(257, CPU), real, FLAT)
+        assert codes.shape == (257, 1)
+        assert codes.sub(300).abs().max() < 20
         assert fitted.sample(3, CPU).abs().max() < 20
     assert sampler.reads_real(StdGAN(saturating=False))
 
 
 def test_what_lies_under_a_refinement_is_fitted_too() -> None:
     class Fits(Marked):
-        def fitted(self, game: Game, real: Tensor) -> LatentSampler:
+        def fitted(self, game: Game, real: Examples | None) -> LatentSampler:
             return AdvLatZ(prior=ONE, steps=0, step_size=0.1, radius=None)
 
-    fitted = AdvLatQua(prior=Fits(prior=ONE), **TIGHT).fitted(FLAT, NONE)
+    fitted = AdvLatQua(prior=Fits(prior=ONE), **TIGHT).fitted(FLAT, None)
     assert isinstance(fitted, AdvLatQua)
     assert isinstance(fitted.prior, AdvLatZ)
 
 
 def test_every_round_of_rejection_draws_anew() -> None:
     torch.manual_seed(0)
-    accepted = drs().for_evaluation(GAME, ONE.sample(300, CPU), NONE)
+    accepted = evaluated(drs(), ONE.sample(300, CPU))
     assert len(accepted.unique()) == 300
 
 
 def test_those_that_fill_up_are_the_most_real() -> None:
     """Of one round, with a chance that accepts nearly nothing."""
     torch.manual_seed(0)
-    latents = ONE.sample(60, CPU)
+    draws = latents(ONE.sample(60, CPU))
     sampler = drs(max_rounds=1)
-    fitted: Any = sampler.fitted(GAME, NONE)
+    fitted: Any = sampler.fitted(GAME, None)
     with pytest.warns(UserWarning, match="max_rounds"):
         filled = type(fitted)(
             prior=ONE, settings=sampler, log_ratio=fitted.log_ratio, highest=fitted.highest + 50
-        ).for_evaluation(GAME, latents, NONE)
-    scores = GAME.score(GAME.generator(filled))
+        ).for_evaluation(GAME, draws, None)
+    scores = GAME.score(GAME.generate(filled))
     assert (scores.diff() <= 0).all()  # all of them, from the most real down
 
 
@@ -567,13 +599,13 @@ def test_isotonic_calibration_never_falls() -> None:
 
 def test_the_offset_of_advlat_div_counts_against_small_distances() -> None:
     """d_I / (d_z + offset) of G(z) = z: constant for no offset, so nothing moves; else pairs are drawn together."""
-    real = torch.zeros(400, 1, 1, 1)
+    real = real_images(400)
     for offset, moves in ((0.0, False), (1.0, True)):
         ends = []
         for steps in (0, 1):
             torch.manual_seed(0)
             div = AdvLatDiv(prior=ONE, steps=steps, step_size=0.001, radius=None, start_std=0.08, offset=offset)
-            first, second = div.for_generator(GAME, real).chunk(2)
+            first, second = div.for_generator(GAME, real).codes.chunk(2)
             ends.append((second - first).abs().mean().item())
         assert (ends[1] < ends[0] - 0.0005) == moves
 
@@ -583,14 +615,14 @@ def test_searches_stay_where_the_prior_can_be(prior: LatentSampler) -> None:
     game = Game(Identity(), nn.Sequential(nn.Flatten(), nn.Linear(1, 1)), Wasserstein())
     game.discriminator[1].weight.data.fill_(1.0)
     search: dict[str, Any] = {"steps": 50, "step_size": 0.1, "radius": None}
-    real = torch.zeros(20, 1, 1, 1)
-    for latents in (
-        AdvLatQua(prior=prior, **search).for_discriminator(game, real),
-        AdvLatZ(prior=prior, **search).for_evaluation(game, prior.sample(20, CPU), NONE),
+    real = real_images(20)
+    for codes in (
+        AdvLatQua(prior=prior, **search).for_discriminator(game, real).codes,
+        evaluated(AdvLatZ(prior=prior, **search), prior.sample(20, CPU), game=game),
     ):
-        torch.testing.assert_close(latents, torch.ones(20, 1))
+        torch.testing.assert_close(codes, torch.ones(20, 1))
     pairs = AdvLatDiv(prior=prior, start_std=3.0, offset=1.0, **search).for_generator(game, real)
-    assert pairs.abs().max() <= 1.0
+    assert pairs.codes.abs().max() <= 1.0
 
 
 def test_a_calibrated_ddls_makes_up_for_a_squeezed_score() -> None:
@@ -603,7 +635,7 @@ def test_a_calibrated_ddls_makes_up_for_a_squeezed_score() -> None:
     results = []
     for calibration in ("none", "logistic"):
         sampler = DDLS(prior=ONE, steps=400, step_size=0.02, calibration=calibration)  # type: ignore[arg-type]
-        results.append(sampler.fitted(game, REAL).for_evaluation(game, ONE.sample(2000, CPU), REAL))
+        results.append(evaluated(sampler.fitted(game, REAL), ONE.sample(2000, CPU), REAL, game))
     assert results[0].mean().item() < 0.4  # the prior wins
     assert results[1].mean().item() == pytest.approx(TARGET[0], abs=0.08)
     assert results[1].std().item() == pytest.approx(TARGET[1], abs=0.08)
@@ -620,5 +652,49 @@ def test_searches_of_different_turns_see_different_noise(experiment: Build) -> N
 
     game = Game(Identity(), Noisy(), Wasserstein())
     for _ in range(3):
-        AdvLatQua(prior=ONE, **TIGHT).for_discriminator(game, torch.zeros(4, 1, 1, 1))
+        AdvLatQua(prior=ONE, **TIGHT).for_discriminator(game, real_images(4))
     assert len(set(seen)) == 3
+
+
+# Labels
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        ONE,
+        AdvLatQua(prior=ONE, **TIGHT),
+        AdvLatZ(prior=ONE, **TIGHT),
+        DDLS(prior=ONE, steps=2, step_size=0.01, calibration="logistic"),
+        MH(prior=ONE, chain_length=3, calibration="logistic"),
+    ],
+    ids=lambda sampler: type(sampler).__name__,
+)
+def test_latents_keep_the_labels_that_were_asked_for(sampler: LatentSampler) -> None:
+    real = examples(REAL.images[:7], torch.tensor([4, 4, 0, 1, 2, 9, 4]))
+    wanted = latents(ONE.sample(5, CPU), torch.tensor([3, 1, 4, 1, 5]))
+    torch.manual_seed(0)
+    assert torch.equal(sampler.for_discriminator(GAME, real).labels, real.labels)
+    assert torch.equal(sampler.for_generator(GAME, real).labels, real.labels)
+    assert torch.equal(sampler.fitted(GAME, real).for_evaluation(GAME, wanted, real).labels, wanted.labels)
+
+
+def test_rejection_keeps_a_draw_with_its_own_label() -> None:
+    """Codes say their label: wherever a draw ends up, its label is still the one it was drawn for."""
+
+    class Tagged(LatentSampler):
+        """A draw that the evaluation pins to its label, so that the two can be compared afterwards."""
+
+        def sample(self, count: int, device: torch.device) -> Tensor:
+            return torch.randn(count, 1)
+
+        def for_evaluation(self, game: Game, latents: Latents, real: Examples | None) -> Latents:
+            return latents.with_codes(latents.codes.clamp(-0.4, 0.4) + latents.labels[:, None])
+
+    torch.manual_seed(0)
+    labels = torch.arange(3).repeat(40)
+    sampler = DRS(prior=Tagged(), percentile=80.0, epsilon=1e-8, num_burn_in=200, max_rounds=100, calibration="none")
+    accepted = sampler.for_evaluation(GAME, latents(torch.randn(120, 1), labels), None)
+    assert len(accepted) == 120
+    assert torch.equal(accepted.codes.round().flatten().long(), accepted.labels)
+    assert len(accepted.labels.unique()) > 1
