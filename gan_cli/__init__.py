@@ -1,3 +1,56 @@
-"""Train any GAN objective with any regularizer, latent sampler, model and data set, and compare them honestly."""
+"""Train any GAN objective with any regularizer, latent sampler, model and data set, and compare them honestly.
+
+As a library: `config_of` composes, `build_experiment` builds, `train` yields each step, `generate` makes images and
+`build_scorer` scores them; docs/library.md has an example. Nothing of it needs a command line, or leaves a global behind.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gan_cli.config.build import build_experiment, build_scorer
+    from gan_cli.config.read import config_of
+    from gan_cli.engine import Engine, choose_engine
+    from gan_cli.evaluation import generate
+    from gan_cli.experiment import GAN, Experiment
+    from gan_cli.game import Game
+    from gan_cli.shapes import Examples, Latents
+    from gan_cli.trainer import train
 
 __version__ = "0.1.0"
+
+HOMES = {  # imported when they are first asked for: a command that only refuses a slip loads no torch
+    "GAN": "experiment",
+    "Engine": "engine",
+    "Examples": "shapes",
+    "Experiment": "experiment",
+    "Game": "game",
+    "Latents": "shapes",
+    "build_experiment": "config.build",
+    "build_scorer": "config.build",
+    "choose_engine": "engine",
+    "config_of": "config.read",
+    "generate": "evaluation",
+    "train": "trainer",
+}
+
+__all__ = [
+    "GAN",
+    "Engine",
+    "Examples",
+    "Experiment",
+    "Game",
+    "Latents",
+    "build_experiment",
+    "build_scorer",
+    "choose_engine",
+    "config_of",
+    "generate",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOMES:
+        raise AttributeError(f"module 'gan_cli' has no attribute '{name}'")
+    return getattr(import_module(f"gan_cli.{HOMES[name]}"), name)

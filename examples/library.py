@@ -1,0 +1,20 @@
+"""Trains RealnessGAN on the embedded digits for 200 steps, generates images and scores them: python examples/library.py."""
+
+from gan_cli import build_experiment, build_scorer, choose_engine, config_of, generate, train
+
+config = config_of(["objective=realness", "num_outcomes=51", "steps=200", "seed=1"])
+experiment = build_experiment(config, choose_engine("auto"))
+
+for step in train(experiment):
+    if step.number % 50 == 0:
+        losses = {player: sum(terms.values()).item() for player, terms in step.losses.items()}
+        print(f"step {step.number}", {player: round(loss, 3) for player, loss in losses.items()})
+
+real = experiment.gan.calibration(experiment.training_set)  # None: this sampler looks at no real images
+fake = generate(experiment.gan, 1000, seed=0, real=real, dtype=experiment.dataset.stored)
+print("images", tuple(fake.values.shape), fake.values.dtype, "from codes", tuple(fake.codes.shape))
+
+scorer, unavailable = build_scorer(experiment.dataset, experiment.training_set, num_fake=1000)
+if scorer is None:
+    raise SystemExit(unavailable)
+print({name: round(score, 3) for name, score in scorer.score(fake.values).items()}, "real against real", scorer.floor())
