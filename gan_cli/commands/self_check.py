@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import hydra
 import torch
 from omegaconf import OmegaConf
 
@@ -24,7 +25,8 @@ def self_check(root: str | None, device: torch.device) -> None:
 
     Raises UserError where the data or the weights are missing, and EndError where the scores are not those published.
     """
-    node = OmegaConf.to_container(OmegaConf.load(CONF / "dataset" / "cifar10.yaml"))
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        node = OmegaConf.to_container(hydra.compose("train", ["dataset=cifar10"]).dataset)
     assert isinstance(node, dict)
     node |= {} if root is None else {"root": root}
     splits = {split: build_dataset({"dataset": node | {"split": split}}) for split in ("train", "test")}

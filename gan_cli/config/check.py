@@ -162,8 +162,9 @@ def wrong_type(key: str, value: Any, hint: Any) -> str:
         choices = [str(choice) for choice in typing.get_args(hint)]
         return f"{key}={value} must be one of {', '.join(choices)}" + did_you_mean(str(value), choices)
     shown = "null" if value is None else value
-    if hint is LatentSampler:
-        return f"{key}={shown} is not a latent sampler: choose one with latent_sampler@{key}=<choice>"
+    if hint in (LatentSampler, Metrics):
+        noun, group = ("a latent sampler", "latent_sampler") if hint is LatentSampler else ("the metrics", "metrics")
+        return f"{key}={shown} is not {noun}: choose with {group}@{key}=<choice>"
     return f"{key}={shown} must be {names.get(hint, str(hint).replace('typing.', ''))}"
 
 
