@@ -66,6 +66,11 @@ class Row:
     def sampling(self, key: str) -> Spread | None:
         return spread(result.summary["cost"]["sampling"].get(key) for result in self.completed)
 
+    @property
+    def published(self) -> dict[str, float]:
+        """Scores by metric that others report for this method."""
+        return {metric: score for result in self.results for metric, score in result.published.items()}
+
     def by_seed(self, metric: str) -> dict[int, float]:
         return {r.seed: r.scores[metric] for r in self.completed if is_number(r.scores.get(metric))}
 
@@ -87,6 +92,17 @@ class Board:
     def headlines(self) -> list[str]:
         """The leading metric and the inception score, of which more is told."""
         return [name for name in self.metrics if name == self.leading or "inception_score" in name]
+
+    @property
+    def published(self) -> list[str]:
+        """Metrics of which others report a score for some row."""
+        return list(dict.fromkeys(metric for row in self.rows for metric in row.published))
+
+    @property
+    def sources(self) -> list[str]:
+        """Where published scores are from."""
+        found = (result.source for row in self.rows for result in row.results if result.published)
+        return [source for source in dict.fromkeys(found) if source]
 
     def difference(self, row: Row) -> Difference | None:
         if self.leading is None or row is self.baseline:

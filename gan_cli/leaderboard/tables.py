@@ -34,8 +34,13 @@ def text_tables(board: Board) -> list[TextTable]:
     """At the last step; the best checkpoint and along training; cost."""
     arrows = {name: f"{name.removesuffix('_mean')} {'↓' if lower_is_better(name) else '↑'}" for name in board.metrics}
     last: Columns = [("method", lambda row: row.method), ("runs", runs)]
+    published: Columns = [(f"published {metric}", quoted(metric)) for metric in board.published]
+    if board.leading is None:
+        last += published
     for metric in board.metrics:
         last.append((arrows[metric], lambda row, metric=metric: shown(row.last(metric))))  # type: ignore[misc]
+        if metric == board.leading:
+            last += published
         if metric in board.headlines:
             last.append(("min to max", lambda row, metric=metric: extent(row.last(metric))))  # type: ignore[misc]
         if metric == board.leading:
@@ -73,6 +78,11 @@ def runs(row: Row) -> str:
     """3, or 2 of 3 (1 diverged)."""
     others = ", ".join(f"{number} {state}" for state, number in (row.lost | row.pending).items())
     return f"{len(row.completed)} of {len(row.results)} ({others})" if others else str(len(row.completed))
+
+
+def quoted(metric: str) -> Callable[[Row], str]:
+    """A published score as it was published."""
+    return lambda row: f"{row.published[metric]:g}" if metric in row.published else "-"
 
 
 def shown(values: Spread | None, factor: float = 1.0) -> str:
@@ -115,6 +125,12 @@ def notes(board: Board) -> list[str]:
     said = [f"Protocol: {protocol}."] if protocol else []
     if board.floor is not None:
         said.append(f"One half of the real images against the other: {board.leading} {number(board.floor)}.")
+    if board.published:
+        where = f" ({'; '.join(board.sources)})" if board.sources else ""
+        said.append(
+            f"Published numbers were measured elsewhere{where}, by other code, with the published settings and under "
+            "another protocol: a difference from a score here is no difference between methods."
+        )
     budgets = board.budgets()
     if budgets:
         unequal = "; ".join(
@@ -244,6 +260,7 @@ def flat_row(board: Board, row: Row) -> dict[str, object]:
         "failed": row.lost.get("failed", 0),
         "unfinished": sum(row.pending.values()),
     }
+    cells |= {f"published_{metric}": row.published.get(metric) for metric in board.published}
     for metric in board.metrics:
         cells |= flat_spread(f"{metric}_last", row.last(metric)) | flat_spread(f"{metric}_best", row.best(metric))
         cells |= {f"{metric}_trajectory_{name}": value for name, value in row.trajectory(metric).items()}

@@ -1,5 +1,8 @@
 """What is put into one row, into one table, and in which order."""
 
+import csv
+import io
+import json
 import math
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from gan_cli.leaderboard.tables import (
     separation,
     text_tables,
 )
+from gan_cli.sweep.sweep_folder import Job, SweepFolder
 
 from .folders import PROTOCOL, make_run
 
@@ -48,6 +52,43 @@ def test_a_row_is_a_method_over_its_seeds(tmp_path: Path) -> None:
     said = text_tables(board)[0]
     assert said.rows[0][:4] == ["hinge", "3", "3 ± 2.6", "1 to 6"]
     assert said.rows[1][:5] == ["stdgan", "3", "6 ± 5.3", "2 to 12", "+3 (+1 to +6)"]
+
+
+def quoted(folder: Path, run: Path, published: dict[str, float], source: str = "a paper") -> None:
+    """Enters a run in the folder's sweep.json, with the published scores of its row."""
+    summary = json.loads((run / "summary.json").read_text())
+    job = Job(run.name, summary["overrides"], summary["config"], published, source)
+    SweepFolder(folder).add([job])
+    SweepFolder(folder).quote([job])
+
+
+def test_published_scores_stand_beside_the_leading_metric(tmp_path: Path) -> None:
+    quoted(tmp_path, make_run(tmp_path, "objective=hinge"), {"fid": 26.763, "inception_score_mean": 8.1})
+    quoted(tmp_path, make_run(tmp_path, "objective=hinge", seed=1), {"fid": 26.763})
+    quoted(tmp_path, make_run(tmp_path, "objective=stdgan", fid=2.0), {})
+    board = only_board(tmp_path)
+    first, *others = text_tables(board)
+    assert first.header[2:5] == ["fid_digits ↓", "published fid", "published inception_score_mean"]
+    assert [row[3:5] for row in first.rows] == [["26.763", "8.1"], ["-", "-"]]
+    assert not any("published" in name for table in others for name in table.header)
+    (note,) = (note for note in notes(board) if "Published" in note)
+    assert note.startswith("Published numbers were measured elsewhere (a paper), by other code")
+    written = list(csv.DictReader(io.StringIO(comma_separated(board))))
+    assert [row["published_fid"] for row in written] == ["26.763", ""]
+    assert "published fid" in markdown([board])
+    assert r"published inception\_score\_mean" in latex([board])
+
+
+def test_without_published_scores_nothing_is_said_of_them(tmp_path: Path) -> None:
+    quoted(tmp_path, make_run(tmp_path, "objective=hinge"), {})
+    board = only_board(tmp_path)
+    assert "ublished" not in markdown([board]) + latex([board]) + comma_separated(board)
+
+
+def test_published_scores_are_shown_though_nothing_could_be_scored_here(tmp_path: Path) -> None:
+    quoted(tmp_path, make_run(tmp_path, "objective=hinge", fid=None), {"fid": 3.0})
+    first, *_ = text_tables(only_board(tmp_path))
+    assert (first.header, first.rows) == (["method", "runs", "published fid"], [["hinge", "1", "3"]])
 
 
 def test_settings_that_cannot_change_a_score_make_no_method(tmp_path: Path) -> None:
