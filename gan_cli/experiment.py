@@ -23,11 +23,13 @@ def at_least(lowest: int) -> Any:
 class RunSettings:
     """The run's own numbers; an interval of 0 means: only at the end.
 
+    A turn of the generator has `generator_batch_size` latents and real images, by default as many as `batch_size`.
     From `decay_start` on, both learning rates fall linearly to 0 at the last step.
     """
 
     steps: int = at_least(1)
     batch_size: int = at_least(2)
+    generator_batch_size: int | None = at_least(2)
     discriminator_steps: int = at_least(1)
     generator_steps: int = at_least(1)
     decay_start: int | None = at_least(0)

@@ -1,5 +1,7 @@
 """The loop: seed, turns, updates, moving average; it yields after every step and does nothing else."""
 
+import itertools
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -52,12 +54,18 @@ def train(experiment: Experiment, first_step: int = 0) -> Iterator[Step]:
 
 
 def real_batches(experiment: Experiment, step: int) -> Iterator[Batch]:
-    """A fresh real batch for every turn of the step."""
+    """Fresh real images for every turn of the step: one batch, or for the generator as many as make up its own size."""
     settings, table = experiment.settings, experiment.table
-    turns = settings.discriminator_steps + settings.generator_steps
-    for turn in range(turns):
-        rows = batch_rows(len(table), settings.batch_size, settings.seed, step * turns + turn)
-        batch = table.batch(rows)
+    generator_size = settings.generator_batch_size or settings.batch_size
+    sizes = [settings.batch_size] * settings.discriminator_steps + [generator_size] * settings.generator_steps
+    counts = [math.ceil(size / settings.batch_size) for size in sizes]
+    numbers = itertools.count(step * sum(counts))
+    for size, count in zip(sizes, counts, strict=True):
+        parts = [
+            batch_rows(len(table), settings.batch_size, settings.seed, number)
+            for number in itertools.islice(numbers, count)
+        ]
+        batch = table.batch(torch.cat(parts)[:size])
         yield Batch(experiment.dataset.augment(batch.images), batch.labels)
 
 

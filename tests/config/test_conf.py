@@ -194,6 +194,8 @@ REFUSED: list[tuple[list[str], str]] = [
     (["model.generator.width=wide"], "model.generator.width=wide must be an integer"),
     (["~model.generator.width"], "model.generator.width is missing"),
     (["model=cnn", "model.generator.form=wgam"], "must be one of sngan, wgan: did you mean wgan?"),
+    (["generator_batch_size=1"], "generator_batch_size=1 must be at least 2"),
+    (["generator_batch_size=1.5"], "generator_batch_size=1.5 must be an integer or null"),
     (["run_dir=5"], "run_dir=5 must be text or null"),
     (["run_dir=''"], "run_dir is empty"),
     (["~steps"], "steps is missing"),

@@ -83,7 +83,7 @@ def flat(name: str) -> dict[str, object]:
         "sampler": sampler["_target_"].rsplit(".", 1)[1],
         "step_size": sampler.get("step_size"),
         "steps": config["steps"],
-        "batch": config["batch_size"],
+        "batch": (config["batch_size"], config["generator_batch_size"]),
         "turns": (config["discriminator_steps"], config["generator_steps"]),
         "latent": config["latent_dim"],
         "decay": config["decay_start"],
@@ -112,7 +112,7 @@ def test_every_recipe_that_is_promised_is_there_and_in_the_docs() -> None:
     ],
 )
 def test_the_cnn_recipes_share_a_budget(name: str, expected: dict[str, object]) -> None:
-    common = {"dataset": "cifar10", "size": 32, "steps": 100_000, "batch": 128, "turns": (1, 1), "latent": 100}
+    common = {"dataset": "cifar10", "size": 32, "steps": 100_000, "batch": (128, 256), "turns": (1, 1), "latent": 100}
     common |= {"decay": 0, "lr": (2e-4, 2e-4), "betas": [0.0, 0.9]}
     found = flat(name)
     expected = {"betas": [0.5, 0.9]} | expected if "dcgan" in name else expected
@@ -131,7 +131,7 @@ def test_the_studies_of_advlatgan_are_its_baselines_with_its_samplers(
         qua |= {"step_size": step_size, "radius": step_size}
         plus = {"_target_": "gan_cli.latent_samplers.advlat_z.AdvLatZ", "prior": qua, "steps": 20}
         plus |= {"step_size": 0.05, "radius": 1.0}
-        data = [f"dataset={study.rsplit('_', 1)[1]}"]
+        data = ["dataset=stl10", "dataset.resize=bilinear"] if study.endswith("stl10") else []
         of_baseline = recipe(f"{baseline}_cifar10", *data)
         expected += [
             (of_baseline | {"latent_sampler": sampler}, {} if fid is None else {"fid": fid})
@@ -143,20 +143,36 @@ def test_the_studies_of_advlatgan_are_its_baselines_with_its_samplers(
 @pytest.mark.parametrize("name", ["sngan_resnet_cifar10", "wgan_gp_resnet_cifar10"])
 def test_the_residual_recipes_have_five_critic_updates(name: str) -> None:
     found = flat(name)
-    assert (found["model"], found["batch"], found["turns"], found["latent"]) == ("resnet", 64, (5, 1), 128)
+    assert (found["model"], found["batch"], found["turns"], found["latent"]) == ("resnet", (64, 128), (5, 1), 128)
     form = recipe(name)["model"]["discriminator"]["form"]
     assert form == ("sngan" if name.startswith("sngan") else "wgan_gp")
 
 
 def test_realness_recipes_are_the_authors_script() -> None:
     cifar, celeba, toy = flat("realness_cifar10"), flat("realness_celeba256"), flat("realness_toy")
-    assert (cifar["turns"], cifar["steps"], cifar["batch"], cifar["betas"]) == ((1, 3), 520_000, 32, [0.5, 0.999])
+    assert (cifar["turns"], cifar["steps"], cifar["batch"], cifar["betas"]) == (
+        (1, 3),
+        520_000,
+        (32, None),
+        [0.5, 0.999],
+    )
     assert (celeba["turns"], celeba["size"], celeba["dataset"]) == ((1, 1), 256, "celeba")
     assert recipe("realness_cifar10")["num_outcomes"] == 3
     assert recipe("realness_celeba256")["objective"]["feature_resampling"] is True
     assert recipe("realness_ffhq1024")["num_outcomes"] == 51
     assert flat("realness_ffhq1024")["size"] == 1024
-    assert (toy["turns"], toy["steps"], toy["batch"], toy["betas"]) == ((1, 3), 500, 100, [0.8, 0.999])
+    assert (toy["turns"], toy["steps"], toy["batch"], toy["betas"]) == ((1, 3), 500, (100, None), [0.8, 0.999])
+    for name in ("realness_celeba256", "realness_ffhq1024"):
+        node = recipe(name)["dataset"]
+        assert (node["crop"], node["resize"]) == ("none", "bilinear")
+    assert recipe("realness_celeba256")["num_eval_images"] == 5000
+
+
+def test_advlatgan_div_has_32_pairs_and_half_the_weight() -> None:
+    """The authors add the means of two halves; the mean over both, as here, weighs half of that."""
+    config = recipe("advlat_div_cifar10")
+    assert flat("advlat_div_cifar10")["batch"] == (32, 64)
+    assert config["regularizer"]["mode_seeking"]["weight"] == 0.5
 
 
 def test_a_recipe_gives_way_to_the_command_line() -> None:
