@@ -114,6 +114,10 @@ def test_a_run_leaves_the_whole_folder(command: Command) -> None:
             "recall_digits",
         }
     )
+    told = summary["metrics"]["directions"]
+    assert told.keys() == {key for key in summary["metrics"]["last"] if not key.endswith("_std")}
+    assert (told["fid_digits"], told["recall_digits"]) == ("lower", "higher")
+    assert summary["metrics"]["headlines"] == ["fid_digits", "inception_score_digits_mean"]
     assert summary["cost"]["discriminator_updates"] == 4
     assert summary["cost"]["images_per_second"] > 0
     assert summary["protocol"]["num_fake"] == 16

@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from gan_cli.leaderboard.boards import Board, Row, lower_is_better
+from gan_cli.leaderboard.boards import Board, Row
 from gan_cli.leaderboard.statistics import Difference, Spread
+from gan_cli.metrics.metrics import Direction
 from gan_cli.runs.summary import short
 
 COSTS = (
@@ -18,6 +19,7 @@ COSTS = (
     "discriminator_updates",
     "generator_updates",
 )
+ARROWS: dict[Direction | None, str] = {"lower": "↓", "higher": "↑"}
 SAMPLING = ("seconds", "generator_passes", "discriminator_passes", "gradient_calls")
 
 Columns = list[tuple[str, Callable[[Row], str]]]
@@ -32,7 +34,10 @@ class TextTable:
 
 def text_tables(board: Board) -> list[TextTable]:
     """At the last step; the best checkpoint and along training; cost."""
-    arrows = {name: f"{name.removesuffix('_mean')} {'↓' if lower_is_better(name) else '↑'}" for name in board.metrics}
+    arrows = {
+        name: f"{name.removesuffix('_mean')} {ARROWS.get(board.directions.get(name), '')}".rstrip()
+        for name in board.metrics
+    }
     last: Columns = [("method", lambda row: row.method), ("runs", runs)]
     published: Columns = [(f"published {metric}", quoted(metric)) for metric in board.published]
     if board.leading is None:

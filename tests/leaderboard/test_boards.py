@@ -139,6 +139,39 @@ def test_the_sampler_is_part_of_the_method_not_of_the_protocol(tmp_path: Path) -
     assert {row.latent_sampler for row in board.rows} == {"Gaussian", "AdvLatZ(AdvLatQua(Gaussian))"}
 
 
+def test_what_a_metric_means_is_what_its_scorer_said(tmp_path: Path) -> None:
+    """Not what its name looks like: here a high fid_digits is better, and the other metric leads."""
+    odd = {"leading": "inception_score_digits_mean", "headlines": ["inception_score_digits_mean"]}
+    odd |= {"directions": {"fid_digits": "higher", "inception_score_digits_mean": "lower"}}
+    make_run(tmp_path, "objective=hinge", seed=1, fid=1.0, meaning=odd)
+    make_run(tmp_path, "objective=stdgan", seed=0, fid=2.0, meaning=odd)
+    board = only_board(tmp_path)
+    assert board.leading == "inception_score_digits_mean"
+    assert [row.method for row in board.rows] == ["stdgan", "hinge"]  # 5 and 6: lower is better
+    header = text_tables(board)[0].header
+    assert [name for name in header if "↑" in name or "↓" in name] == ["inception_score_digits ↓", "fid_digits ↑"]
+    assert header.count("min to max") == 1
+    assert text_tables(board)[1].header[:3] == ["method", "best inception_score_digits ↓", "min"]
+
+
+@pytest.mark.parametrize(
+    ("lower", "arrow", "first"), [(True, "fid_digits ↓", "hinge"), (False, "fid_digits ↑", "stdgan")]
+)
+def test_runs_of_earlier_versions_tell_the_leading_metrics_direction(
+    lower: bool, arrow: str, first: str, tmp_path: Path
+) -> None:
+    before = {"leading": "fid_digits", "lower_is_better": lower}
+    make_run(tmp_path, "objective=hinge", fid=1.0, meaning=before)
+    make_run(tmp_path, "objective=stdgan", fid=2.0, meaning=before)
+    board = only_board(tmp_path)
+    assert board.rows[0].method == first
+    header = text_tables(board)[0].header
+    assert arrow in header
+    assert "inception_score_digits" in header  # which way it is better they did not say
+    make_run(tmp_path, "objective=lsgan", fid=3.0)
+    assert "inception_score_digits ↑" in text_tables(only_board(tmp_path))[0].header
+
+
 def test_labels_say_what_differs(tmp_path: Path) -> None:
     make_run(tmp_path, "objective=fgan", "objective.divergence=pearson", "batch_size=8")
     make_run(tmp_path, "objective=fgan", "objective.divergence=kl", "batch_size=8")
