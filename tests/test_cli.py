@@ -125,7 +125,8 @@ def test_a_run_leaves_the_whole_folder(command: Command) -> None:
     assert "num_outcomes=5" in summary["overrides"]
     assert "num_outcomes: 5" in (run / ".hydra" / "config.yaml").read_text()
     assert "num_outcomes=5" in (run / ".hydra" / "overrides.yaml").read_text()
-    for shown in ("fid_digits", "floor", "protocol:", "cost:", "pictures:", f"{run}"):
+    assert "floor" not in out + err
+    for shown in ("fid_digits", "real against real", "protocol:", "cost:", "pictures:", f"{run}"):
         assert shown in out.replace("\n", " ")
     assert "step 4/4" in err
     assert "\x1b" not in err
@@ -142,6 +143,7 @@ def test_a_finished_run_is_evaluated_and_sampled_again(command: Command) -> None
     assert result["floor"] == summary["metrics"]["floor"]
     assert result["protocol"] == summary["protocol"]
     assert "fid_digits" in err
+    assert "real against real" in err
     best = json.loads(command("eval", f"checkpoint={run}", "which=best")[1])
     assert best["metrics"] == pytest.approx(summary["metrics"]["best"], rel=1e-5)
     other = json.loads(command("eval", f"checkpoint={run}", "num_eval_images=20", "evaluation_seed=3")[1])

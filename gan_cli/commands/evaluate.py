@@ -28,7 +28,7 @@ from gan_cli.experiment import Experiment
 from gan_cli.latent_samplers.latent_sampler import Refinement
 from gan_cli.runs import checkpoint, pictures
 from gan_cli.runs.run import protocol
-from gan_cli.runs.summary import console, costs_table, scores_table
+from gan_cli.runs.summary import REAL, console, costs_table, scores_table
 
 
 def evaluate(composed: DictConfig) -> None:
@@ -68,7 +68,7 @@ def evaluate(composed: DictConfig) -> None:
         made[name] = generate(with_sampler, count, seed, real, experiment.dataset.stored)
     scores = {name: scorer.score(images.values) for name, images in made.items()}
     floor = scorer.floor()
-    console(stderr=True).print(scores_table(f"step {found.step}", scores | {"floor": floor}))
+    console(stderr=True).print(scores_table(f"step {found.step}", scores | {REAL: floor}))
     result = {
         "checkpoint": str(found.folder),
         "step": found.step,

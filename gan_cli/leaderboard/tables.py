@@ -49,7 +49,7 @@ def text_tables(board: Board) -> list[TextTable]:
         if metric in board.headlines:
             last.append(("min to max", lambda row, metric=metric: extent(row.last(metric))))  # type: ignore[misc]
         if metric == board.leading:
-            last.append((f"less {board.baseline.method}", lambda row: shown_difference(board.difference(row))))
+            last.append((f"Δ to {board.baseline.method}", lambda row: shown_difference(board.difference(row))))
     tables = [table("At the last step, mean ± standard deviation over training seeds", board, last)]
     if board.leading is not None:
         leading = board.leading
@@ -129,7 +129,10 @@ def notes(board: Board) -> list[str]:
     protocol = ", ".join(f"{key} {short(value)}" for key, value in board.protocol.items())
     said = [f"Protocol: {protocol}."] if protocol else []
     if board.floor is not None:
-        said.append(f"One half of the real images against the other: {board.leading} {number(board.floor)}.")
+        said.append(
+            f"Real against real, one random half of the real images against the other: {board.leading} "
+            f"{number(board.floor)}; a scale, no bound."
+        )
     if board.published:
         where = f" ({'; '.join(board.sources)})" if board.sources else ""
         said.append(
@@ -161,11 +164,12 @@ def differences(board: Board) -> list[str]:
         methods = [f"{method} (n = {d.n})" for method, d in found.items() if d.verdict == verdict]
         if methods:
             named = f"all {len(methods)}" if len(methods) == len(found) > 1 else ", ".join(methods)
-            said.append(f"{board.leading} less that of {board.baseline.method}, {verdict}: {named}.")
+            said.append(f"Difference (Δ) of {board.leading} from {board.baseline.method}, {verdict}: {named}.")
     if found:
         said.append(
-            "In parentheses the 95 % bootstrap interval over training seeds, paired where seeds are shared; with fewer "
-            "than 6 shared seeds, even the same sign in all of them arises by chance more than one time in twenty."
+            f"Δ is a method's mean minus that of {board.baseline.method}, in parentheses its 95 % bootstrap interval "
+            "over training seeds, paired where seeds are shared; with fewer than 6 shared seeds, even the same sign in "
+            "all of them arises by chance more than one time in twenty."
         )
     return said
 
@@ -234,6 +238,7 @@ def latex_cell(text: str) -> str:
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
         "±": r"$\pm$",
+        "Δ": r"$\Delta$",
         "↓": r"$\downarrow$",
         "↑": r"$\uparrow$",
         "<": r"\textless{}",

@@ -42,7 +42,10 @@ class Scorer(ABC):
 
     @abstractmethod
     def floor(self) -> dict[str, float]:
-        """The same metrics on two random halves of the real images, one scored against the other: a scale."""
+        """The same metrics on two random halves of the real images, one scored against the other: a scale.
+
+        A person reads it as real against real.
+        """
 
 
 class Metrics(ABC):

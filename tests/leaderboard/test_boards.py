@@ -48,7 +48,13 @@ def test_a_row_is_a_method_over_its_seeds(tmp_path: Path) -> None:
     assert found is not None
     assert found.mean == 3.0
     assert found.interval == (1.0, 6.0)  # of 27 resamples one is all 1, one all 6: each 3.7 %
-    assert "One half of the real images against the other: fid_digits 0.25." in notes(board)
+    assert any(note.startswith("Real against real") and "fid_digits 0.25;" in note for note in notes(board))
+    assert any(
+        note.startswith("Difference (Δ) of fid_digits from hinge, too few seeds to tell: stdgan")
+        for note in notes(board)
+    )
+    assert text_tables(board)[0].header[4] == "Δ to hinge"
+    assert r"$\Delta$ to hinge" in latex([board])
     said = text_tables(board)[0]
     assert said.rows[0][:4] == ["hinge", "3", "3 ± 2.6", "1 to 6"]
     assert said.rows[1][:5] == ["stdgan", "3", "6 ± 5.3", "2 to 12", "+3 (+1 to +6)"]
