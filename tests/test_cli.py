@@ -262,6 +262,21 @@ def test_toy_points_are_drawn_scored_and_written(command: Command) -> None:
     assert len(lines) == 8
 
 
+def test_debug_makes_any_run_small(command: Command) -> None:
+    toy = ["experiment=[toy_ring,advlat_qua]", "dataset.points_per_mode=50", "device=cpu"]
+    code, out, err = command("train", *toy, "debug=fast", "run_dir=run")
+    assert code == 0, err
+    summary = json.loads(Path("run/summary.json").read_text())
+    assert (summary["status"], summary["step"]) == ("completed", 20)
+    assert summary["protocol"]["num_fake"] == 100
+    assert summary["cost"]["images_seen"] == 320
+    records = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records if "metrics" in record] == [10, 20]
+    assert {path.stem for path in Path("run/samples").iterdir()} == {"00000010", "00000020", "real"}
+    code, out, err = command("train", *toy, "debug=fast", "steps=3", "run_dir=other")
+    assert (code, json.loads(Path("other/summary.json").read_text())["step"]) == (0, 3)
+
+
 @pytest.mark.filterwarnings("default:training goes on without scores")
 def test_photographs_without_inception_weights_are_trained_and_reported_as_unscored(
     command: Command, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -339,6 +354,7 @@ REFUSED: list[tuple[str, list[str], int, str]] = [
         "did you mean dataset.metrics.max_deviations?",
     ),
     ("train", ["dataset=images"], 1, "unknown dataset 'images'"),
+    ("train", ["debug=fats"], 1, "unknown debug 'fats': did you mean fast?"),
     ("eval", ["latent_sampler=[advlat_z,mh]"], 1, "latent_sampler takes one choice, not a list"),
     ("eval", ["latent_sampler.steps=5"], 1, "needs a choice first: add latent_sampler=<choice>"),
     ("eval", ["latent_sampler=null"], 1, "or leave the group out"),

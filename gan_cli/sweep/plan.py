@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gan_cli.config.hints import refused_key
 from gan_cli.config.nodes import Config
-from gan_cli.config.overrides import choices, key_of, label
+from gan_cli.config.overrides import choices, key_of, label, set_by_debug
 from gan_cli.config.read import read_config
 from gan_cli.errors import UserError
 from gan_cli.files import slug
@@ -58,13 +58,15 @@ def grid_points(
 ) -> list[tuple[Point, dict[str, float]]]:
     """The products of each grid's choices, each with the scores that are published of it.
 
-    What the command line sets replaces what the study sets.
+    What the command line sets, also by debug=fast, replaces what the study sets.
     """
     points = []
+    small = {key for argument in arguments for key in set_by_debug(argument)}
     for grid in study.get("grids") or [{}]:
         chosen = dict(grid)
         published = read_published(chosen.pop("published", None))
         assigned = dict(params) | dict(study.get("params") or {}) | chosen
+        assigned = {key: value for key, value in assigned.items() if key_of(key) not in small}
         overrides = parser.parse_overrides([f"{key}={value}" for key, value in assigned.items()] + list(arguments))
         axes = {key_of(override): choices(override) for override in overrides}
         for key, values in axes.items():

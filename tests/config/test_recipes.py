@@ -214,6 +214,15 @@ def test_the_players_of_a_recipe_take_a_turn(overrides: list[str]) -> None:
         assert all(parameter.isfinite().all() for parameter in player.parameters())
 
 
+@pytest.mark.parametrize("name", ["sngan_cifar10", "advlat_div_cifar10", "realness_ffhq1024", "realness_toy"])
+def test_debug_makes_a_recipe_small(name: str) -> None:
+    config = recipe(name, "debug=fast")
+    assert (config["steps"], config["batch_size"], config["generator_batch_size"]) == (20, 16, None)
+    assert (config["num_eval_images"], config["evaluate_every"], config["checkpoint_every"]) == (100, 10, 10)
+    same = {"dataset", "model", "objective", "regularizer", "latent_sampler", "generator_optimizer"}
+    assert all(config[key] == recipe(name)[key] for key in same)
+
+
 def test_each_player_has_an_optimizer_of_its_own() -> None:
     config = read_config(
         composed_config(

@@ -54,6 +54,14 @@ def test_the_command_line_replaces_what_the_study_says() -> None:
     ]
 
 
+def test_debug_makes_a_study_small_whatever_it_sets() -> None:
+    jobs = planned("debug=fast", "num_eval_images=64", study="advlat_z", params={"seed": "0"})
+    assert {job.config["steps"] for job in jobs} == {20}
+    assert {job.config["evaluate_every"] for job in jobs} == {10}  # 0 in the study
+    assert {job.config["num_eval_images"] for job in jobs} == {64}
+    assert len(jobs) == len(planned(study="advlat_z", params={"seed": "0"})) == 40
+
+
 def test_a_setting_goes_to_the_choices_that_take_it() -> None:
     jobs = planned("objective=stdgan,realness", "num_outcomes=7,9", params={})
     assert points(jobs) == [
