@@ -1,4 +1,4 @@
-"""Trains RealnessGAN on the embedded digits for 200 steps, generates images and scores them: python examples/library.py."""
+"""Trains RealnessGAN on the embedded digits, generates images and scores them: python examples/library.py."""
 
 from gan_cli import build_experiment, build_scorer, choose_engine, config_of, generate, train
 

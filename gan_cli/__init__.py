@@ -1,7 +1,7 @@
 """Train any GAN objective with any regularizer, latent sampler, model and data set, and compare them honestly.
 
 As a library: `config_of` composes, `build_experiment` builds, `train` yields each step, `generate` makes images and
-`build_scorer` scores them; docs/library.md has an example. Nothing of it needs a command line, or leaves a global behind.
+`build_scorer` scores them; examples/library.py shows how. Nothing of it needs a command line.
 """
 
 from importlib import import_module

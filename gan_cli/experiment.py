@@ -27,7 +27,10 @@ def at_least(lowest: int) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """The run's own numbers; an interval of 0 means: only at the end."""
+    """The run's own numbers; an interval of 0 means: only at the end.
+
+    A turn of the generator has `generator_batch_size` latents and real images, by default as many as `batch_size`.
+    """
 
     steps: int = at_least(1)
     batch_size: int = at_least(2)

@@ -114,6 +114,10 @@ def test_a_run_leaves_the_whole_folder(command: Command) -> None:
             "recall_digits",
         }
     )
+    told = summary["metrics"]["directions"]
+    assert told.keys() == {key for key in summary["metrics"]["last"] if not key.endswith("_std")}
+    assert (told["fid_digits"], told["recall_digits"]) == ("lower", "higher")
+    assert summary["metrics"]["headlines"] == ["fid_digits", "inception_score_digits_mean"]
     assert summary["cost"]["discriminator_updates"] == 4
     assert summary["cost"]["images_per_second"] > 0
     assert summary["protocol"]["num_fake"] == 16
@@ -121,7 +125,8 @@ def test_a_run_leaves_the_whole_folder(command: Command) -> None:
     assert "num_outcomes=5" in summary["overrides"]
     assert "num_outcomes: 5" in (run / ".hydra" / "config.yaml").read_text()
     assert "num_outcomes=5" in (run / ".hydra" / "overrides.yaml").read_text()
-    for shown in ("fid_digits", "floor", "protocol:", "cost:", "pictures:", f"{run}"):
+    assert "floor" not in out + err
+    for shown in ("fid_digits", "real against real", "protocol:", "cost:", "pictures:", f"{run}"):
         assert shown in out.replace("\n", " ")
     assert "step 4/4" in err
     assert "\x1b" not in err
@@ -138,6 +143,7 @@ def test_a_finished_run_is_evaluated_and_sampled_again(command: Command) -> None
     assert result["floor"] == summary["metrics"]["floor"]
     assert result["protocol"] == summary["protocol"]
     assert "fid_digits" in err
+    assert "real against real" in err
     best = json.loads(command("eval", f"checkpoint={run}", "which=best")[1])
     assert best["metrics"] == pytest.approx(summary["metrics"]["best"], rel=1e-5)
     other = json.loads(command("eval", f"checkpoint={run}", "num_eval_images=20", "evaluation_seed=3")[1])
@@ -256,6 +262,21 @@ def test_toy_points_are_drawn_scored_and_written(command: Command) -> None:
     assert len(lines) == 8
 
 
+def test_debug_makes_any_run_small(command: Command) -> None:
+    toy = ["experiment=[toy_ring,advlat_qua]", "dataset.points_per_mode=50", "device=cpu"]
+    code, out, err = command("train", *toy, "debug=fast", "run_dir=run")
+    assert code == 0, err
+    summary = json.loads(Path("run/summary.json").read_text())
+    assert (summary["status"], summary["step"]) == ("completed", 20)
+    assert summary["protocol"]["num_fake"] == 100
+    assert summary["cost"]["images_seen"] == 320
+    records = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records if "metrics" in record] == [10, 20]
+    assert {path.stem for path in Path("run/samples").iterdir()} == {"00000010", "00000020", "real"}
+    code, out, err = command("train", *toy, "debug=fast", "steps=3", "run_dir=other")
+    assert (code, json.loads(Path("other/summary.json").read_text())["step"]) == (0, 3)
+
+
 @pytest.mark.filterwarnings("default:training goes on without scores")
 def test_photographs_without_inception_weights_are_trained_and_reported_as_unscored(
     command: Command, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -323,6 +344,17 @@ REFUSED: list[tuple[str, list[str], int, str]] = [
     ("train", ["objective=realness", "objective.support_min=-1e39"], 2, "support_min=-1e+39 must be a finite number"),
     ("train", ["latent_sampler=advlat_z", "latent_sampler.prior=uniform"], 2, "latent_sampler@latent_sampler.prior="),
     ("train", ["latent_sampler="], 1, "gan-train: "),
+    ("train", ["metrics=mnist"], 1, "'metrics' is chosen for a place: give metrics@dataset.metrics=<choice>"),
+    ("train", ["optimizer=adam"], 1, "optimizer@discriminator_optimizer=<choice> or optimizer@generator_optimizer="),
+    ("train", ["metrics@dataset.metrics=inceptoin"], 1, "unknown metrics 'inceptoin': did you mean inception?"),
+    (
+        "train",
+        ["metrics@dataset.metrics=modes", "dataset.metrics.max_deviation=2"],
+        1,
+        "did you mean dataset.metrics.max_deviations?",
+    ),
+    ("train", ["dataset=images"], 1, "unknown dataset 'images'"),
+    ("train", ["debug=fats"], 1, "unknown debug 'fats': did you mean fast?"),
     ("eval", ["latent_sampler=[advlat_z,mh]"], 1, "latent_sampler takes one choice, not a list"),
     ("eval", ["latent_sampler.steps=5"], 1, "needs a choice first: add latent_sampler=<choice>"),
     ("eval", ["latent_sampler=null"], 1, "or leave the group out"),

@@ -69,6 +69,30 @@ def test_steps_and_turns_see_new_batches(experiment: Build) -> None:
     assert not any(torch.equal(one, other) for one, other in combinations(seen, 2))
 
 
+@pytest.mark.parametrize(("size", "count"), [(None, 1), (2, 1), (4, 1), (5, 2), (8, 2), (10, 3)])
+def test_the_generator_has_a_batch_size_of_its_own(experiment: Build, size: int | None, count: int) -> None:
+    """A turn of it takes as many whole batches as make up its size, in order, and leaves what is too much."""
+    overrides = [] if size is None else [f"generator_batch_size={size}"]
+    tiny = experiment(*TINY, "discriminator_steps=2", "generator_steps=2", *overrides)
+    number = 0
+    for step in range(3):
+        turns = [(1, 4), (1, 4), (count, size or 4), (count, size or 4)]
+        for (parts, kept), batch in zip(turns, real_batches(tiny, step), strict=True):
+            rows = torch.cat([batch_rows(1797, 4, 0, number + part) for part in range(parts)])
+            expected = tiny.table.batch(rows[:kept])
+            assert torch.equal(batch.images, expected.images)
+            assert torch.equal(batch.labels, expected.labels)
+            number += parts
+
+
+def test_the_generator_makes_as_many_images_as_its_own_batch_has(experiment: Build) -> None:
+    tiny = experiment(*TINY, "generator_batch_size=10", "discriminator_steps=2", "steps=1")
+    made: list[int] = []
+    tiny.players.game.generator.register_forward_pre_hook(lambda module, inputs: made.append(len(inputs[0])))
+    list(train(tiny))
+    assert made == [4, 4, 10]
+
+
 def test_the_update_descends_the_sum_of_every_term() -> None:
     network = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(network.weight)

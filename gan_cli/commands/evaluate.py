@@ -16,7 +16,7 @@ from gan_cli.errors import UserError
 from gan_cli.evaluation import Generated, generate, scoring
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
 from gan_cli.runs import pictures
-from gan_cli.runs.summary import console, costs_table, protocol, scores_table
+from gan_cli.runs.summary import REAL, console, costs_table, protocol, scores_table
 from gan_cli.runs.trained import Trained, open_trained
 
 
@@ -49,7 +49,7 @@ def evaluate(options: dict[str, Any]) -> None:
         made[name] = generate(gan, count, seed, gan.calibration(training_set), trained.dataset.stored)
     scores = {name: scorer.score(images.values) for name, images in made.items()}
     floor = scorer.floor()
-    console(stderr=True).print(scores_table(f"step {trained.found.step}", scores | {"floor": floor}))
+    console(stderr=True).print(scores_table(f"step {trained.found.step}", scores | {REAL: floor}))
     results = {name: {"metrics": scores[name], "cost": made[name].cost.as_dict()} for name in samplers}
     *plain, (name, sampler) = samplers.items()
     result = {

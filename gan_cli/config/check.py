@@ -233,8 +233,9 @@ def wrong_type(key: str, value: Any, hint: Any) -> str:
     shown = "null" if value is None else value
     if Schedule in typing.get_args(hint):
         return f"{key}={shown} must be a number, or {{start, end, until, shape}} to change while training"
-    if hint is LatentSampler:
-        return f"{key}={shown} is not a latent sampler: choose one with latent_sampler@{key}=<choice>"
+    if hint in (LatentSampler, Metrics):
+        noun, group = ("a latent sampler", "latent_sampler") if hint is LatentSampler else ("the metrics", "metrics")
+        return f"{key}={shown} is not {noun}: choose with {group}@{key}=<choice>"
     return f"{key}={shown} must be {names.get(hint, str(hint).replace('typing.', ''))}"
 
 

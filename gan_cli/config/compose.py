@@ -14,10 +14,12 @@ PACKAGE = Path(__file__).resolve().parents[1]
 CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir())  # wheel, or repository
 
 
-def compose(name: str, overrides: Sequence[str], folders: Sequence[Path] = ()) -> DictConfig:
-    """The config `name`, unresolved and without Hydra's own node; choices are looked for in `folders`, too.
+def compose(
+    name: str, overrides: Sequence[str], folders: Sequence[Path] = (), *, with_hydra: bool = False
+) -> DictConfig:
+    """The config `name`, unresolved, and without Hydra's own node if that is not asked for.
 
-    Raises Hydra's exceptions.
+    Choices are looked for in `folders`, too. Raises Hydra's exceptions.
     """
     before = version.getbase()
     version.setbase("1.3")
@@ -28,6 +30,7 @@ def compose(name: str, overrides: Sequence[str], folders: Sequence[Path] = ()) -
         composed = loader.load_configuration(name, [*overrides, *searched], RunMode.RUN, from_shell=False)
     finally:
         version.VersionBase.instance().version_base = before
-    with open_dict(composed):
-        del composed["hydra"]
+    if not with_hydra:
+        with open_dict(composed):
+            del composed["hydra"]
     return composed

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from hydra.errors import OverrideParseException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from gan_cli.config.compose import CONF, compose
 
 PLUGINS = ("joblib", "optuna", "ray", "submitit")  # launchers and sweepers that are extras of this package
+PRESETS = ("experiment", "debug")  # set keys that are there without them
 
 
 def explain(error: Exception, config_name: str) -> str:
@@ -30,6 +31,8 @@ def explain(error: Exception, config_name: str) -> str:
         group = key.split(".")[0]
         if group != key and (CONF / group).is_dir() and not any(k.startswith(group) for k in known_keys(config_name)):
             return f"'{key}' needs a choice first: add {group}=<choice>"
+        if places := [place for place in chosen(config_name) if place.startswith(f"{key}@")]:
+            return f"'{key}' is chosen for a place: give {' or '.join(f'{place}=<choice>' for place in places)}"
         hint = introduced_by(key) if config_name in ("train", "sweep") else ""
         return f"unknown key '{key}'{hint or closest(key, known_keys(config_name))}"
     if "override must be a string" in text:
@@ -66,23 +69,39 @@ def closest(word: str, known: list[str]) -> str:
 def introduced_by(key: str) -> str:
     """The choice that brings this root key with it, as objective=realness brings num_outcomes."""
     for path in sorted(CONF.glob("*/*.yaml")):
-        if "@package _global_" in path.read_text() and path.parent.name != "experiment" and key in OmegaConf.load(path):
+        if path.parent.name in PRESETS or "@package _global_" not in path.read_text():
+            continue
+        if key in OmegaConf.load(path):
             return f": it comes with {path.parent.name}={path.stem}"
     return ""
 
 
 def known_keys(config_name: str) -> list[str]:
     """Every key of the config as composed from the group choices on the command line, as far as it can be."""
+    composed = OmegaConf.to_container(composed_choices(config_name))
+    assert isinstance(composed, dict)
+    composed.pop("hydra", None)
+    return sorted(dotted(composed))
+
+
+def chosen(config_name: str) -> list[str]:
+    """What has a choice in that config: a group, or a group with the place that it is put in, as group@place."""
+    return list(OmegaConf.select(composed_choices(config_name), "hydra.runtime.choices") or {})
+
+
+def composed_choices(config_name: str) -> DictConfig:
+    """With Hydra's own part; without the command line's choices where they do not compose."""
     choices = []
     for argument in sys.argv[1:]:
-        choice = re.fullmatch(r"([\w/]+)=[\w\[\],]+", argument)
+        choice = re.fullmatch(r"([\w/]+)(@[\w.]+)?=[\w\[\],]+", argument)
         if choice and any((folder / choice[1]).is_dir() for folder in config_folders()):
             choices.append(argument)
-    try:
-        composed = compose(config_name, choices, config_folders()[1:])
-    except Exception:  # the hint is a courtesy: what was wrong has been found already
-        return []
-    return sorted(dotted(OmegaConf.to_container(composed)))
+    for overrides in (choices, []):
+        try:
+            return compose(config_name, overrides, config_folders()[1:], with_hydra=True)
+        except Exception:  # the hint is a courtesy: what was wrong has been found already
+            continue
+    return DictConfig({})
 
 
 def dotted(node: Any, path: str = "") -> list[str]:

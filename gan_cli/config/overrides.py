@@ -3,8 +3,11 @@
 import re
 
 from hydra.core.override_parser.types import Override
+from omegaconf import OmegaConf
 
 from gan_cli.config.compose import CONF
+from gan_cli.config.hints import config_folders
+from gan_cli.config.nodes import flatten
 
 
 def key_of(override: str | Override) -> str:
@@ -23,6 +26,15 @@ def choices(override: Override) -> list[str]:
     if not override.is_discrete_sweep():
         return []
     return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+
+
+def set_by_debug(override: str) -> set[str]:
+    """The keys that a choice of the debug group sets, and nothing but the command line sets again; none otherwise."""
+    if key_of(override) != "debug":
+        return set()
+    files = [folder / "debug" / f"{value_of(override)}.yaml" for folder in config_folders()]
+    presets = [OmegaConf.to_container(OmegaConf.load(file)) for file in files if file.is_file()]
+    return {key for preset in presets for key in flatten(preset)}
 
 
 def label(override: str) -> str:

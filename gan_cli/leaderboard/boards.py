@@ -11,13 +11,13 @@ from gan_cli.config.overrides import key_of, label
 from gan_cli.errors import UserError
 from gan_cli.leaderboard.results import NOT_OF_THE_METHOD, Result
 from gan_cli.leaderboard.statistics import Difference, Spread, difference, is_number, spread
+from gan_cli.metrics.metrics import Direction
 from gan_cli.sweep.options import SWEEPING
 
 NOT_IN_A_LABEL = NOT_OF_THE_METHOD | set(SWEEPING) | {"device", "run_dir", "outputs", "trust", "resume"}
 CHOICE_OF_METHOD = {"objective", "experiment"}
 LOST = ("diverged", "failed")
 PENDING = ("interrupted", "unfinished", "waiting")
-LOWER_IS_BETTER = ("fid", "kid", "mode_kl")
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,11 @@ class Row:
     def sampling(self, key: str) -> Spread | None:
         return spread(result.summary["cost"]["sampling"].get(key) for result in self.completed)
 
+    @property
+    def published(self) -> dict[str, float]:
+        """Scores by metric that others report for this method."""
+        return {metric: score for result in self.results for metric, score in result.published.items()}
+
     def by_seed(self, metric: str) -> dict[int, float]:
         return {r.seed: r.scores[metric] for r in self.completed if is_number(r.scores.get(metric))}
 
@@ -77,6 +82,8 @@ class Board:
     protocol: dict[str, Any]
     rows: list[Row]
     metrics: list[str]  # the leading one first
+    headlines: list[str]  # those of which more is told, the leading one first
+    directions: dict[str, Direction]  # of what the runs say themselves
     baseline: Row
 
     @property
@@ -84,9 +91,15 @@ class Board:
         return self.metrics[0] if self.metrics else None
 
     @property
-    def headlines(self) -> list[str]:
-        """The leading metric and the inception score, of which more is told."""
-        return [name for name in self.metrics if name == self.leading or "inception_score" in name]
+    def published(self) -> list[str]:
+        """Metrics of which others report a score for some row."""
+        return list(dict.fromkeys(metric for row in self.rows for metric in row.published))
+
+    @property
+    def sources(self) -> list[str]:
+        """Where published scores are from."""
+        found = (result.source for row in self.rows for result in row.results if result.published)
+        return [source for source in dict.fromkeys(found) if source]
 
     def difference(self, row: Row) -> Difference | None:
         if self.leading is None or row is self.baseline:
@@ -151,18 +164,30 @@ def board(protocol: dict[str, Any], rows: list[Row], baseline: str | None) -> Bo
     names = dict.fromkeys(key for metrics in measured for key in metrics["last"] if not key.endswith("_std"))
     leading = [metrics["leading"] for metrics in measured if metrics.get("leading") in names][:1]
     metrics = leading + [name for name in names if name not in leading]
+    told = dict.fromkeys(leading + [name for metrics in measured for name in metrics.get("headlines", [])])
+    directions = {name: way for metrics in measured for name, way in directions_of(metrics).items()}
 
     def rank(row: Row) -> tuple[bool, bool, float]:
         score = row.last(metrics[0]) if metrics else None
         mean = score.mean if score is not None else 0.0
-        return bool(row.lost), score is None, mean if metrics and lower_is_better(metrics[0]) else -mean
+        return bool(row.lost), score is None, mean if metrics and directions.get(metrics[0]) == "lower" else -mean
 
     chosen = next((row for row in rows if row.method == baseline), rows[0])
-    return Board(protocol, sorted(rows, key=rank), metrics, chosen)
+    return Board(
+        protocol=protocol,
+        rows=sorted(rows, key=rank),
+        metrics=metrics,
+        headlines=[name for name in told if name in names],
+        directions=directions,
+        baseline=chosen,
+    )
 
 
-def lower_is_better(metric: str) -> bool:
-    return metric.startswith(LOWER_IS_BETTER)
+def directions_of(metrics: Mapping[str, Any]) -> dict[str, Direction]:
+    """As the run's scorer gave them; runs of earlier versions tell the leading metric's alone."""
+    if "directions" not in metrics and "lower_is_better" in metrics:
+        return {metrics["leading"]: "lower" if metrics["lower_is_better"] else "higher"}
+    return metrics.get("directions", {})
 
 
 def method_labels(results: Sequence[Result]) -> dict[str, str]:

@@ -125,7 +125,9 @@ def show(found: Sequence[Board], out: Path) -> None:
     for board in found:
         text = text_tables(board)[0]
         table = Table(title=text.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
-        told = [n for n, name in enumerate(text.header) if n < NUM_TOLD or name.startswith("inception_score")]
+        first = NUM_TOLD + len(board.published)
+        headlines = [name.removesuffix("_mean") for name in board.headlines]
+        told = [n for n, name in enumerate(text.header) if n < first or name.split()[0] in headlines]
         for number in told:
             table.add_column(Text(text.header[number]), justify="right" if number else "left", overflow="fold")
         for row in text.rows:

@@ -3,7 +3,7 @@
 import json
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,10 @@ NOT_OF_THE_METHOD = {"seed", "log_every", "sample_every", "checkpoint_every", "k
 
 @dataclass(frozen=True)
 class Result:
-    """One run; `summary` is empty where the run was stopped before it could write one."""
+    """One run; `summary` is empty where the run was stopped before it could write one.
+
+    `published` has the scores that others report for its setting, by metric, and `source` says where they do.
+    """
 
     run: RunFolder
     state: State
@@ -29,6 +32,8 @@ class Result:
     config: Config
     summary: Record
     error: str
+    published: dict[str, float] = field(default_factory=dict)
+    source: str = ""
 
     @property
     def seed(self) -> int:
@@ -85,7 +90,16 @@ def runs_in(folder: Path) -> Iterator[Result]:
             run = sweep.run(name)
             of_sweeps.add(run.path)
             summary = run.summary() or {}
-            yield Result(run, state_of(run, job["exit_code"]), job["overrides"], job["config"], summary, job["error"])
+            yield Result(
+                run,
+                state_of(run, job["exit_code"]),
+                job["overrides"],
+                job["config"],
+                summary,
+                job["error"],
+                job.get("published", {}),
+                job.get("source", ""),
+            )
     for file in sorted(folder.rglob("summary.json")):
         run = RunFolder(file.parent)
         written = run.summary()

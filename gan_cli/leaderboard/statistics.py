@@ -39,7 +39,7 @@ def is_number(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class Difference:
-    """Of means, a method's less the baseline's, with a bootstrap interval over seeds; `n` pairs, or the smaller n."""
+    """Of means, a method's minus the baseline's, with a bootstrap interval over seeds; `n` pairs, or the smaller n."""
 
     mean: float
     interval: tuple[float, float] | None

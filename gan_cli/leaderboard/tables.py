@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from gan_cli.leaderboard.boards import Board, Row, lower_is_better
+from gan_cli.leaderboard.boards import Board, Row
 from gan_cli.leaderboard.statistics import Difference, Spread
+from gan_cli.metrics.metrics import Direction
 from gan_cli.runs.summary import short
 
 COSTS = (
@@ -18,6 +19,7 @@ COSTS = (
     "discriminator_updates",
     "generator_updates",
 )
+ARROWS: dict[Direction | None, str] = {"lower": "↓", "higher": "↑"}
 SAMPLING = ("seconds", "generator_passes", "discriminator_passes", "gradient_calls")
 
 Columns = list[tuple[str, Callable[[Row], str]]]
@@ -32,14 +34,22 @@ class TextTable:
 
 def text_tables(board: Board) -> list[TextTable]:
     """At the last step; the best checkpoint and along training; cost."""
-    arrows = {name: f"{name.removesuffix('_mean')} {'↓' if lower_is_better(name) else '↑'}" for name in board.metrics}
+    arrows = {
+        name: f"{name.removesuffix('_mean')} {ARROWS.get(board.directions.get(name), '')}".rstrip()
+        for name in board.metrics
+    }
     last: Columns = [("method", lambda row: row.method), ("runs", runs)]
+    published: Columns = [(f"published {metric}", quoted(metric)) for metric in board.published]
+    if board.leading is None:
+        last += published
     for metric in board.metrics:
         last.append((arrows[metric], lambda row, metric=metric: shown(row.last(metric))))  # type: ignore[misc]
+        if metric == board.leading:
+            last += published
         if metric in board.headlines:
             last.append(("min to max", lambda row, metric=metric: extent(row.last(metric))))  # type: ignore[misc]
         if metric == board.leading:
-            last.append((f"less {board.baseline.method}", lambda row: shown_difference(board.difference(row))))
+            last.append((f"Δ to {board.baseline.method}", lambda row: shown_difference(board.difference(row))))
     tables = [table("At the last step, mean ± standard deviation over training seeds", board, last)]
     if board.leading is not None:
         leading = board.leading
@@ -73,6 +83,11 @@ def runs(row: Row) -> str:
     """3, or 2 of 3 (1 diverged)."""
     others = ", ".join(f"{number} {state}" for state, number in (row.lost | row.pending).items())
     return f"{len(row.completed)} of {len(row.results)} ({others})" if others else str(len(row.completed))
+
+
+def quoted(metric: str) -> Callable[[Row], str]:
+    """A published score as it was published."""
+    return lambda row: f"{row.published[metric]:g}" if metric in row.published else "-"
 
 
 def shown(values: Spread | None, factor: float = 1.0) -> str:
@@ -114,7 +129,16 @@ def notes(board: Board) -> list[str]:
     protocol = ", ".join(f"{key} {short(value)}" for key, value in board.protocol.items())
     said = [f"Protocol: {protocol}."] if protocol else []
     if board.floor is not None:
-        said.append(f"One half of the real images against the other: {board.leading} {number(board.floor)}.")
+        said.append(
+            f"Real against real, one random half of the real images against the other: {board.leading} "
+            f"{number(board.floor)}; a scale, no bound."
+        )
+    if board.published:
+        where = f" ({'; '.join(board.sources)})" if board.sources else ""
+        said.append(
+            f"Published numbers were measured elsewhere{where}, by other code, with the published settings and under "
+            "another protocol: a difference from a score here is no difference between methods."
+        )
     budgets = board.budgets()
     if budgets:
         unequal = "; ".join(
@@ -140,11 +164,12 @@ def differences(board: Board) -> list[str]:
         methods = [f"{method} (n = {d.n})" for method, d in found.items() if d.verdict == verdict]
         if methods:
             named = f"all {len(methods)}" if len(methods) == len(found) > 1 else ", ".join(methods)
-            said.append(f"{board.leading} less that of {board.baseline.method}, {verdict}: {named}.")
+            said.append(f"Difference (Δ) of {board.leading} from {board.baseline.method}, {verdict}: {named}.")
     if found:
         said.append(
-            "In parentheses the 95 % bootstrap interval over training seeds, paired where seeds are shared; with fewer "
-            "than 6 shared seeds, even the same sign in all of them arises by chance more than one time in twenty."
+            f"Δ is a method's mean minus that of {board.baseline.method}, in parentheses its 95 % bootstrap interval "
+            "over training seeds, paired where seeds are shared; with fewer than 6 shared seeds, even the same sign in "
+            "all of them arises by chance more than one time in twenty."
         )
     return said
 
@@ -213,6 +238,7 @@ def latex_cell(text: str) -> str:
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
         "±": r"$\pm$",
+        "Δ": r"$\Delta$",
         "↓": r"$\downarrow$",
         "↑": r"$\uparrow$",
         "<": r"\textless{}",
@@ -244,6 +270,7 @@ def flat_row(board: Board, row: Row) -> dict[str, object]:
         "failed": row.lost.get("failed", 0),
         "unfinished": sum(row.pending.values()),
     }
+    cells |= {f"published_{metric}": row.published.get(metric) for metric in board.published}
     for metric in board.metrics:
         cells |= flat_spread(f"{metric}_last", row.last(metric)) | flat_spread(f"{metric}_best", row.best(metric))
         cells |= {f"{metric}_trajectory_{name}": value for name, value in row.trajectory(metric).items()}

@@ -23,10 +23,16 @@ from torch_fidelity.metric_prc import prc_features_to_metric
 from gan_cli.data import TrainingSet
 from gan_cli.files import atomic, cache_folder
 from gan_cli.metrics.extractor import Extractor, LoadedExtractor
-from gan_cli.metrics.metrics import Metrics, Protocol, Scorer
+from gan_cli.metrics.metrics import Direction, Metrics, Protocol, Scorer
 from gan_cli.seeding import mix
 from gan_cli.shapes import Features, Stored
 
+DIRECTIONS: dict[str, dict[str, Direction]] = {  # of the metrics that each of `names` gives
+    "fid": {"fid": "lower"},
+    "inception_score": {"inception_score_mean": "higher"},
+    "kid": {"kid_mean": "lower"},
+    "precision_recall": {"precision": "higher", "recall": "higher"},
+}
 MIN_IMAGES = 10  # precision and recall look at the third neighbour; a half of the real images has to have one
 
 
@@ -137,11 +143,17 @@ class FeatureScorer(Scorer):
     extractor: LoadedExtractor
     real: ImageFeatures
 
-    lower_is_better = True
-
     @property
     def leading(self) -> str:  # type: ignore[override]
         return self.named("fid")
+
+    @property
+    def headlines(self) -> list[str]:  # type: ignore[override]
+        return [self.named(name) for name in ("fid", "inception_score_mean") if self.named(name) in self.directions]
+
+    @property
+    def directions(self) -> dict[str, Direction]:  # type: ignore[override]
+        return {self.named(key): way for name in self.metrics.names for key, way in DIRECTIONS[name].items()}
 
     @property
     def protocol(self) -> Protocol:

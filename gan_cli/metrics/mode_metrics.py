@@ -1,6 +1,7 @@
 """Counting the modes of a toy mixture (Srivastava et al. 2017, VEEGAN, arXiv:1705.07761, section 5.1)."""
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -36,7 +37,8 @@ class ModeScorer(Scorer):
     max_deviations: float
 
     leading = "modes_covered"
-    lower_is_better = False
+    headlines = ("modes_covered",)
+    directions = MappingProxyType({"modes_covered": "higher", "high_quality_fraction": "higher", "mode_kl": "lower"})
 
     @property
     def protocol(self) -> Protocol:

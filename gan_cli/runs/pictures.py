@@ -153,7 +153,7 @@ def some(points: Stored) -> torch.Tensor:
 def save_curves(
     path: Path, records: Sequence[Mapping[str, Any]], floor: Mapping[str, float], images_per_step: int
 ) -> None:
-    """Losses and mean scores against steps, and the leading metrics against images seen, each with its floor."""
+    """Losses and mean scores against steps, and the leading metrics against images seen, beside real against real."""
     losses = [record for record in records if "losses" in record]
     evaluations = [record for record in records if "metrics" in record]
     keys = [key for key in evaluations[0]["metrics"] if not key.endswith("_std")][:4] if evaluations else []

@@ -216,7 +216,8 @@ class Run:
             "best": best["metrics"] if best else {},
             "best_step": best["step"] if best else None,
             "leading": self.scorer.leading,
-            "lower_is_better": self.scorer.lower_is_better,
+            "headlines": list(self.scorer.headlines),
+            "directions": dict(self.scorer.directions),
             "floor": self.floor,
             "trajectory": trajectory(records),
         }

@@ -18,6 +18,7 @@ from gan_cli.metrics.metrics import Scorer
 from gan_cli.runs.sink import Record
 
 Scores = Mapping[str, float]
+REAL = "real against real"  # what a person reads for the key `floor`
 
 
 def best_record(records: list[Record], leading: str, lower_is_better: bool) -> Record | None:
@@ -54,7 +55,7 @@ def versions() -> dict[str, str]:
 
 
 def scores_table(title: str, columns: Mapping[str, Scores]) -> Table:
-    """Metrics down, columns (last, best, floor, ...) across."""
+    """Metrics down, columns (last, best, real against real, ...) across."""
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("metric", no_wrap=True)
     for column in columns:
@@ -107,10 +108,10 @@ def print_summary(summary: Mapping[str, Any], folder: Path) -> None:
         out.print(f"scores unavailable: {metrics['unavailable']}", markup=False, highlight=False, soft_wrap=True)
     else:
         best = f"best (step {metrics['best_step']})" if metrics["best"] else "best"
-        columns = {"last": metrics["last"], best: metrics["best"], "floor": metrics["floor"]}
+        columns = {"last": metrics["last"], best: metrics["best"], REAL: metrics["floor"]}
         out.print(scores_table(title, columns))
-        floor = "floor: the same metrics on two random halves of the real images, one scored against the other"
-        out.print(floor, highlight=False, soft_wrap=True)
+        halves = f"{REAL}: the same metrics on two random halves of the real images, one scored against the other"
+        out.print(halves, highlight=False, soft_wrap=True)
     lines = {
         "protocol": ", ".join(f"{key} {short(value)}" for key, value in summary["protocol"].items()),
         "cost": f"{cost['seconds']:.1f} s of training, {cost['images_per_second']:,.0f} images/s, "

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gan_cli.config.hints import refused_key
 from gan_cli.config.nodes import Config
-from gan_cli.config.overrides import choices, key_of, label
+from gan_cli.config.overrides import choices, key_of, label, set_by_debug
 from gan_cli.config.read import read_config
 from gan_cli.errors import UserError
 from gan_cli.files import slug
@@ -33,19 +34,20 @@ def plan(
 
     Raises UserError that names everything wrong with any of them, and Hydra's own exceptions.
     """
-    points = grid_points(study, params, arguments, parser)
-    composed = compose_all(points, compose)
+    rows = grid_points(study, params, arguments, parser)
+    composed = compose_all([point for point, _ in rows], compose)
     shared = set.intersection(*(set(point) for point, _ in composed))
     jobs: dict[str, Job] = {}
     problems: dict[str, str] = {}
-    for point, whole in composed:
+    for (point, whole), (_, published) in zip(composed, rows, strict=True):
         shown = " ".join(override for override in point if override not in shared)
         try:
             config = read_run(whole)
         except UserError as error:
             problems.setdefault(str(error), shown)
             continue
-        jobs.setdefault(fingerprint(config), Job(job_name(point, shared, config), point, config))
+        job = Job(job_name(point, shared, config), point, config, published, str(study.get("source", "")))
+        jobs.setdefault(fingerprint(config), job)
     if problems:
         raise UserError("; ".join(error + (f" (in {shown})" if shown else "") for error, shown in problems.items()))
     return list(jobs.values())
@@ -53,19 +55,37 @@ def plan(
 
 def grid_points(
     study: Mapping[str, Any], params: Mapping[str, str], arguments: Sequence[str], parser: OverridesParser
-) -> list[Point]:
-    """The products of each grid's choices; what the command line sets replaces what the study sets."""
+) -> list[tuple[Point, dict[str, float]]]:
+    """The products of each grid's choices, each with the scores that are published of it.
+
+    What the command line sets, also by debug=fast, replaces what the study sets.
+    """
     points = []
+    small = {key for argument in arguments for key in set_by_debug(argument)}
     for grid in study.get("grids") or [{}]:
-        assigned = dict(params) | dict(study.get("params") or {}) | dict(grid)
+        chosen = dict(grid)
+        published = read_published(chosen.pop("published", None))
+        assigned = dict(params) | dict(study.get("params") or {}) | chosen
+        assigned = {key: value for key, value in assigned.items() if key_of(key) not in small}
         overrides = parser.parse_overrides([f"{key}={value}" for key, value in assigned.items()] + list(arguments))
         axes = {key_of(override): choices(override) for override in overrides}
         for key, values in axes.items():
             if not values:
                 raise UserError(f"{key} has a range of values, which needs a search: hydra/sweeper=optuna")
-        points += [list(point) for point in itertools.product(*axes.values())]
-    seeds = list(dict.fromkeys(seed_of(point) for point in points))
-    return sorted(points, key=lambda point: seeds.index(seed_of(point)))
+        points += [(list(point), published) for point in itertools.product(*axes.values())]
+    seeds = list(dict.fromkeys(seed_of(point) for point, _ in points))
+    return sorted(points, key=lambda row: seeds.index(seed_of(row[0])))
+
+
+def read_published(given: Any) -> dict[str, float]:
+    """Numbers by metric; raises UserError for anything else."""
+    scores = {} if given is None else given
+    if not isinstance(scores, dict) or not all(
+        isinstance(score, int | float) and not isinstance(score, bool) and math.isfinite(score)
+        for score in scores.values()
+    ):
+        raise UserError(f"published: {given} in the study must be numbers by metric, as in published: {{fid: 41.7}}")
+    return {str(metric): float(score) for metric, score in scores.items()}
 
 
 def seed_of(point: Point) -> str:

@@ -55,6 +55,7 @@ def sweep(
     with folder.locked():
         kind = kind_of(arguments)
         folder.add(due, kind=kind, picture=study.get("picture"), baseline=options["baseline"])
+        folder.quote(jobs)
         if due:
             launcher.launch([[*job.point, *placed(job, folder)] for job in due], 0)
     broken = {name: state for name, state in folder.states(jobs).items() if state != "completed"}

@@ -4,7 +4,7 @@ import json
 import signal
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,11 +21,16 @@ ENDED: tuple[State, ...] = ("completed", "diverged")  # results; to repeat the r
 
 @dataclass(frozen=True)
 class Job:
-    """One run: `name` is its folder's, `point` what it is made of, `config` what comes of that."""
+    """One run: `name` is its folder's, `point` what it is made of, `config` what comes of that.
+
+    `published` has scores by metric that others report for this setting, and `source` says where they do.
+    """
 
     name: str
     point: Point
     config: dict[str, Any]
+    published: Mapping[str, float] = field(default_factory=dict)
+    source: str = ""
 
 
 class SweepFolder:
@@ -63,7 +68,8 @@ class SweepFolder:
             return True
 
     def read(self) -> dict[str, Any]:
-        """`kind`, `picture`, `baseline`, and by name its `jobs`: `overrides`, `config`, `exit_code`, `error`.
+        """`kind`, `picture`, `baseline`, and by name its `jobs`: `overrides`, `config`, `exit_code`, `error`,
+        and where others have published scores of that setting, `published` and `source`.
 
         Empty if it is no sweep's folder.
         """
@@ -77,7 +83,17 @@ class SweepFolder:
         """Takes jobs in, and forgets how they ended before: they are about to be run."""
         content = {"jobs": {}} | self.read() | facts
         for job in jobs:
-            content["jobs"][job.name] = {"overrides": job.point, "config": job.config, "exit_code": None, "error": ""}
+            known = content["jobs"].get(job.name, {})
+            new = {"overrides": job.point, "config": job.config, "exit_code": None, "error": ""}
+            content["jobs"][job.name] = known | new
+        write_json(self.file, content)
+
+    def quote(self, jobs: Iterable[Job]) -> None:
+        """Writes down the published scores of jobs that are here, also of those that ended before these were known."""
+        content = self.read()
+        for job in jobs:
+            if job.published and job.name in content["jobs"]:
+                content["jobs"][job.name] |= {"published": dict(job.published), "source": job.source}
         write_json(self.file, content)
 
     def ended(self, name: str, exit_code: int, error: str) -> None:

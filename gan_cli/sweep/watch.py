@@ -53,8 +53,8 @@ class Line:
 
     @property
     def score(self) -> str:
-        """The last FID, or what leads where there is none."""
-        key = next((key for key in self.metrics if key.startswith("fid")), next(iter(self.metrics), ""))
+        """The last evaluation's leading metric, which scorers give first."""
+        key = next(iter(self.metrics), "")
         return f"{key} {self.metrics[key]:.4g}" if key else ""
 
     @property

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from hydra.errors import ConfigCompositionException
 from hydra.utils import get_class
 from torch import nn
 from torch.optim import Optimizer
@@ -33,14 +34,15 @@ def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
-GROUPS = sorted({path.parent.name for path in CONF.glob("*/*.yaml")} - {"study", "optimizer"})  # chosen elsewhere
+GROUPS = sorted({path.parent.name for path in CONF.glob("*/*.yaml")} - {"study"})  # a study is gan-sweep's
+PLACES = {"metrics": "metrics@dataset.metrics", "optimizer": "optimizer@generator_optimizer"}  # else: as the group
 EVERY = [(group, choice) for group in GROUPS for choice in choices(group)]
 NEEDS = {name: ["dataset.root=."] for name in ("image_folder", "realness_ffhq1024")}  # what a choice cannot do without
 
 
 @pytest.mark.parametrize(("group", "choice"), EVERY)
 def test_every_choice_composes_and_names_exactly_its_targets_parameters(group: str, choice: str) -> None:
-    config, _ = read_config(composed_config(f"{group}={choice}", *NEEDS.get(choice, [])))
+    config, _ = read_config(composed_config(f"{PLACES.get(group, group)}={choice}", *NEEDS.get(choice, [])))
     for path, node in targets(config):
         target = get_class(node["_target_"])
         if issubclass(target, Optimizer):
@@ -56,10 +58,46 @@ def test_every_choice_composes_and_names_exactly_its_targets_parameters(group: s
 
 @pytest.mark.parametrize(("group", "choice"), EVERY)
 def test_every_choice_instantiates(group: str, choice: str) -> None:
-    config, _ = read_config(composed_config(f"{group}={choice}", *NEEDS.get(choice, [])))
+    config, _ = read_config(composed_config(f"{PLACES.get(group, group)}={choice}", *NEEDS.get(choice, [])))
     toy = config["model"]["generator"]["_target_"].startswith("gan_cli.models.mlp")
     players = build_players(config, (2, 1, 1) if toy else (1, 32, 32), torch.device("cpu"))
     assert isinstance(players.game.generator, nn.Module)
+
+
+IMAGES = {  # image_size, channels, resize, metrics, and splits or other keys of its own
+    "celeba": (64, 3, "lanczos", "inception", {"name", "root", "split", "download"}),
+    "cifar10": (32, 3, "lanczos", "inception", {"name", "root", "split", "download"}),
+    "cifar100": (32, 3, "lanczos", "inception", {"name", "root", "split", "download"}),
+    "fashion_mnist": (32, 1, "bilinear", "inception", {"name", "root", "split", "download"}),
+    "image_folder": (64, 3, "lanczos", "inception", {"root", "subfolder"}),
+    "imagenet": (64, 3, "lanczos", "inception", {"name", "root", "split", "download"}),
+    "lsun": (64, 3, "lanczos", "inception", {"name", "root", "split", "download"}),
+    "mnist": (32, 1, "bilinear", "mnist", {"name", "root", "split", "download"}),
+    "stl10": (48, 3, "lanczos", "inception", {"name", "root", "split", "download"}),
+}
+COMMON = {"crop": "center", "crop_size": None, "horizontal_flip": False, "dequantize": False, "on_corrupt": "error"}
+
+
+@pytest.mark.parametrize("choice", choices("dataset"))
+def test_data_sets_are_what_they_were_before_they_shared_a_base(choice: str) -> None:
+    node = read_config(composed_config(f"dataset={choice}", *NEEDS.get(choice, [])))[0]["dataset"]
+    metrics = "digits" if choice == "digits" else "modes"
+    if choice in IMAGES:
+        size, channels, resize, metrics, own = IMAGES[choice]
+        settings = {"image_size": size, "channels": channels, "resize": resize, "limit": None} | COMMON
+        assert settings.items() <= node.items()
+        assert set(node) == {"_target_", "metrics", *own, *settings}
+        assert node.get("name", choice) == choice
+    by_itself = composed_config("metrics@dataset.metrics=" + metrics).dataset.metrics
+    names = {"names": ["fid", "inception_score", "kid", "precision_recall"]} if choice == "image_folder" else {}
+    assert node["metrics"] == {**by_itself, **names}
+
+
+def test_the_base_of_image_data_sets_is_no_choice() -> None:
+    assert choices("dataset") == sorted([*IMAGES, "digits", "ring", "grid", "grid3"])
+    assert choices("metrics") == ["digits", "inception", "mnist", "modes"]
+    with pytest.raises(ConfigCompositionException):
+        composed_config("images=images")
 
 
 SHARED = ("calibration", "search", "shapes", "initialization")  # files of what several choices are made of
@@ -156,6 +194,8 @@ REFUSED: list[tuple[list[str], str]] = [
     (["model.generator.width=wide"], "model.generator.width=wide must be an integer"),
     (["~model.generator.width"], "model.generator.width is missing"),
     (["model=cnn", "model.generator.form=wgam"], "must be one of sngan, wgan: did you mean wgan?"),
+    (["generator_batch_size=1"], "generator_batch_size=1 must be at least 2"),
+    (["generator_batch_size=1.5"], "generator_batch_size=1.5 must be an integer or null"),
     (["run_dir=5"], "run_dir=5 must be text or null"),
     (["run_dir=''"], "run_dir is empty"),
     (["~steps"], "steps is missing"),
@@ -176,6 +216,7 @@ REFUSED: list[tuple[list[str], str]] = [
     ),
     (["dataset=image_folder"], "dataset.root needs a value"),
     (["objective._target_=gan_cli.nothing"], "cannot be imported"),
+    (["dataset.metrics=inception"], "is not the metrics: choose with metrics@dataset.metrics=<choice>"),
 ]
 
 

@@ -1,9 +1,10 @@
 """Every recipe composes into the published setting, and its players take a step on images of its size."""
 
-import re
+from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from gan_cli.config.build import build_dataset, build_optimizer, build_players, built_regularizers
 from gan_cli.config.compose import CONF
@@ -27,30 +28,45 @@ NAMED = [
     "realness_celeba256",
     "realness_ffhq1024",
     "realness_toy",
-    "advlat_qua_dcgan_cifar10",
-    "advlat_qua_wgan_cifar10",
-    "advlat_qua_wgan_gp_cifar10",
-    "advlat_qua_sngan_cifar10",
-    "advlat_qua_plus_dcgan_cifar10",
-    "advlat_qua_plus_wgan_cifar10",
-    "advlat_qua_plus_wgan_gp_cifar10",
-    "advlat_qua_plus_sngan_cifar10",
-    "advlat_qua_dcgan_stl10",
-    "advlat_qua_wgan_stl10",
-    "advlat_qua_wgan_gp_stl10",
-    "advlat_qua_sngan_stl10",
     "advlat_div_cifar10",
     "advlat_ring",
     "advlat_grid",
     "advlat_z_mnist2d",
     "fgan_mnist",
 ]
+STUDIES = {  # of AdvLatGAN-qua: step sizes and published FIDs of each baseline, with -qua, and with -qua+
+    "advlat_qua_cifar10": {
+        "dcgan": (0.03, 46.4, 41.7, 40.1),
+        "wgan": (0.01, 32.8, 27.3, 27.2),
+        "wgan_gp": (0.015, 24.7, 22.6, 18.3),
+        "sngan": (0.04, 25.5, 22.3, 21.9),
+    },
+    "advlat_qua_stl10": {
+        "dcgan": (0.04, None, None, None),
+        "wgan": (0.02, None, 51.0, 49.1),
+        "wgan_gp": (0.015, None, None, None),
+        "sngan": (0.05, None, None, None),
+    },
+}
 SHAPES = {"cifar10": (3, 32, 32), "stl10": (3, 48, 48), "celeba": (3, 256, 256)}
 
 
 def recipe(name: str, *overrides: str) -> Config:
     more = ["dataset.root=."] if name == "realness_ffhq1024" else []
     return read_config(composed_config(f"experiment={name}", *more, *overrides))[0]
+
+
+def rows(study: str) -> list[tuple[list[str], dict[str, float]]]:
+    """The overrides of each row of a study, and what is published of it."""
+    content: Any = OmegaConf.to_container(OmegaConf.load(CONF / "study" / f"{study}.yaml"))
+    found = []
+    for grid in content["grids"]:
+        published = grid.pop("published", {})
+        found.append(([f"{key}={value}" for key, value in (content.get("params", {}) | grid).items()], published))
+    return found
+
+
+QUA_ROWS = [row for study in STUDIES for row, _ in rows(study)]
 
 
 def flat(name: str) -> dict[str, object]:
@@ -67,7 +83,7 @@ def flat(name: str) -> dict[str, object]:
         "sampler": sampler["_target_"].rsplit(".", 1)[1],
         "step_size": sampler.get("step_size"),
         "steps": config["steps"],
-        "batch": config["batch_size"],
+        "batch": (config["batch_size"], config["generator_batch_size"]),
         "turns": (config["discriminator_steps"], config["generator_steps"]),
         "latent": config["latent_dim"],
         "decay": config["decay_start"],
@@ -79,9 +95,8 @@ def flat(name: str) -> dict[str, object]:
 def test_every_recipe_that_is_promised_is_there_and_in_the_docs() -> None:
     assert set(NAMED) <= set(RECIPES)
     page = (CONF.parent / "docs" / "recipes.md").read_text()
-    for name in NAMED:
-        pattern = re.sub(r"(?<=qua_)(plus_)?(dcgan|wgan_gp|wgan|sngan)(?=_)", "", name).rstrip("_")
-        assert name in page or pattern.split("_cifar10")[0].split("_stl10")[0].rstrip("_") in page, name
+    for name in [*NAMED, *STUDIES]:
+        assert f"`{name}`" in page or f"`study={name}`" in page, name
 
 
 @pytest.mark.parametrize(
@@ -94,40 +109,70 @@ def test_every_recipe_that_is_promised_is_there_and_in_the_docs() -> None:
         ("wgan_cifar10", {"model": "cnn", "objective": "Wasserstein", "regularizers": ["weight_clipping"]}),
         ("wgan_gp_cifar10", {"model": "cnn", "objective": "Wasserstein", "regularizers": ["gradient_penalty"]}),
         ("sngan_cifar10", {"model": "cnn", "objective": "Hinge", "regularizers": ["spectral_norm"], "flip": False}),
-        ("advlat_qua_dcgan_cifar10", {"sampler": "AdvLatQua", "step_size": 0.03, "model": "dcgan_classic"}),
-        ("advlat_qua_wgan_cifar10", {"sampler": "AdvLatQua", "step_size": 0.01}),
-        ("advlat_qua_wgan_gp_cifar10", {"sampler": "AdvLatQua", "step_size": 0.015}),
-        ("advlat_qua_sngan_cifar10", {"sampler": "AdvLatQua", "step_size": 0.04}),
-        ("advlat_qua_plus_sngan_cifar10", {"sampler": "AdvLatZ", "step_size": 0.05}),
-        ("advlat_qua_dcgan_stl10", {"dataset": "stl10", "size": 48, "step_size": 0.04}),
-        ("advlat_qua_sngan_stl10", {"dataset": "stl10", "size": 48, "step_size": 0.05}),
     ],
 )
 def test_the_cnn_recipes_share_a_budget(name: str, expected: dict[str, object]) -> None:
-    common = {"dataset": "cifar10", "size": 32, "steps": 100_000, "batch": 128, "turns": (1, 1), "latent": 100}
+    common = {"dataset": "cifar10", "size": 32, "steps": 100_000, "batch": (128, 256), "turns": (1, 1), "latent": 100}
     common |= {"decay": 0, "lr": (2e-4, 2e-4), "betas": [0.0, 0.9]}
     found = flat(name)
     expected = {"betas": [0.5, 0.9]} | expected if "dcgan" in name else expected
     assert {key: found[key] for key in common | expected} == common | expected
 
 
+@pytest.mark.parametrize(("study", "baselines"), STUDIES.items())
+def test_the_studies_of_advlatgan_are_its_baselines_with_its_samplers(
+    study: str, baselines: dict[str, tuple[float, ...]]
+) -> None:
+    """Each row is the baseline's config, on its data, with exactly this latent sampler; and its published FID."""
+    prior = {"_target_": "gan_cli.latent_samplers.gaussian.Gaussian", "latent_dim": 100}
+    expected = []
+    for baseline, (step_size, *published) in baselines.items():
+        qua = {"_target_": "gan_cli.latent_samplers.advlat_qua.AdvLatQua", "prior": prior, "steps": 1}
+        qua |= {"step_size": step_size, "radius": step_size}
+        plus = {"_target_": "gan_cli.latent_samplers.advlat_z.AdvLatZ", "prior": qua, "steps": 20}
+        plus |= {"step_size": 0.05, "radius": 1.0}
+        data = ["dataset=stl10", "dataset.resize=bilinear"] if study.endswith("stl10") else []
+        of_baseline = recipe(f"{baseline}_cifar10", *data)
+        expected += [
+            (of_baseline | {"latent_sampler": sampler}, {} if fid is None else {"fid": fid})
+            for sampler, fid in zip((prior, qua, plus), published, strict=True)
+        ]
+    assert [(read_config(composed_config(*row))[0], published) for row, published in rows(study)] == expected
+
+
 @pytest.mark.parametrize("name", ["sngan_resnet_cifar10", "wgan_gp_resnet_cifar10"])
 def test_the_residual_recipes_have_five_critic_updates(name: str) -> None:
     found = flat(name)
-    assert (found["model"], found["batch"], found["turns"], found["latent"]) == ("resnet", 64, (5, 1), 128)
+    assert (found["model"], found["batch"], found["turns"], found["latent"]) == ("resnet", (64, 128), (5, 1), 128)
     form = recipe(name)["model"]["discriminator"]["form"]
     assert form == ("sngan" if name.startswith("sngan") else "wgan_gp")
 
 
 def test_realness_recipes_are_the_authors_script() -> None:
     cifar, celeba, toy = flat("realness_cifar10"), flat("realness_celeba256"), flat("realness_toy")
-    assert (cifar["turns"], cifar["steps"], cifar["batch"], cifar["betas"]) == ((1, 3), 520_000, 32, [0.5, 0.999])
+    assert (cifar["turns"], cifar["steps"], cifar["batch"], cifar["betas"]) == (
+        (1, 3),
+        520_000,
+        (32, None),
+        [0.5, 0.999],
+    )
     assert (celeba["turns"], celeba["size"], celeba["dataset"]) == ((1, 1), 256, "celeba")
     assert recipe("realness_cifar10")["num_outcomes"] == 3
     assert recipe("realness_celeba256")["objective"]["feature_resampling"] is True
     assert recipe("realness_ffhq1024")["num_outcomes"] == 51
     assert flat("realness_ffhq1024")["size"] == 1024
-    assert (toy["turns"], toy["steps"], toy["batch"], toy["betas"]) == ((1, 3), 500, 100, [0.8, 0.999])
+    assert (toy["turns"], toy["steps"], toy["batch"], toy["betas"]) == ((1, 3), 500, (100, None), [0.8, 0.999])
+    for name in ("realness_celeba256", "realness_ffhq1024"):
+        node = recipe(name)["dataset"]
+        assert (node["crop"], node["resize"]) == ("none", "bilinear")
+    assert recipe("realness_celeba256")["num_eval_images"] == 5000
+
+
+def test_advlatgan_div_has_32_pairs_and_half_the_weight() -> None:
+    """The authors add the means of two halves; the mean over both, as here, weighs half of that."""
+    config = recipe("advlat_div_cifar10")
+    assert flat("advlat_div_cifar10")["batch"] == (32, 64)
+    assert config["regularizer"]["mode_seeking"]["weight"] == 0.5
 
 
 def test_a_recipe_gives_way_to_the_command_line() -> None:
@@ -136,13 +181,13 @@ def test_a_recipe_gives_way_to_the_command_line() -> None:
     assert (config["steps"], config["model"]["generator"]["width"]) == (7, 8)
 
 
-SMALL = [name for name in RECIPES if name not in ("realness_celeba256", "realness_ffhq1024")]
+SMALL = [[f"experiment={name}"] for name in RECIPES if name not in ("realness_celeba256", "realness_ffhq1024")]
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_the_players_of_a_recipe_take_a_turn(name: str) -> None:
+@pytest.mark.parametrize("overrides", [*SMALL, *QUA_ROWS], ids=" ".join)
+def test_the_players_of_a_recipe_take_a_turn(overrides: list[str]) -> None:
     """With narrow networks, on noise in the shape of its data."""
-    config = recipe(name)
+    config = read_config(composed_config(*overrides))[0]
     for player in config["model"].values():
         player |= {"width": 4} if "width" in player else {"hidden": [8 for _ in player["hidden"]]}
     node = config["dataset"]
@@ -167,6 +212,15 @@ def test_the_players_of_a_recipe_take_a_turn(name: str) -> None:
         total.backward(inputs=list(player.parameters()))
         build_optimizer(f"{name}_optimizer", config, player).step()
         assert all(parameter.isfinite().all() for parameter in player.parameters())
+
+
+@pytest.mark.parametrize("name", ["sngan_cifar10", "advlat_div_cifar10", "realness_ffhq1024", "realness_toy"])
+def test_debug_makes_a_recipe_small(name: str) -> None:
+    config = recipe(name, "debug=fast")
+    assert (config["steps"], config["batch_size"], config["generator_batch_size"]) == (20, 16, None)
+    assert (config["num_eval_images"], config["evaluate_every"], config["checkpoint_every"]) == (100, 10, 10)
+    same = {"dataset", "model", "objective", "regularizer", "latent_sampler", "generator_optimizer"}
+    assert all(config[key] == recipe(name)[key] for key in same)
 
 
 def test_each_player_has_an_optimizer_of_its_own() -> None:

@@ -10,6 +10,11 @@ from gan_cli.config.read import read_config
 
 from ..conftest import composed_config
 
+MEANING: dict[str, Any] = {
+    "leading": "fid_digits",
+    "headlines": ["fid_digits", "inception_score_digits_mean"],
+    "directions": {"fid_digits": "lower", "inception_score_digits_mean": "higher"},
+}
 PROTOCOL = {"dataset": "digits", "num_fake": 100, "extractor_sha256": "0" * 64}
 
 
@@ -21,6 +26,7 @@ def make_run(
     status: str = "completed",
     protocol: dict[str, Any] = PROTOCOL,
     spelt: list[str] | None = None,
+    meaning: dict[str, Any] = MEANING,
 ) -> Path:
     """A run with FIDs 4 `fid`, 2 `fid` and `fid` at steps 10, 20 and 30; `fid` None: never scored."""
     config, _ = read_config(composed_config(*overrides, f"seed={seed}", "steps=30"))
@@ -45,7 +51,7 @@ def make_run(
         "step": 30,
         "error": "" if status == "completed" else f"it {status}",
         "config": config,
-        "metrics": metrics | {"leading": "fid_digits", "lower_is_better": True, "floor": {"fid_digits": 0.25}},
+        "metrics": metrics | meaning | {"floor": {"fid_digits": 0.25}},
         "objective": {},
         "protocol": protocol,
         "cost": {

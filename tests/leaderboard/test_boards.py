@@ -1,5 +1,8 @@
 """What is put into one row, into one table, and in which order."""
 
+import csv
+import io
+import json
 import math
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from gan_cli.leaderboard.tables import (
     separation,
     text_tables,
 )
+from gan_cli.sweep.sweep_folder import Job, SweepFolder
 
 from .folders import PROTOCOL, make_run
 
@@ -44,10 +48,53 @@ def test_a_row_is_a_method_over_its_seeds(tmp_path: Path) -> None:
     assert found is not None
     assert found.mean == 3.0
     assert found.interval == (1.0, 6.0)  # of 27 resamples one is all 1, one all 6: each 3.7 %
-    assert "One half of the real images against the other: fid_digits 0.25." in notes(board)
+    assert any(note.startswith("Real against real") and "fid_digits 0.25;" in note for note in notes(board))
+    assert any(
+        note.startswith("Difference (Δ) of fid_digits from hinge, too few seeds to tell: stdgan")
+        for note in notes(board)
+    )
+    assert text_tables(board)[0].header[4] == "Δ to hinge"
+    assert r"$\Delta$ to hinge" in latex([board])
     said = text_tables(board)[0]
     assert said.rows[0][:4] == ["hinge", "3", "3 ± 2.6", "1 to 6"]
     assert said.rows[1][:5] == ["stdgan", "3", "6 ± 5.3", "2 to 12", "+3 (+1 to +6)"]
+
+
+def quoted(folder: Path, run: Path, published: dict[str, float], source: str = "a paper") -> None:
+    """Enters a run in the folder's sweep.json, with the published scores of its row."""
+    summary = json.loads((run / "summary.json").read_text())
+    job = Job(run.name, summary["overrides"], summary["config"], published, source)
+    SweepFolder(folder).add([job])
+    SweepFolder(folder).quote([job])
+
+
+def test_published_scores_stand_beside_the_leading_metric(tmp_path: Path) -> None:
+    quoted(tmp_path, make_run(tmp_path, "objective=hinge"), {"fid": 26.763, "inception_score_mean": 8.1})
+    quoted(tmp_path, make_run(tmp_path, "objective=hinge", seed=1), {"fid": 26.763})
+    quoted(tmp_path, make_run(tmp_path, "objective=stdgan", fid=2.0), {})
+    board = only_board(tmp_path)
+    first, *others = text_tables(board)
+    assert first.header[2:5] == ["fid_digits ↓", "published fid", "published inception_score_mean"]
+    assert [row[3:5] for row in first.rows] == [["26.763", "8.1"], ["-", "-"]]
+    assert not any("published" in name for table in others for name in table.header)
+    (note,) = (note for note in notes(board) if "Published" in note)
+    assert note.startswith("Published numbers were measured elsewhere (a paper), by other code")
+    written = list(csv.DictReader(io.StringIO(comma_separated(board))))
+    assert [row["published_fid"] for row in written] == ["26.763", ""]
+    assert "published fid" in markdown([board])
+    assert r"published inception\_score\_mean" in latex([board])
+
+
+def test_without_published_scores_nothing_is_said_of_them(tmp_path: Path) -> None:
+    quoted(tmp_path, make_run(tmp_path, "objective=hinge"), {})
+    board = only_board(tmp_path)
+    assert "ublished" not in markdown([board]) + latex([board]) + comma_separated(board)
+
+
+def test_published_scores_are_shown_though_nothing_could_be_scored_here(tmp_path: Path) -> None:
+    quoted(tmp_path, make_run(tmp_path, "objective=hinge", fid=None), {"fid": 3.0})
+    first, *_ = text_tables(only_board(tmp_path))
+    assert (first.header, first.rows) == (["method", "runs", "published fid"], [["hinge", "1", "3"]])
 
 
 def test_settings_that_cannot_change_a_score_make_no_method(tmp_path: Path) -> None:
@@ -96,6 +143,39 @@ def test_the_sampler_is_part_of_the_method_not_of_the_protocol(tmp_path: Path) -
     make_run(tmp_path, "experiment=advlat_qua_plus")
     board = only_board(tmp_path)
     assert {row.latent_sampler for row in board.rows} == {"Gaussian", "AdvLatZ(AdvLatQua(Gaussian))"}
+
+
+def test_what_a_metric_means_is_what_its_scorer_said(tmp_path: Path) -> None:
+    """Not what its name looks like: here a high fid_digits is better, and the other metric leads."""
+    odd = {"leading": "inception_score_digits_mean", "headlines": ["inception_score_digits_mean"]}
+    odd |= {"directions": {"fid_digits": "higher", "inception_score_digits_mean": "lower"}}
+    make_run(tmp_path, "objective=hinge", seed=1, fid=1.0, meaning=odd)
+    make_run(tmp_path, "objective=stdgan", seed=0, fid=2.0, meaning=odd)
+    board = only_board(tmp_path)
+    assert board.leading == "inception_score_digits_mean"
+    assert [row.method for row in board.rows] == ["stdgan", "hinge"]  # 5 and 6: lower is better
+    header = text_tables(board)[0].header
+    assert [name for name in header if "↑" in name or "↓" in name] == ["inception_score_digits ↓", "fid_digits ↑"]
+    assert header.count("min to max") == 1
+    assert text_tables(board)[1].header[:3] == ["method", "best inception_score_digits ↓", "min"]
+
+
+@pytest.mark.parametrize(
+    ("lower", "arrow", "first"), [(True, "fid_digits ↓", "hinge"), (False, "fid_digits ↑", "stdgan")]
+)
+def test_runs_of_earlier_versions_tell_the_leading_metrics_direction(
+    lower: bool, arrow: str, first: str, tmp_path: Path
+) -> None:
+    before = {"leading": "fid_digits", "lower_is_better": lower}
+    make_run(tmp_path, "objective=hinge", fid=1.0, meaning=before)
+    make_run(tmp_path, "objective=stdgan", fid=2.0, meaning=before)
+    board = only_board(tmp_path)
+    assert board.rows[0].method == first
+    header = text_tables(board)[0].header
+    assert arrow in header
+    assert "inception_score_digits" in header  # which way it is better they did not say
+    make_run(tmp_path, "objective=lsgan", fid=3.0)
+    assert "inception_score_digits ↑" in text_tables(only_board(tmp_path))[0].header
 
 
 def test_labels_say_what_differs(tmp_path: Path) -> None:

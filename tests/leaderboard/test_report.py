@@ -64,6 +64,7 @@ def test_everything_is_written_and_drawn(runs: Path, tmp_path: Path, capsys: pyt
         assert darkest < brightest
     printed = capsys.readouterr().out
     assert "hinge" in printed
+    assert "inception_score_digits ↑" in printed
     assert "report.html" in printed
 
 

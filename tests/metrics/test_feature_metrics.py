@@ -167,6 +167,22 @@ def test_scores_equal_calculate_metrics_with_inception(inception: InceptionExtra
     assert scorer.protocol["extractor_sha256"].startswith(inception.sha256)
 
 
+NAMES = ["fid", "inception_score", "kid", "precision_recall"]
+
+
+@pytest.mark.parametrize("names", [NAMES, NAMES[::-1], ["fid"], ["kid", "fid"]])
+def test_the_scorer_says_what_each_of_its_metrics_means(names: list[str]) -> None:
+    scorer = replace(DIGITS, names=names).against(table(images(60, 0)), 50)
+    scores = scorer.score(images(50, 1))
+    assert scorer.directions.keys() == {key for key in scores if not key.endswith("_std")}
+    better = {"fid_digits": "lower", "inception_score_digits_mean": "higher", "kid_digits_mean": "lower"}
+    better |= {"precision_digits": "higher", "recall_digits": "higher"}
+    assert scorer.directions.items() <= better.items()
+    assert next(iter(scores)) == scorer.leading == scorer.headlines[0] == "fid_digits"
+    assert scorer.lower_is_better
+    assert ("inception_score_digits_mean" in scorer.headlines) == ("inception_score" in names)
+
+
 @pytest.mark.parametrize("batch_size", [1, 7, 500])
 def test_scores_do_not_depend_on_the_batch_size(batch_size: int) -> None:
     real, fake = table(images(60, 0)), images(50, 1)

@@ -47,6 +47,15 @@ def test_real_points_have_the_share_of_a_rayleigh_law() -> None:
     assert floor["mode_kl"] == pytest.approx(7 / (2 * 2000), abs=0.004)  # its mean under uniform sampling
 
 
+def test_the_scorer_says_what_each_of_its_metrics_means() -> None:
+    scorer = METRICS.against(RING.load(), 10)
+    scores = scorer.score(RING.centers().reshape(-1, 2, 1, 1))
+    assert dict(scorer.directions) == {"modes_covered": "higher", "high_quality_fraction": "higher", "mode_kl": "lower"}
+    assert scorer.directions.keys() == scores.keys()
+    assert next(iter(scores)) == scorer.leading == scorer.headlines[0]
+    assert not scorer.lower_is_better
+
+
 def test_other_data_is_refused() -> None:
     digits = Digits(image_size=16, metrics=METRICS)
     with pytest.raises(ValueError, match="use dataset=ring, grid or grid3"):

@@ -54,6 +54,14 @@ def test_the_command_line_replaces_what_the_study_says() -> None:
     ]
 
 
+def test_debug_makes_a_study_small_whatever_it_sets() -> None:
+    jobs = planned("debug=fast", "num_eval_images=64", study="advlat_z", params={"seed": "0"})
+    assert {job.config["steps"] for job in jobs} == {20}
+    assert {job.config["evaluate_every"] for job in jobs} == {10}  # 0 in the study
+    assert {job.config["num_eval_images"] for job in jobs} == {64}
+    assert len(jobs) == len(planned(study="advlat_z", params={"seed": "0"})) == 40
+
+
 def test_a_setting_goes_to_the_choices_that_take_it() -> None:
     jobs = planned("objective=stdgan,realness", "num_outcomes=7,9", params={})
     assert points(jobs) == [
@@ -134,9 +142,36 @@ def test_every_study_plans_and_its_picture_finds_its_settings(study: str) -> Non
     assert len({job.name for job in jobs}) == len(jobs)
     content = OmegaConf.to_container(OmegaConf.load(CONF / "study" / f"{study}.yaml"))
     assert isinstance(content, dict)
-    assert set(content) <= {"params", "grids", "picture"}
+    assert set(content) <= {"params", "grids", "picture", "source"}
+    assert ("source" in content) == any("published" in grid for grid in content.get("grids", []))
     assert set(content.get("picture", {})) <= {"title", "x", "xlabel", "lines", "y", "categories"}
-    assert study == "comparison" or "x" in content["picture"]
+    assert study in ("comparison", "advlat_qua_cifar10", "advlat_qua_stl10") or "x" in content["picture"]
+
+
+def test_published_scores_go_with_their_row_and_are_no_override(tmp_path: Path) -> None:
+    grids = [{"objective": "hinge", "published": {"fid": 41.7, "inception_score_mean": 8}}, {"objective": "stdgan"}]
+    study = {"source": "a paper", "grids": grids}
+    jobs = plan(study, SEEDS, ["steps=7"], composed, OverridesParser.create())
+    assert points(jobs)[:2] == ["seed=0 objective=hinge steps=7", "seed=0 objective=stdgan steps=7"]
+    assert [job.published for job in jobs] == 2 * [{"fid": 41.7, "inception_score_mean": 8.0}, {}]
+    plain = planned("objective=hinge,stdgan", "steps=7")
+    assert [job.config for job in jobs] == [job.config for job in plain]
+    assert {job.name.rsplit("-", 1)[1] for job in jobs} == {job.name.rsplit("-", 1)[1] for job in plain}
+    folder = SweepFolder(tmp_path)
+    folder.add(plain)
+    folder.quote(folder.named(jobs))  # they may have been run before anybody published anything
+    folder.add(folder.named(plain))
+    entries = list(folder.read()["jobs"].values())
+    assert [(job.get("published"), job.get("source")) for job in entries] == 2 * [
+        ({"fid": 41.7, "inception_score_mean": 8.0}, "a paper"),
+        (None, None),
+    ]
+
+
+@pytest.mark.parametrize("published", [41.7, {"fid": "low"}, {"fid": True}, {"fid": float("nan")}, [1.0]])
+def test_published_scores_that_are_no_numbers_are_refused(published: object) -> None:
+    with pytest.raises(UserError, match="must be numbers by metric, as in published: {fid: 41.7}"):
+        plan({"grids": [{"published": published}]}, {}, [], composed, OverridesParser.create())
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,39 @@ def test_another_seed_and_another_objective_join_the_table(tmp_path: Path) -> No
         assert (sweep / name).read_text() == (sweep / f"{name}.before").read_text()
 
 
+def test_published_numbers_of_a_study_reach_every_table(tmp_path: Path) -> None:
+    (tmp_path / "mine" / "study").mkdir(parents=True)
+    (tmp_path / "mine" / "study" / "quoted.yaml").write_text(
+        "source: a paper, test split\n"
+        "grids:\n"
+        "  - {objective: stdgan, published: {fid_digits: 41.7}}\n"
+        "  - {objective: 'hinge,lsgan'}\n"
+    )
+    code, out, err = swept("--config-dir", "mine", "study=quoted", "seed=0", *QUICK, cwd=tmp_path)
+    assert code == 0, err
+    assert "published fid_digits" in out
+    folder = only_sweep(tmp_path)
+    jobs = json.loads((folder / "sweep.json").read_text())["jobs"]
+    assert {name.split("-")[0]: job.get("published") for name, job in jobs.items()} == {
+        "stdgan": {"fid_digits": 41.7},
+        "hinge": None,
+        "lsgan": None,
+    }
+    assert {method: row["published_fid_digits"] for method, row in rows(folder).items()} == {
+        "stdgan": "41.7",
+        "hinge": "",
+        "lsgan": "",
+    }
+    code, out, err = swept(str(folder), "out=again", cwd=tmp_path, name="gan-report")
+    assert code == 0, err
+    assert "41.7" in out
+    for name in ("leaderboard.md", "leaderboard.tex", "report.html"):
+        text = (tmp_path / "again" / name).read_text()
+        assert text == (folder / name).read_text()
+        assert "41.7" in text
+        assert "measured elsewhere (a paper, test split)" in text
+
+
 def test_two_sweeps_started_at_once_have_a_folder_each(tmp_path: Path) -> None:
     both = [sweeping("objective=stdgan,hinge", "seed=0", *QUICK, cwd=tmp_path) for _ in range(2)]
     for process in both:
