@@ -554,6 +554,7 @@ def test_the_wheel_trains_from_any_folder_without_network_or_home(wheel_environm
         text=True,
     )
     assert str(wheel_environment.parent) in where.stdout
+    assert Path(where.stdout.strip()).with_name("py.typed").is_file()
     done = subprocess.run(
         [wheel_environment / "gan-train", *SHORT, "objective=realness", "num_outcomes=51", "run_dir=run"],
         cwd=tmp_path,
