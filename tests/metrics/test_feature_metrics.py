@@ -140,6 +140,7 @@ class RegisteredClassifier(Classifier):
         self.eval()
 
 
+@pytest.mark.slow
 def test_scores_equal_calculate_metrics_with_inception(inception: InceptionExtractor) -> None:
     real, fake = images(24, 0, channels=3, size=32), images(20, 1, channels=3, size=32)
     metrics = replace(DIGITS, extractor=inception, kid_subset_size=10, batch_size=8)

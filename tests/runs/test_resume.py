@@ -19,6 +19,7 @@ from gan_cli.runs.folder import RunFolder
 from gan_cli.trainer import Step
 
 from ..conftest import TINY, composed_config
+from ..pairwise import every_pair_quick
 
 STEPS = 6
 OVERRIDES = [
@@ -109,9 +110,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return folders
 
 
-@pytest.mark.parametrize("after_report", [False, True], ids=["before its report", "after its report"])
-@pytest.mark.parametrize("step", range(1, STEPS + 1))
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize(
+    ("objective", "step", "after_report"), every_pair_quick(list(OBJECTIVES), range(1, STEPS + 1), [False, True])
+)
 def test_killed_at_any_step_and_continued(
     objective: str, step: int, after_report: bool, undisturbed: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -11,8 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from gan_cli.config.hints import CONF
 from gan_cli.config.overrides import label, quoted
-from gan_cli.files import slug
 from gan_cli.errors import UserError
+from gan_cli.files import slug
 from gan_cli.sweep.command_line import kind_of
 from gan_cli.sweep.plan import fingerprint, plan
 from gan_cli.sweep.sweep_folder import Job, SweepFolder
