@@ -78,7 +78,7 @@ def without_weights() -> FeatureExtractorInceptionV3:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "load", lambda *args, **kwargs: {})
         patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
-        network.__init__("inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path="-")
+        network.__init__("inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path="-")  # type: ignore[misc]
     return network
 
 

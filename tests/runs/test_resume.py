@@ -16,7 +16,7 @@ from gan_cli.experiment import Experiment
 from gan_cli.runs import run as runner
 from gan_cli.runs.checkpoint import complete, load_state, named
 from gan_cli.runs.folder import RunFolder
-from gan_cli.trainer import Step
+from gan_cli.trainer import Step, train
 
 from ..conftest import TINY, composed_config
 from ..pairwise import every_pair_quick
@@ -48,7 +48,6 @@ def train_in(folder: Path, objective: str, *more: str) -> None:
 
 def kill(monkeypatch: pytest.MonkeyPatch, step: int, *, after_report: bool) -> None:
     """Ends the next run during `step`: before it is reported, or after all of it is saved."""
-    train = runner.train
 
     def dying(experiment: Experiment, first_step: int) -> Iterator[Step]:
         for done in train(experiment, first_step):
