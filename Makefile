@@ -2,23 +2,34 @@
 VENV := .venv
 PYTHON ?= python3
 READY := $(VENV)/.ready
+VERSIONS := -c constraints.txt
+PYTEST := $(VENV)/bin/pytest -q -n auto --dist worksteal
 
 help:  ## This list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --upgrade pip
-	$(VENV)/bin/pip install --quiet -e ".[dev]"
+	$(VENV)/bin/pip install --quiet $(VERSIONS) -e ".[dev]"
 	touch $(READY)
 
-install: $(READY)  ## A .venv with the package, its dependencies and its commands
+install: $(READY)  ## A .venv with the package, its commands, and its dependencies as constraints.txt has them
 
 train: $(READY)  ## A first run: RealnessGAN on the embedded digits
 	$(VENV)/bin/gan-train objective=realness num_outcomes=51
 
-test: $(READY)  ## Every test
-	$(VENV)/bin/pytest -q -n auto --dist worksteal
+test: $(READY)  ## The quick tests, about three minutes on two cores: every pair of choices trains
+	$(PYTEST) -m "not slow"
+
+test-slow: $(READY)  ## The other tests: every combination of choices
+	$(PYTEST) -m slow
+
+test-all: test test-slow  ## Every test, each once
+
+test-newest:  ## The quick tests with the newest dependencies, in a .venv-newest
+	rm -f .venv-newest/.ready
+	$(MAKE) test VENV=.venv-newest VERSIONS="--upgrade --upgrade-strategy eager"
 
 sweep: $(READY)  ## The default comparison: eleven methods, three seeds, about half an hour on two cores
 	$(VENV)/bin/gan-sweep -m
@@ -26,9 +37,15 @@ sweep: $(READY)  ## The default comparison: eleven methods, three seeds, about h
 toys: $(READY)  ## The table of docs/methods.md: every objective on ring and grid, three seeds, about half an hour
 	PATH=$(CURDIR)/$(VENV)/bin:$$PATH $(VENV)/bin/python benchmarks/toys.py
 
-check: $(READY)  ## Format, lint and types
+check: $(READY) binaries  ## Format, lint, types, and no binary file where none belongs
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 
-.PHONY: help install train sweep test toys check
+binaries:  ## Names files of git's index that are no text, outside docs/ and gan_cli/metrics/weights/
+	@files=$$(git ls-files --eol -- ':!docs' ':!gan_cli/metrics/weights') && ! echo "$$files" | grep '^i/-text'
+
+layers: $(READY)  ## Lines of the core, imports that run up, circles
+	$(VENV)/bin/python -m tests.layers
+
+.PHONY: help install train test test-slow test-all test-newest sweep toys check binaries layers

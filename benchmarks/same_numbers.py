@@ -122,7 +122,7 @@ def digests(name: str, overrides: list[str], folder: Path, checkout: Path) -> di
     out = folder / f"{name} out"
     placed = [f"out='{out}'"] if command == "sample" or overrides else []
     said = call(command, [f"checkpoint='{folder / of}'", *overrides, *placed], checkout)
-    found = {f"picture {path.name}": sha256(path.read_bytes()) for path in sorted(out.glob("*.png"))}
+    found: dict[str, Any] = {f"picture {path.name}": sha256(path.read_bytes()) for path in sorted(out.glob("*.png"))}
     found |= {f"file {path.name}": sha256(path.read_bytes()) for path in sorted(out.glob("*.csv"))}
     if command == "eval":
         said_json = json.loads(said)

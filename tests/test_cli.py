@@ -513,6 +513,7 @@ def test_an_impatient_user_still_gets_a_summary(training: "subprocess.Popen[str]
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "interrupted"
 
 
+@pytest.mark.slow
 def test_an_objective_of_ones_own_needs_one_file_and_one_yaml(tmp_path: Path) -> None:
     """The README's own example, word for word."""
     readme = (CONF.parent / "README.md").read_text()
@@ -576,6 +577,7 @@ def wheel_environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "venv" / "bin"
 
 
+@pytest.mark.slow
 def test_the_wheel_trains_from_any_folder_without_network_or_home(wheel_environment: Path, tmp_path: Path) -> None:
     env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path / "absent"), "https_proxy": "http://127.0.0.1:9"}
     where = subprocess.run(
@@ -586,6 +588,7 @@ def test_the_wheel_trains_from_any_folder_without_network_or_home(wheel_environm
         text=True,
     )
     assert str(wheel_environment.parent) in where.stdout
+    assert Path(where.stdout.strip()).with_name("py.typed").is_file()
     done = subprocess.run(
         [wheel_environment / "gan-train", *SHORT, "objective=realness", "num_outcomes=51", "run_dir=run"],
         cwd=tmp_path,

@@ -109,7 +109,7 @@ def test_a_distribution_of_outcomes_has_trajectories_of_its_own() -> None:
         objective = realness(num_outcomes=7, generator_objective=number, **anchors)
         loss = Game(generator, discriminator, objective).generator_loss_against(examples(real))
         ended.append(
-            signed_descent(lambda z, loss=loss: loss(latents(z)), Z, steps=5, step_size=0.05, project=anywhere)
+            signed_descent(lambda z, loss=loss: loss(latents(z)), Z, steps=5, step_size=0.05, project=anywhere)  # type: ignore[misc]
         )
     assert not torch.equal(ended[0], ended[1])
     assert not torch.equal(ended[1], ended[2])

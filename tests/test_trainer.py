@@ -58,8 +58,8 @@ def test_three_steps_are_what_a_hand_written_loop_does(experiment: Build) -> Non
     for name, expected in (("generator", generator), ("discriminator", discriminator)):
         for mine, hand in zip(getattr(ours.game, name).parameters(), expected.parameters(), strict=True):
             torch.testing.assert_close(mine, hand, rtol=1e-4, atol=1e-6)
-    for mine, hand in zip(ours.gan.ema_generator.parameters(), average, strict=True):
-        torch.testing.assert_close(mine, hand, rtol=1e-4, atol=1e-6)
+    for mine, mean in zip(ours.gan.ema_generator.parameters(), average, strict=True):
+        torch.testing.assert_close(mine, mean, rtol=1e-4, atol=1e-6)
 
 
 def test_steps_and_turns_see_new_batches(experiment: Build) -> None:

@@ -1,8 +1,6 @@
 """Every YAML composes, instantiates and names exactly its target's parameters; every combination trains."""
 
 import inspect
-import itertools
-import operator
 import typing
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +24,7 @@ from gan_cli.objectives import fgan
 from gan_cli.trainer import train
 
 from ..conftest import TINY, TINY_MLP, composed_config, tiny_data
+from ..pairwise import every_pair_quick
 
 Build = Callable[..., Experiment]
 
@@ -116,18 +115,10 @@ def test_run_settings_are_all_in_the_yaml_and_nowhere_else() -> None:
         assert name in config, name
 
 
-COMBINATIONS = list(itertools.product(choices("objective"), choices("regularizer"), choices("latent_sampler")))
-PLAIN = ("stdgan", "r1", "gaussian")
-# Two models, of images and of points, meet every combination; the others each choice, beside the defaults.
-MEETINGS = [
-    (model, *parts)
-    for model in choices("model")
-    for parts in COMBINATIONS
-    if model in ("dcgan", "mlp") or sum(map(operator.ne, parts, PLAIN)) <= 1
-]
-
-
-@pytest.mark.parametrize(("model", "objective", "regularizer", "latent_sampler"), MEETINGS)
+@pytest.mark.parametrize(
+    ("model", "objective", "regularizer", "latent_sampler"),
+    every_pair_quick(*map(choices, ("model", "objective", "regularizer", "latent_sampler"))),
+)
 def test_every_combination_trains(
     experiment: Build, model: str, objective: str, regularizer: str, latent_sampler: str
 ) -> None:

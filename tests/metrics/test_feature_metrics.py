@@ -78,7 +78,7 @@ def without_weights() -> FeatureExtractorInceptionV3:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "load", lambda *args, **kwargs: {})
         patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
-        network.__init__("inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path="-")
+        network.__init__("inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path="-")  # type: ignore[misc]
     return network
 
 
@@ -140,6 +140,7 @@ class RegisteredClassifier(Classifier):
         self.eval()
 
 
+@pytest.mark.slow
 def test_scores_equal_calculate_metrics_with_inception(inception: InceptionExtractor) -> None:
     real, fake = images(24, 0, channels=3, size=32), images(20, 1, channels=3, size=32)
     metrics = replace(DIGITS, extractor=inception, kid_subset_size=10, batch_size=8)

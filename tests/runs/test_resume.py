@@ -16,9 +16,10 @@ from gan_cli.experiment import Experiment
 from gan_cli.runs import run as runner
 from gan_cli.runs.checkpoint import complete, load_state, named
 from gan_cli.runs.folder import RunFolder
-from gan_cli.trainer import Step
+from gan_cli.trainer import Step, train
 
 from ..conftest import TINY, composed_config
+from ..pairwise import every_pair_quick
 
 STEPS = 6
 OVERRIDES = [
@@ -47,7 +48,6 @@ def train_in(folder: Path, objective: str, *more: str) -> None:
 
 def kill(monkeypatch: pytest.MonkeyPatch, step: int, *, after_report: bool) -> None:
     """Ends the next run during `step`: before it is reported, or after all of it is saved."""
-    train = runner.train
 
     def dying(experiment: Experiment, first_step: int) -> Iterator[Step]:
         for done in train(experiment, first_step):
@@ -109,9 +109,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return folders
 
 
-@pytest.mark.parametrize("after_report", [False, True], ids=["before its report", "after its report"])
-@pytest.mark.parametrize("step", range(1, STEPS + 1))
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize(
+    ("objective", "step", "after_report"), every_pair_quick(list(OBJECTIVES), range(1, STEPS + 1), [False, True])
+)
 def test_killed_at_any_step_and_continued(
     objective: str, step: int, after_report: bool, undisturbed: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """Where jobs run, with which command, and what is told of them."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from gan_cli.sweep.watch import Watch
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Eight cores and four GPUs, all visible, and a user who set nothing."""
-    monkeypatch.setattr(processes.os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setattr(processes, "choose_device", lambda name: torch.device("cuda" if name == "auto" else name))
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)

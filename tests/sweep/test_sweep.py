@@ -48,6 +48,7 @@ def only_sweep(cwd: Path) -> Path:
     return file.parent
 
 
+@pytest.mark.slow
 def test_jobs_that_raise_exit_and_are_killed_harm_no_other(tmp_path: Path) -> None:
     (tmp_path / "mine" / "objective").mkdir(parents=True)
     (tmp_path / "mine" / "objective" / "breaking.yaml").write_text(BREAKING)
@@ -85,6 +86,7 @@ def test_jobs_that_raise_exit_and_are_killed_harm_no_other(tmp_path: Path) -> No
     assert "to run" not in err
 
 
+@pytest.mark.slow
 def test_another_seed_and_another_objective_join_the_table(tmp_path: Path) -> None:
     assert swept("objective=stdgan,hinge", "seed=0", *QUICK, cwd=tmp_path)[0] == 0
     code, _, err = swept("objective=hinge,lsgan", "seed=0,1", *QUICK, cwd=tmp_path)
@@ -138,6 +140,7 @@ def test_published_numbers_of_a_study_reach_every_table(tmp_path: Path) -> None:
         assert "measured elsewhere (a paper, test split)" in text
 
 
+@pytest.mark.slow
 def test_two_sweeps_started_at_once_have_a_folder_each(tmp_path: Path) -> None:
     both = [sweeping("objective=stdgan,hinge", "seed=0", *QUICK, cwd=tmp_path) for _ in range(2)]
     for process in both:
@@ -175,6 +178,7 @@ def test_jobs_save_and_end_when_the_sweep_is_killed(tmp_path: Path) -> None:
     assert json.loads(summary.read_text())["status"] == "interrupted"
 
 
+@pytest.mark.slow
 def test_fail_fast_stops_the_others(tmp_path: Path) -> None:
     (tmp_path / "mine" / "objective").mkdir(parents=True)
     (tmp_path / "mine" / "objective" / "breaking.yaml").write_text(BREAKING)
@@ -214,6 +218,7 @@ def test_a_slip_is_one_line_and_nothing_is_written(arguments: list[str], said: s
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_another_launcher_takes_the_jobs(tmp_path: Path) -> None:
     launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     command = ["objective=stdgan,realness", "num_outcomes=3", "seed=0", *QUICK]
