@@ -42,7 +42,9 @@ def self_check(root: str | None, device: torch.device) -> None:
 def measured(metrics: FeatureMetrics, fake: Table, real: Table) -> dict[str, Any]:
     """Scores of one table's images against another's."""
     try:
-        extractor = metrics.extractor.load()
+        extractor = metrics.extractor.load().to(real.device)
     except (WeightsUnavailableError, ValueError) as error:
         raise UserError(one_line(error)) from error
-    return metrics.compare(*(metrics.features(extractor, table.values, table.device) for table in (fake, real)))
+    return metrics.compare(
+        metrics.features(extractor, fake.values, "train"), metrics.features(extractor, real.values, "test")
+    )
