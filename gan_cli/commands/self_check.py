@@ -13,6 +13,7 @@ from gan_cli.data import Table
 from gan_cli.errors import EndError, UserError, one_line
 from gan_cli.metrics.feature_metrics import FeatureMetrics
 from gan_cli.metrics.metrics import WeightsUnavailableError
+from gan_cli.runs.progress import showing_work
 from gan_cli.runs.summary import console, scores_table
 
 EXPECTED = {"fid": 3.15, "inception_score_mean": 11.24}  # of the standard weights, in pytorch-image-generation-metrics
@@ -30,8 +31,9 @@ def self_check(root: str | None, device: torch.device) -> None:
     splits = {split: build_dataset({"dataset": node | {"split": split}}) for split in ("train", "test")}
     metrics = splits["train"].metrics
     assert isinstance(metrics, FeatureMetrics)
-    tables = {split: load_table(dataset).to(device) for split, dataset in splits.items()}
-    scores = measured(replace(metrics, names=["fid", "inception_score"]), tables["train"], tables["test"])
+    with showing_work():
+        tables = {split: load_table(dataset).to(device) for split, dataset in splits.items()}
+        scores = measured(replace(metrics, names=["fid", "inception_score"]), tables["train"], tables["test"])
     console(stderr=True).print(scores_table("CIFAR-10, train against test", {"here": scores, "published": EXPECTED}))
     off = [key for key, value in EXPECTED.items() if abs(scores[key] - value) > TOLERANCE[key]]
     print(json.dumps({"metrics": scores, "published": EXPECTED, "agrees": not off}, indent=2))

@@ -1,15 +1,20 @@
-"""What a run says on stderr while it trains: a bar on a terminal, plain lines elsewhere."""
+"""What is said on stderr while a run trains, or long work is done: live on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.status import Status
 from rich.text import Text
 
+from gan_cli.work import listening
+
 SECONDS_BETWEEN_LINES = 5.0
+SECONDS_UNSEEN = 2.0  # work that ends before is not shown
 
 
 class BarAndReading(Bar):
@@ -69,3 +74,45 @@ class Progress:
 
     def note(self, line: str) -> None:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def showing_work() -> Iterator[None]:
+    """Inside, long work is shown; for commands, and parts of them, that no run's own progress is shown for."""
+    line = WorkLine()
+    try:
+        with listening(line.show):
+            yield
+    finally:
+        line.show("")
+
+
+class WorkLine:
+    """A listener: one line in place on a terminal, elsewhere a line every 5 seconds, once the work has taken 2 seconds."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True)
+        self.status: Status | None = None
+        self.began: float | None = None
+        self.printed = float("-inf")
+
+    def show(self, text: str) -> None:
+        now = time.monotonic()
+        if not text:
+            self.began = None
+            if self.status is not None:
+                self.status.stop()
+                self.status = None
+            return
+        if self.began is None:
+            self.began = now
+        if now - self.began < SECONDS_UNSEEN:
+            return
+        if self.console.is_terminal:
+            if self.status is None:
+                self.status = self.console.status(Text(text))
+                self.status.start()
+            self.status.update(Text(text))
+        elif now - self.printed >= SECONDS_BETWEEN_LINES:
+            self.printed = now
+            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
