@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console, RenderableType
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
-from rich.status import Status
+from rich.spinner import Spinner
 from rich.text import Text
 
 from gan_cli.work import listening
@@ -88,11 +89,12 @@ def showing_work() -> Iterator[None]:
 
 
 class WorkLine:
-    """A listener: one line in place on a terminal, elsewhere a line every 5 seconds, once the work has taken 2 seconds."""
+    """A listener, silent for 2 seconds; then one line in place on a terminal, elsewhere a line every 5 seconds."""
 
     def __init__(self) -> None:
         self.console = Console(stderr=True)
-        self.status: Status | None = None
+        self.spinner = Spinner("dots")
+        self.live: Live | None = None
         self.began: float | None = None
         self.printed = float("-inf")
 
@@ -100,19 +102,19 @@ class WorkLine:
         now = time.monotonic()
         if not text:
             self.began = None
-            if self.status is not None:
-                self.status.stop()
-                self.status = None
+            if self.live is not None:
+                self.live.stop()
+                self.live = None
             return
         if self.began is None:
             self.began = now
         if now - self.began < SECONDS_UNSEEN:
             return
         if self.console.is_terminal:
-            if self.status is None:
-                self.status = self.console.status(Text(text))
-                self.status.start()
-            self.status.update(Text(text))
+            self.spinner.update(text=Text(text))
+            if self.live is None:  # results go to stdout, wherever this line is shown
+                self.live = Live(self.spinner, console=self.console, transient=True, redirect_stdout=False)
+                self.live.start()
         elif now - self.printed >= SECONDS_BETWEEN_LINES:
             self.printed = now
             self.console.print(text, highlight=False, markup=False, soft_wrap=True)
