@@ -24,6 +24,7 @@ from gan_cli.config.hints import explain
 from gan_cli.config.overrides import quoted
 from gan_cli.errors import EndError, InterruptedRunError
 from gan_cli.sweep.command_line import prepared
+from gan_cli.work import abandoned_calls
 
 REFUSED_BY_HYDRA = 1
 
@@ -48,6 +49,20 @@ def report() -> None:
     launch("report")
 
 
+@contextmanager
+def leaving_at_once() -> Iterator[None]:
+    """Ends the process where abandoned calls still run, which the interpreter would wait for."""
+    try:
+        yield
+    except SystemExit as end:
+        if abandoned_calls():
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(end.code if isinstance(end.code, int) else REFUSED_BY_HYDRA)
+        raise
+
+
+@leaving_at_once()
 def launch(name: str) -> None:
     """Composes the config from the command line and runs the command; whatever the user can mend is one line."""
     program = f"gan-{name}"

@@ -3,14 +3,12 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
-import torch
-
-SECONDS_BETWEEN_WORDS = 0.1
+SECONDS_BETWEEN_CALLS = 0.1  # of a listener
 
 Listener = Callable[[str], None]
 Item = TypeVar("Item")
@@ -20,24 +18,26 @@ Parameters = ParamSpec("Parameters")
 
 @dataclass(slots=True)
 class Level:
-    """One piece of work inside another: the number of the item it is at, or the time it began."""
+    """One piece of work, which may lie inside another: the number of its present item, or the time it began.
+
+    `inside` is the work of the thread that it waits for.
+    """
 
     what: str
-    at: int | None = None
+    number: int | None = None
     total: int | None = None
-    since: float | None = None
+    began: float = 0.0
+    inside: "Telling | None" = None
 
-    def __str__(self) -> str:
-        if self.since is not None:
-            return f"{self.what}, {time.monotonic() - self.since:.0f} s"
-        if self.at is None:
-            return self.what
-        return f"{self.what} {self.at}" + ("" if self.total is None else f"/{self.total}")
+    def text(self, innermost: bool) -> str:
+        if self.number is not None:
+            return f"{self.what} {self.number}" + ("" if self.total is None else f"/{self.total}")
+        return f"{self.what}, {time.monotonic() - self.began:.0f} s" if innermost else self.what
 
 
 @dataclass(slots=True)
 class Telling:
-    """A listener, the work that is under way, outermost first, and when the listener may be told next."""
+    """A listener, the work under way, outermost first, and when the listener may be called again."""
 
     listener: Listener
     levels: list[Level] = field(default_factory=list)
@@ -45,12 +45,20 @@ class Telling:
     told: bool = False
 
     def tell(self) -> None:
-        if time.monotonic() >= self.due:
-            self.due, self.told = time.monotonic() + SECONDS_BETWEEN_WORDS, True
-            self.listener(", ".join(map(str, self.levels)))
+        now = time.monotonic()
+        if now >= self.due:
+            self.due, self.told = now + SECONDS_BETWEEN_CALLS, True
+            levels = self.all_levels()
+            self.listener(", ".join(level.text(innermost=level is levels[-1]) for level in levels))
+
+    def all_levels(self) -> list[Level]:
+        levels = list(self.levels)
+        if levels and levels[-1].inside is not None:
+            levels += levels[-1].inside.all_levels()
+        return levels
 
     @contextmanager
-    def inside(self, level: Level) -> Iterator[None]:
+    def at(self, level: Level) -> Iterator[None]:
         depth = len(self.levels)
         self.levels.append(level)
         try:
@@ -69,7 +77,7 @@ present: ContextVar[Telling | None] = ContextVar("present", default=None)
 def listening(listener: Listener) -> Iterator[None]:
     """Inside, `listener` is told what is done, at most every 0.1 s, and "" when the outermost work ends.
 
-    It is called in the thread that works. It may raise to abandon the work, but not when it is told "".
+    It is called in this thread. It may raise to abandon the work, but not when it is told "".
     """
     token = present.set(Telling(listener))
     try:
@@ -79,62 +87,111 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 def track(items: Iterable[Item], what: str, total: int | None = None) -> Iterator[Item]:
-    """The items, told one by one as they are worked on: "sampling images 3/20, Langevin step 400/1000"."""
+    """The items, numbered for the listener as they are worked on: "sampling images 3/20, Langevin step 400/1000"."""
     telling = present.get()
     if telling is None:
         return iter(items)
     if total is None and isinstance(items, Sized):
         total = len(items)
-    return tracked(items, Level(what, 0, total), telling)
+    return tracked(items, Level(what, number=0, total=total), telling)
 
 
 def tracked(items: Iterable[Item], level: Level, telling: Telling) -> Iterator[Item]:
     clock = time.monotonic
-    with telling.inside(level):
-        for level.at, item in enumerate(items, 1):
+    with telling.at(level):
+        for level.number, item in enumerate(items, 1):
             if clock() >= telling.due:
                 telling.tell()
             yield item
 
 
+@contextmanager
+def doing(what: str, inside: Telling | None = None) -> Iterator[Callable[[], None]]:
+    """Work without items; yields a function that tells how long it has taken: "`what`, 12 s"."""
+    telling = present.get()
+    if telling is None:
+        yield lambda: None
+        return
+    with telling.at(Level(what, began=time.monotonic(), inside=inside)):
+        telling.tell()
+        yield telling.tell
+
+
+class AbandonedError(BaseException):
+    """Ends a call in the background that nobody waits for any more, at its next tracked item."""
+
+
+class Call(threading.Thread):
+    """A function's call in a thread with the context variables and the modes of torch of the thread that makes it."""
+
+    def __init__(self, name: str, function: Callable[[], Any]) -> None:
+        # Not a daemon: an interpreter that shuts down under a running torch kernel aborts.
+        super().__init__(name=name, daemon=False)
+        self.function = function
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.finished, self.abandoned = threading.Event(), threading.Event()
+        self.telling = Telling(self.stop_if_abandoned)
+        self.context = copy_context()
+        self.context.run(present.set, self.telling)
+        self.modes = torch_modes()
+
+    def run(self) -> None:
+        try:
+            self.result = self.context.run(self.call)
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.finished.set()
+
+    def call(self) -> Any:
+        with self.modes():
+            return self.function()
+
+    def stop_if_abandoned(self, text: str) -> None:
+        if text and self.abandoned.is_set():
+            raise AbandonedError
+
+
 def in_background(
     what: str, function: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
 ) -> Result:
-    """What `function` returns or raises; for one long call that Python cannot interrupt, such as an eigensolver's.
+    """What `function` returns or raises; for long calls that Python cannot interrupt, such as an eigensolver's.
 
-    It runs in a thread of its own, while this one tells "`what`, 12 s" and stays open to signals: where one of them, or
-    the listener, raises, the call is abandoned. The caller has to wait, so the global random state is the call's alone.
-    Context variables and torch's gradient and inference modes are as they are here; autocast, a default device and
-    dispatch modes are not. Nothing is told of tracks inside.
+    It runs in a thread of its own, while this one tells "`what`, 12 s" and stays open to signals: where a signal's
+    handler or the listener raises, the call is abandoned. It therefore has to leave nothing half-done outside of
+    memory. This thread waits, so the global random state is the call's alone. Work tracked inside is told from here.
     """
-    telling = present.get()
-    context = copy_context()
-    context.run(present.set, None)
-    gradients, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
-    outcome: dict[str, Any] = {}
-    finished = threading.Event()
-
-    def work() -> None:
+    call = Call(what, lambda: function(*args, **kwargs))
+    with doing(what, call.telling) as tell:
+        call.start()
         try:
-            with torch.inference_mode(inference), torch.set_grad_enabled(gradients):
-                outcome["result"] = context.run(function, *args, **kwargs)
-        except BaseException as error:
-            outcome["error"] = error
-        finally:
-            finished.set()
+            while not call.finished.wait(SECONDS_BETWEEN_CALLS):
+                tell()
+        except BaseException:
+            call.abandoned.set()
+            raise
+    if call.error is not None:
+        raise call.error
+    return call.result
 
-    def wait() -> None:
-        while not finished.wait(SECONDS_BETWEEN_WORDS):
-            if telling is not None:
-                telling.tell()
 
-    threading.Thread(target=work, name=what, daemon=True).start()
-    if telling is None:
-        wait()
-    else:
-        with telling.inside(Level(what, since=time.monotonic())):
-            telling.tell()
-            wait()
-    if "error" in outcome:
-        raise outcome["error"]
-    return outcome["result"]
+def abandoned_calls() -> bool:
+    """Whether calls still run that nobody waits for: the interpreter would wait for them when it exits."""
+    return any(isinstance(thread, Call) for thread in threading.enumerate())
+
+
+def torch_modes() -> Callable[[], Any]:
+    """A context that puts a thread into this one's modes of torch; autocast and a default device are not among them."""
+    import torch  # here, since the console scripts import this module before they know that torch is needed
+
+    gradients, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+    gpu = torch.cuda.current_device() if torch.cuda.is_initialized() else None
+
+    @contextmanager
+    def entered() -> Iterator[None]:
+        on_gpu = nullcontext() if gpu is None else torch.cuda.device(gpu)
+        with torch.inference_mode(inference), torch.set_grad_enabled(gradients), on_gpu:
+            yield
+
+    return entered

@@ -16,6 +16,7 @@ from gan_cli.errors import UserError
 from gan_cli.evaluation import Generated, generate, scoring
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
 from gan_cli.runs import pictures
+from gan_cli.runs.progress import showing_work
 from gan_cli.runs.summary import REAL, console, costs_table, protocol, scores_table
 from gan_cli.runs.trained import Trained, open_trained
 
@@ -37,18 +38,20 @@ def evaluate(options: dict[str, Any]) -> None:
     out = free_folder(options["out"] or default) if chosen is not None else None
     samplers = samplers_to_score(trained, options)
     settings = build_settings(trained.config)
-    training_set = load_training_set(trained.dataset).placed(engine)
+    with showing_work():
+        training_set = load_training_set(trained.dataset).placed(engine)
     count = options["num_eval_images"] or settings.num_eval_images or min(len(training_set), 50_000)
     seed = settings.evaluation_seed if options["evaluation_seed"] is None else options["evaluation_seed"]
-    scorer, unavailable = build_scorer(trained.dataset, training_set, count)
-    if scorer is None:
-        raise UserError(unavailable)
     made: dict[str, Generated] = {}
-    for name, sampler in samplers.items():
-        gan = trained.gan.with_sampler(sampler)
-        made[name] = generate(gan, count, seed, gan.calibration(training_set), trained.dataset.stored)
-    scores = {name: scorer.score(images.values) for name, images in made.items()}
-    floor = scorer.floor()
+    with showing_work():
+        scorer, unavailable = build_scorer(trained.dataset, training_set, count)
+        if scorer is None:
+            raise UserError(unavailable)
+        for name, sampler in samplers.items():
+            gan = trained.gan.with_sampler(sampler)
+            made[name] = generate(gan, count, seed, gan.calibration(training_set), trained.dataset.stored)
+        scores = {name: scorer.score(images.values) for name, images in made.items()}
+        floor = scorer.floor()
     console(stderr=True).print(scores_table(f"step {trained.found.step}", scores | {REAL: floor}))
     results = {name: {"metrics": scores[name], "cost": made[name].cost.as_dict()} for name in samplers}
     *plain, (name, sampler) = samplers.items()

@@ -9,6 +9,7 @@ from gan_cli.config.build import load_training_set
 from gan_cli.engine import choose_engine
 from gan_cli.evaluation import generate, scoring
 from gan_cli.runs import pictures
+from gan_cli.runs.progress import showing_work
 from gan_cli.runs.trained import open_trained
 
 
@@ -22,9 +23,10 @@ def sample(options: dict[str, Any]) -> None:
     suffix = "" if chosen is None else f"-{chosen}"
     out = free_folder(options["out"] or f"gan-sample-{trained.name}-seed-{options['seed']}{suffix}")
     needed = gan.latent_sampler.reads_real(gan.game.objective) or pictures.are_points(trained.found.image_shape)
-    training_set = load_training_set(trained.dataset).placed(engine) if needed else None
-    real = None if training_set is None else gan.calibration(training_set)
-    values = generate(gan, options["num_images"], options["seed"], real, trained.dataset.stored).values
+    with showing_work():
+        training_set = load_training_set(trained.dataset).placed(engine) if needed else None
+        real = None if training_set is None else gan.calibration(training_set)
+        values = generate(gan, options["num_images"], options["seed"], real, trained.dataset.stored).values
     with writing(out):
         drawn_with = None if training_set is None else training_set.values
         pictures.save_fake(out / "grid.png", values, drawn_with, scoring(gan))

@@ -12,6 +12,7 @@ from gan_cli.engine import Engine
 from gan_cli.errors import EndError, UserError, one_line
 from gan_cli.metrics.feature_metrics import FeatureMetrics
 from gan_cli.metrics.metrics import WeightsUnavailableError
+from gan_cli.runs.progress import showing_work
 from gan_cli.runs.summary import console, scores_table
 
 EXPECTED = {"fid": 3.15, "inception_score_mean": 11.24}  # of the standard weights, in pytorch-image-generation-metrics
@@ -28,8 +29,9 @@ def self_check(root: str | None, engine: Engine) -> None:
     splits = {split: build_dataset(config) for split, config in configs.items()}
     metrics = splits["train"].metrics
     assert isinstance(metrics, FeatureMetrics)
-    tables = {split: load_training_set(dataset).placed(engine) for split, dataset in splits.items()}
-    scores = measured(replace(metrics, names=["fid", "inception_score"]), tables["train"], tables["test"])
+    with showing_work():
+        tables = {split: load_training_set(dataset).placed(engine) for split, dataset in splits.items()}
+        scores = measured(replace(metrics, names=["fid", "inception_score"]), tables["train"], tables["test"])
     console(stderr=True).print(scores_table("CIFAR-10, train against test", {"here": scores, "published": EXPECTED}))
     off = [key for key, value in EXPECTED.items() if abs(scores[key] - value) > TOLERANCE[key]]
     print(json.dumps({"metrics": scores, "published": EXPECTED, "agrees": not off}, indent=2))
@@ -40,7 +42,9 @@ def self_check(root: str | None, engine: Engine) -> None:
 def measured(metrics: FeatureMetrics, fake: TrainingSet, real: TrainingSet) -> dict[str, Any]:
     """Scores of one table's images against another's."""
     try:
-        extractor = metrics.extractor.load()
+        extractor = metrics.extractor.load().to(real.device)
     except (WeightsUnavailableError, ValueError) as error:
         raise UserError(one_line(error)) from error
-    return metrics.compare(*(metrics.features(extractor, table.values, table.device) for table in (fake, real)))
+    return metrics.compare(
+        metrics.features(extractor, fake.values, "train"), metrics.features(extractor, real.values, "test")
+    )

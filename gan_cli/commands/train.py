@@ -16,7 +16,7 @@ from gan_cli.errors import InterruptedRunError, UserError
 from gan_cli.runs import checkpoint
 from gan_cli.runs.checkpoint import Checkpoint, trusted_config
 from gan_cli.runs.folder import RunFolder, create
-from gan_cli.runs.progress import Progress
+from gan_cli.runs.progress import Progress, showing_work
 from gan_cli.runs.run import Run
 from gan_cli.runs.signals import stop_on_signal
 from gan_cli.runs.summary import print_summary
@@ -101,8 +101,9 @@ def prepared(order: Order) -> Iterator[Run]:
     with ExitStack() as held:
         if found is not None:  # a run that is still writing would take its checkpoint away from under us
             held.enter_context(RunFolder(found.folder.parents[1]).locked())
-        experiment = build_experiment(order.config, choose_engine(order.device))
-        scorer, unavailable = build_scorer(experiment.dataset, experiment.training_set, experiment.num_eval_images)
+        with showing_work():
+            experiment = build_experiment(order.config, choose_engine(order.device))
+            scorer, unavailable = build_scorer(experiment.dataset, experiment.training_set, experiment.num_eval_images)
         if unavailable:
             warnings.warn(f"training goes on without scores: {unavailable}", stacklevel=1)
         if found is not None:

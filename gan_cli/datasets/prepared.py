@@ -9,6 +9,7 @@ import zlib
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,16 +17,15 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from PIL import Image, ImageOps
-from rich.console import Console
-from rich.progress import Progress
 
 from gan_cli.data import TrainingSet
 from gan_cli.datasets.dataset import Dataset, check_size
 from gan_cli.datasets.source import Content, Entry, Source
 from gan_cli.files import cache_folder, sync, write_json
 from gan_cli.shapes import Images
+from gan_cli.work import doing, in_background, track
 
 FORMAT = 1
 PIXELS, LABELS, MANIFEST = "pixels.u8", "labels.npy", "manifest.json"
@@ -99,7 +99,7 @@ class PreparedDataset(Dataset):
             folder.parent.mkdir(parents=True, exist_ok=True)
             manifest = read_manifest(folder, key)
             if manifest is None:
-                with FileLock(folder.with_name(f".{folder.name}.lock")):  # a second process waits, and finds it done
+                with alone(folder.with_name(f".{folder.name}.lock")):  # a second process waits, and finds it done
                     manifest = read_manifest(folder, key) or self.prepare(source, key, folder)
         except OSError as error:
             where = f"{folder.parent}: free some space, or set GAN_CLI_CACHE to another folder"
@@ -143,27 +143,24 @@ class PreparedDataset(Dataset):
         labels: list[int] = []
         skipped: list[str] = []
         digest = hashlib.sha256()
-        console = Console(stderr=True)
-        with (
-            path.open("wb") as file,
-            ThreadPoolExecutor() as threads,
-            Progress(console=console, disable=not console.is_terminal) as progress,
-        ):
-            task = progress.add_task("preparing images", total=len(entries))
-            waiting = iter(entries)
-            while chunk := list(islice(contents, CHUNK)):
-                for entry, pixels in zip(islice(waiting, len(chunk)), threads.map(self.decode, chunk), strict=True):
-                    if pixels is None:
-                        skipped.append(entry.name)
-                        continue
-                    content = pixels.tobytes()
-                    digest.update(content)
-                    file.write(content)
-                    labels.append(entry.label)
-                progress.advance(task, len(chunk))
+        with path.open("wb") as file:
+            told = track(entries, "preparing images")
+            for entry, pixels in zip(told, self.decoded(contents), strict=True):
+                if pixels is None:
+                    skipped.append(entry.name)
+                    continue
+                content = pixels.tobytes()
+                digest.update(content)
+                file.write(content)
+                labels.append(entry.label)
             file.flush()
-            os.fsync(file.fileno())
+            in_background("writing images to disk", os.fsync, file.fileno())
         return labels, skipped, digest.hexdigest()
+
+    def decoded(self, contents: Iterator[Content]) -> Iterator[np.ndarray | None]:
+        with ThreadPoolExecutor() as threads:
+            while chunk := list(islice(contents, CHUNK)):
+                yield from threads.map(self.decode, chunk)
 
     def decode(self, content: Content) -> np.ndarray | None:
         """[channels, image_size, image_size] bytes, or None for what is not a whole image of sane size."""
@@ -194,6 +191,24 @@ class PreparedDataset(Dataset):
             mirrored = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
             images = torch.where(mirrored, images.flip(-1), images)
         return images + torch.rand_like(images) / 128 if self.dequantize else images
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Holds the lock file, once whichever process holds it has let it go."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        with doing("waiting for another process that prepares the same images") as tell:
+            while not lock.is_locked:
+                with suppress(Timeout):
+                    lock.acquire(timeout=0.1)
+                tell()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def mapped(path: Path, shape: Sequence[int]) -> torch.Tensor:

@@ -6,14 +6,18 @@ import os
 import tarfile
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from PIL import Image
 
+from gan_cli.work import in_background, track
+
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+SORTED_AT_ONCE = 100_000  # files; sorting cannot be interrupted, and is quick for what is sorted in part
 MAX_FILE_BYTES = 2**28  # of one image; an archive may claim any size for what unpacks from it
 Content = Callable[[], Image.Image]
 
@@ -47,17 +51,21 @@ class FolderSource(Source):
     def __init__(self, root: Path) -> None:
         self.root = root
         self.name = root.resolve().name
-        self.files = sorted(image_files(str(root)))
+        listed = track(image_files(str(root)), "listing image files")
+        self.files = sorted(chain.from_iterable(iter(lambda: sorted(islice(listed, SORTED_AT_ONCE)), [])))
         self.paths = [path for path, _, _ in self.files]
         if not self.paths:
             raise ValueError(f"dataset.root={root} holds no image files ({', '.join(EXTENSIONS)})")
 
     def identity(self) -> dict[str, Any]:
-        listing = hashlib.sha256(repr(self.files).encode(errors="surrogateescape"))
+        listing = hashlib.sha256(b"[")  # of the list's repr, which is a second's work for a million files
+        for number, file in enumerate(track(self.files, "hashing the list of files")):
+            listing.update((", " * (number > 0) + repr(file)).encode(errors="surrogateescape"))
+        listing.update(b"]")
         return {"folder": str(self.root.resolve()), "listing": listing.hexdigest()}
 
     def entries(self) -> list[Entry]:
-        names = [Path(path).relative_to(self.root).as_posix() for path in self.paths]
+        names = [Path(path).relative_to(self.root).as_posix() for path in track(self.paths, "naming images")]
         return [Entry(path, label) for path, label in zip(self.paths, folder_labels(names), strict=True)]
 
     def contents(self, chosen: Sequence[int]) -> Iterator[Content]:
@@ -94,9 +102,7 @@ class ArchiveSource(Source):
 
     def entries(self) -> list[Entry]:
         try:
-            with self.opened() as archive:
-                listed = archive.infolist() if isinstance(archive, zipfile.ZipFile) else archive
-                names = [member_name(member) for member in listed if self.wanted(member)]
+            names = in_background(f"reading {self.path.name}", self.names)
         except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
             raise ValueError(f"dataset.root={self.path} cannot be read: {error}") from error
         if not names:
@@ -104,6 +110,10 @@ class ArchiveSource(Source):
             raise ValueError(f"dataset.root={self.path} holds no image files{where} ({', '.join(EXTENSIONS)})")
         inside = [name.removeprefix(f"{self.prefix}/") for name in names]
         return [Entry(name, label) for name, label in zip(names, folder_labels(inside), strict=True)]
+
+    def names(self) -> list[str]:
+        with self.opened() as archive:
+            return [member_name(member) for member in track(members(archive), "file") if self.wanted(member)]
 
     def opened(self) -> "zipfile.ZipFile | tarfile.TarFile":
         return zipfile.ZipFile(self.path) if self.zipped else tarfile.open(self.path)
@@ -116,13 +126,15 @@ class ArchiveSource(Source):
 
     def contents(self, chosen: Sequence[int]) -> Iterator[Content]:
         """In the archive's own order, once through: a compressed tar file cannot be read in any other."""
-        with self.opened() as archive:
+        with in_background(f"opening {self.path.name}", self.opened) as archive:
             wanted = set(chosen)
-            listed = archive.infolist() if isinstance(archive, zipfile.ZipFile) else archive
-            members = (member for member in listed if self.wanted(member))
-            for index, member in enumerate(members):
+            for index, member in enumerate(member for member in members(archive) if self.wanted(member)):
                 if index in wanted:
                     yield reader(archive, member)
+
+
+def members(archive: "zipfile.ZipFile | tarfile.TarFile") -> Iterable["zipfile.ZipInfo | tarfile.TarInfo"]:
+    return archive.infolist() if isinstance(archive, zipfile.ZipFile) else archive
 
 
 def member_name(member: "zipfile.ZipInfo | tarfile.TarInfo") -> str:
@@ -153,7 +165,7 @@ def refuse(reason: str) -> Image.Image:
 
 def folder_labels(names: Sequence[str]) -> list[int]:
     """First-level folders, sorted, are the classes, where every file lies in one; otherwise there are none."""
-    parts = [PurePosixPath(name).parts for name in names]
+    parts = [PurePosixPath(name).parts for name in track(names, "finding the classes of images")]
     if any(len(part) == 1 for part in parts):
         return [-1] * len(names)
     classes = {name: number for number, name in enumerate(sorted({part[0] for part in parts}))}

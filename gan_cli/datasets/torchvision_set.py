@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from gan_cli.datasets.prepared import PreparedDataset
 from gan_cli.datasets.source import Content, Entry, Source
+from gan_cli.work import in_background
 
 Name = Literal["mnist", "fashion_mnist", "cifar10", "cifar100", "stl10", "celeba", "lsun", "imagenet"]
 TITLES: dict[Name, tuple[str, str]] = {  # how it is called, and what has to lie in the root
@@ -70,7 +71,7 @@ class TorchvisionSource(Source):
         title, wanted = TITLES[self.name]
         remedy = f"put {wanted} in {self.root.resolve()}, or set dataset.root"
         try:
-            return self.open(download=False)
+            return in_background(f"opening {title}", self.open, download=False)
         except ModuleNotFoundError as error:
             raise ValueError(f"{title} needs another package: {error}") from error
         except (RuntimeError, OSError):

@@ -1,8 +1,9 @@
 """Networks whose features images are compared by."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 
@@ -11,7 +12,7 @@ class LoadedExtractor:
     """A frozen network with its weights checked.
 
     `network` maps bytes [batch, `channels`, height, width] to (features, logits). `suffix` ends the metrics' names:
-    only the standard Inception weights have none.
+    only the standard Inception weights have none. Features are computed on `device`.
     """
 
     network: FeatureExtractorBase
@@ -19,6 +20,10 @@ class LoadedExtractor:
     weights_sha256: str
     suffix: str
     channels: int
+    device: torch.device = torch.device("cpu")
+
+    def to(self, device: torch.device) -> "LoadedExtractor":
+        return replace(self, network=self.network.to(device), device=device)
 
 
 class Extractor(ABC):
@@ -26,4 +31,4 @@ class Extractor(ABC):
 
     @abstractmethod
     def load(self) -> LoadedExtractor:
-        """Raises WeightsUnavailableError where there are no weights, and ValueError for wrong ones."""
+        """On the CPU; raises WeightsUnavailableError where there are no weights, and ValueError for wrong ones."""

@@ -7,6 +7,7 @@ FID: Heusel et al. 2017 (arXiv:1706.08500); IS: Salimans et al. 2016 (arXiv:1606
 import hashlib
 import json
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -21,12 +22,14 @@ from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
 from gan_cli.data import TrainingSet
-from gan_cli.files import atomic, cache_folder
+from gan_cli.files import atomic, cache_folder, sync
 from gan_cli.metrics.extractor import Extractor, LoadedExtractor
 from gan_cli.metrics.metrics import Direction, Metrics, Protocol, Scorer
 from gan_cli.seeding import mix
 from gan_cli.shapes import Features, Stored
+from gan_cli.work import doing, in_background, track
 
+HASHED_BYTES = 2**26  # at a time
 DIRECTIONS: dict[str, dict[str, Direction]] = {  # of the metrics that each of `names` gives
     "fid": {"fid": "lower"},
     "inception_score": {"inception_score_mean": "higher"},
@@ -62,7 +65,7 @@ class FeatureMetrics(Metrics):
     def against(self, table: TrainingSet, num_fake: int) -> "FeatureScorer":
         if table.values.dtype != torch.uint8:
             raise ValueError("FID and IS need images, not toy points: use the data set's own metrics")
-        extractor = self.extractor.load()
+        extractor = self.extractor.load().to(table.device)
         fewest = max(MIN_IMAGES, self.inception_score_splits)
         if num_fake < fewest:
             raise ValueError(f"num_eval_images={num_fake} must be at least {fewest}")
@@ -70,23 +73,25 @@ class FeatureMetrics(Metrics):
             raise ValueError(f"the data set has {len(table)} images, its metrics need at least {2 * fewest}: add some")
         return FeatureScorer(self, extractor, self.real_features(extractor, table))
 
-    def features(self, extractor: LoadedExtractor, pixels: Stored, device: torch.device) -> "ImageFeatures":
-        """In batches of `batch_size`, on the device."""
-        network = extractor.network.to(device)
+    def features(self, extractor: LoadedExtractor, pixels: Stored, whose: str) -> "ImageFeatures":
+        """In batches of `batch_size`, each moved to the extractor's device, wherever the pixels lie."""
+        return in_background(f"features of {whose} images", self.extract, extractor, pixels)
+
+    @torch.no_grad()
+    def extract(self, extractor: LoadedExtractor, pixels: Stored) -> "ImageFeatures":
         outputs = []
-        with torch.no_grad():
-            for batch in pixels.split(self.batch_size):
-                batch = batch.to(device)
-                if batch.shape[1] != extractor.channels:
-                    batch = match_channels(batch, extractor.channels)
-                outputs.append([output.cpu() for output in network(batch)])
+        for batch in track(pixels.split(self.batch_size), "batch"):
+            batch = batch.to(extractor.device)
+            if batch.shape[1] != extractor.channels:
+                batch = match_channels(batch, extractor.channels)
+            outputs.append([output.cpu() for output in extractor.network(batch)])
         features, logits = (torch.cat(parts) for parts in zip(*outputs, strict=True))
         return ImageFeatures(features, logits)
 
     def real_features(self, extractor: LoadedExtractor, table: TrainingSet) -> "ImageFeatures":
         """From the cache, under a key of all they depend on; a file that cannot be trusted is made again."""
         key = {
-            "pixels": table.digest or hashlib.sha256(table.values.cpu().numpy().tobytes()).hexdigest(),
+            "pixels": table.digest or sha256_of(table.values),
             "shape": list(table.values.shape),
             "extractor": extractor.name,
             "weights": extractor.weights_sha256,
@@ -96,10 +101,10 @@ class FeatureMetrics(Metrics):
         path = cache_folder() / "features" / f"{hashlib.sha256(stamp.encode()).hexdigest()}.npz"
         if path.is_file():
             try:
-                return read_features(path, stamp)
+                return in_background("reading the real images' features", read_features, path, stamp)
             except (OSError, ValueError, KeyError, EOFError, AttributeError, BadZipFile) as error:
                 warnings.warn(f"computing real features again: {path} is corrupt or foreign ({error})", stacklevel=2)
-        real = self.features(extractor, table.values, table.device)
+        real = self.features(extractor, table.values, "real")
         try:
             write_features(path, stamp, real)
         except OSError as error:
@@ -109,23 +114,29 @@ class FeatureMetrics(Metrics):
     def compare(self, fake: "ImageFeatures", real: "ImageFeatures") -> dict[str, float]:
         """The metrics of `fake` against `real`, by their plain names."""
         scores: dict[str, float] = {}
-        if "fid" in self.names:
-            fake_moments, real_moments = (fid_features_to_statistics(images.features) for images in (fake, real))
-            fid = fid_statistics_to_metric(fake_moments, real_moments, verbose=False)
-            scores["fid"] = fid["frechet_inception_distance"]
-        if "inception_score" in self.names:
-            scores |= isc_features_to_metric(fake.logits, splits=self.inception_score_splits)
-        if "kid" in self.names:
-            size = min(self.kid_subset_size, len(fake.features), len(real.features))
-            kid = kid_features_to_metric(
-                fake.features, real.features, kid_subsets=self.kid_subsets, kid_subset_size=size, verbose=False
-            )
-            scores["kid_mean"] = kid["kernel_inception_distance_mean"]
-            scores["kid_std"] = kid["kernel_inception_distance_std"]
-        if "precision_recall" in self.names:
-            prc = prc_features_to_metric(fake.features, real.features, save_cpu_ram=True, verbose=False)
-            scores |= {name: prc[name] for name in ("precision", "recall")}
+        for name in track([name for name in COMPARISONS if name in self.names], "comparing"):
+            scores |= in_background(name, COMPARISONS[name], self, fake, real)
         return scores
+
+    def fid(self, fake: "ImageFeatures", real: "ImageFeatures") -> dict[str, float]:
+        fake_moments, real_moments = (fid_features_to_statistics(images.features) for images in (fake, real))
+        return {
+            "fid": fid_statistics_to_metric(fake_moments, real_moments, verbose=False)["frechet_inception_distance"]
+        }
+
+    def inception_score(self, fake: "ImageFeatures", real: "ImageFeatures") -> dict[str, float]:
+        return isc_features_to_metric(fake.logits, splits=self.inception_score_splits)
+
+    def kid(self, fake: "ImageFeatures", real: "ImageFeatures") -> dict[str, float]:
+        size = min(self.kid_subset_size, len(fake.features), len(real.features))
+        kid = kid_features_to_metric(
+            fake.features, real.features, kid_subsets=self.kid_subsets, kid_subset_size=size, verbose=False
+        )
+        return {f"kid_{moment}": kid[f"kernel_inception_distance_{moment}"] for moment in ("mean", "std")}
+
+    def precision_recall(self, fake: "ImageFeatures", real: "ImageFeatures") -> dict[str, float]:
+        prc = prc_features_to_metric(fake.features, real.features, save_cpu_ram=True, verbose=False)
+        return {name: prc[name] for name in ("precision", "recall")}
 
 
 @dataclass(frozen=True)
@@ -135,6 +146,14 @@ class ImageFeatures:
 
     def take(self, rows: torch.Tensor) -> "ImageFeatures":
         return ImageFeatures(self.features[rows], self.logits[rows])
+
+
+COMPARISONS: dict[str, Callable[[FeatureMetrics, ImageFeatures, ImageFeatures], dict[str, float]]] = {
+    "fid": FeatureMetrics.fid,
+    "inception_score": FeatureMetrics.inception_score,
+    "kid": FeatureMetrics.kid,
+    "precision_recall": FeatureMetrics.precision_recall,
+}
 
 
 @dataclass(frozen=True)
@@ -168,15 +187,18 @@ class FeatureScorer(Scorer):
         }
 
     def score(self, fake: Stored) -> dict[str, float]:
-        scores = self.metrics.compare(self.metrics.features(self.extractor, fake, fake.device), self.real)
+        scores = self.metrics.compare(self.metrics.features(self.extractor, fake, "generated"), self.real)
         return {self.named(name): value for name, value in scores.items()}
 
     def floor(self) -> dict[str, float]:
+        with doing("two halves of the real images"):
+            scores = self.metrics.compare(*in_background("splitting", self.halves))
+        return {self.named(name): value for name, value in scores.items()}
+
+    def halves(self) -> tuple[ImageFeatures, ImageFeatures]:
         num_real = len(self.real.features)
         order = torch.randperm(num_real, generator=torch.Generator().manual_seed(mix("floor")))
-        first, second = order[: num_real // 2], order[num_real // 2 :]
-        scores = self.metrics.compare(self.real.take(first), self.real.take(second))
-        return {self.named(name): value for name, value in scores.items()}
+        return self.real.take(order[: num_real // 2]), self.real.take(order[num_real // 2 :])
 
     def named(self, name: str) -> str:
         """The metric's key: `kid_mean` is `kid_digits_mean` under the digits classifier."""
@@ -193,6 +215,14 @@ def match_channels(pixels: Stored, channels: int) -> Stored:
     return pixels.expand(-1, channels, -1, -1)
 
 
+def sha256_of(pixels: Stored) -> str:
+    digest = hashlib.sha256()
+    rows = max(1, HASHED_BYTES // max(1, pixels[:1].nbytes))
+    for piece in track(pixels.split(rows), "hashing the real images"):
+        digest.update(piece.cpu().contiguous().numpy())
+    return digest.hexdigest()
+
+
 def read_features(path: Path, stamp: str) -> ImageFeatures:
     with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         if str(file["stamp"]) != stamp:
@@ -207,3 +237,4 @@ def write_features(path: Path, stamp: str, real: ImageFeatures) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as partial, partial.open("wb") as file:
         np.savez(file, stamp=stamp, features=real.features.numpy(), logits=real.logits.numpy())
+        in_background("writing the real images' features", sync, partial)

@@ -11,6 +11,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, Featu
 from gan_cli.files import sha256
 from gan_cli.metrics.extractor import Extractor, LoadedExtractor
 from gan_cli.metrics.metrics import WeightsUnavailableError
+from gan_cli.work import in_background
 
 STANDARD_SHA256 = "6726825d"  # how the SHA-256 of the standard weights begins, as their file name says
 FILE_NAME = URL_INCEPTION_V3.rsplit("/", 1)[1]
@@ -34,7 +35,9 @@ class InceptionExtractor(Extractor):
             )
 
     def load(self) -> LoadedExtractor:
-        path = self.find()
+        return in_background("reading the Inception weights", self.read, self.find())
+
+    def read(self, path: Path) -> LoadedExtractor:
         digest = sha256(path)
         if not digest.startswith(self.sha256):
             raise ValueError(

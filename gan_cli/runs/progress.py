@@ -1,18 +1,22 @@
-"""What a run says on stderr while it trains: a bar on a terminal, plain lines elsewhere."""
+"""What is said on stderr while a run trains, or long work is done: live on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console, RenderableType
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.spinner import Spinner
 from rich.text import Text
 
 from gan_cli.runs.sink import Reading, Record, Sink
+from gan_cli.work import listening
 
 SECONDS_BETWEEN_LINES = 5.0
-SECONDS_BEFORE_A_WORD = 2.0  # of work besides training: shorter work needs none
+SECONDS_UNSEEN = 2.0  # work that ends before is not shown
 
 
 class BarAndReading(Bar):
@@ -78,7 +82,7 @@ class Progress(Sink):
             self.working_since = None
         elif self.working_since is None:
             self.working_since = time.monotonic()
-        elif time.monotonic() - self.working_since > SECONDS_BEFORE_A_WORD and self.is_due():
+        elif time.monotonic() - self.working_since > SECONDS_UNSEEN and self.is_due():
             self.note(what)
 
     def is_due(self) -> bool:
@@ -91,3 +95,46 @@ class Progress(Sink):
 
     def note(self, line: str) -> None:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def showing_work() -> Iterator[None]:
+    """Inside, long work is shown; for commands, and parts of them, that no run's own progress is shown for."""
+    line = WorkLine()
+    try:
+        with listening(line.show):
+            yield
+    finally:
+        line.show("")
+
+
+class WorkLine:
+    """A listener, silent for 2 seconds; then one line in place on a terminal, elsewhere a line every 5 seconds."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True)
+        self.spinner = Spinner("dots")
+        self.live: Live | None = None
+        self.began: float | None = None
+        self.printed = float("-inf")
+
+    def show(self, text: str) -> None:
+        now = time.monotonic()
+        if not text:
+            self.began = None
+            if self.live is not None:
+                self.live.stop()
+                self.live = None
+            return
+        if self.began is None:
+            self.began = now
+        if now - self.began < SECONDS_UNSEEN:
+            return
+        if self.console.is_terminal:
+            self.spinner.update(text=Text(text))
+            if self.live is None:  # results go to stdout, wherever this line is shown
+                self.live = Live(self.spinner, console=self.console, transient=True, redirect_stdout=False)
+                self.live.start()
+        elif now - self.printed >= SECONDS_BETWEEN_LINES:
+            self.printed = now
+            self.console.print(text, highlight=False, markup=False, soft_wrap=True)

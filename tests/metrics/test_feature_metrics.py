@@ -215,9 +215,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     calls: list[int] = []
     extract = FeatureMetrics.features
 
-    def count(self: FeatureMetrics, extractor: object, pixels: Tensor, device: torch.device) -> object:
+    def count(self: FeatureMetrics, extractor: object, pixels: Tensor, whose: str) -> object:
         calls.append(len(pixels))
-        return extract(self, extractor, pixels, device)
+        return extract(self, extractor, pixels, whose)
 
     monkeypatch.setattr(FeatureMetrics, "features", count)
     return calls
