@@ -222,7 +222,7 @@ def test_the_checkpoints_prior_is_kept_under_any_sampler(command: Command) -> No
         (["latent_sampler=advlat_z", "latent_sampler.prior=5"], "latent_sampler.prior must be left alone"),
         (["latent_sampler=advlat_z", "latent_sampler._target_=null"], "must name a class"),
         (["latent_sampler=advlat_qua"], "advlat_qua changes training alone"),
-        (["+latent_dim=3"], "latent_dim is the checkpoint's own"),
+        (["+latent_dim=3"], "+latent_dim=3 is the checkpoint's own: remove it"),
         (["latent_sampler=advlat_z", "out=run"], "out=run is there already and not an empty folder"),
         (["latent_sampler=advlat_z", "out=run/summary.json/deeper"], "cannot be made"),
         (["latent_sampler=advlat_z", "latent_sampler.radius=none"], "radius=none must be a number or null"),

@@ -13,11 +13,12 @@ from hydra.utils import get_class
 from torch import nn
 from torch.optim import Optimizer
 
-from gan_cli.config.build import build_players
+from gan_cli.config.build import build_bounds, build_gan
 from gan_cli.config.check import SHAPES
 from gan_cli.config.compose import CONF
 from gan_cli.config.nodes import targets
 from gan_cli.config.read import read_config
+from gan_cli.engine import Engine
 from gan_cli.errors import UserError
 from gan_cli.experiment import Experiment, RunSettings
 from gan_cli.objectives import fgan
@@ -59,8 +60,9 @@ def test_every_choice_composes_and_names_exactly_its_targets_parameters(group: s
 def test_every_choice_instantiates(group: str, choice: str) -> None:
     config, _ = read_config(composed_config(f"{PLACES.get(group, group)}={choice}", *NEEDS.get(choice, [])))
     toy = config["model"]["generator"]["_target_"].startswith("gan_cli.models.mlp")
-    players = build_players(config, (2, 1, 1) if toy else (1, 32, 32), torch.device("cpu"))
-    assert isinstance(players.game.generator, nn.Module)
+    engine = Engine()
+    gan = build_gan(config, (2, 1, 1) if toy else (1, 32, 32), engine, build_bounds(config, engine))
+    assert isinstance(gan.game.generator, nn.Module)
 
 
 IMAGES = {  # image_size, channels, resize, metrics, and splits or other keys of its own
@@ -130,34 +132,34 @@ def test_every_combination_trains(
         f"latent_sampler={latent_sampler}",
         "latent_dim=4",
     )
-    before = [parameter.clone() for parameter in tiny.players.game.generator.parameters()]
+    before = [parameter.clone() for parameter in tiny.game.generator.parameters()]
     steps = list(train(tiny))
     assert [step.number for step in steps] == [1, 2, 3]
     for step in steps:
         numbers = [loss for terms in step.losses.values() for loss in terms.values()] + list(step.scores.values())
         assert all(number.isfinite() for number in numbers)
-    assert not any(map(torch.equal, before, tiny.players.game.generator.parameters()))
+    assert not any(map(torch.equal, before, tiny.game.generator.parameters()))
 
 
 def test_regularizers_compose(experiment: Build) -> None:
     tiny = experiment(*TINY, "objective=wgan_gp", "regularizer=[r1,spectral_norm]")
-    assert set(tiny.regularizers) == {"gradient_penalty", "r1"}
-    layers = [m for m in tiny.players.game.discriminator.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    assert set(tiny.bounds) == {"gradient_penalty", "r1", "spectral_norm"}
+    layers = [m for m in tiny.game.discriminator.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     assert all(hasattr(layer, "parametrizations") for layer in layers)
-    assert not any(hasattr(m, "parametrizations") for m in tiny.players.game.generator.modules())
+    assert not any(hasattr(m, "parametrizations") for m in tiny.game.generator.modules())
 
 
 def test_wgan_gp_stands_on_its_own_penalty_unless_told_otherwise(experiment: Build) -> None:
-    assert set(experiment(*TINY, "objective=wgan_gp").regularizers) == {"gradient_penalty"}
-    assert set(experiment(*TINY, "objective=wgan_gp", "~regularizer.gradient_penalty").regularizers) == set()
-    assert set(experiment(*TINY, "objective=hinge", "regularizer=none").regularizers) == set()
+    assert set(experiment(*TINY, "objective=wgan_gp").bounds) == {"gradient_penalty"}
+    assert set(experiment(*TINY, "objective=wgan_gp", "~regularizer.gradient_penalty").bounds) == set()
+    assert set(experiment(*TINY, "objective=hinge", "regularizer=none").bounds) == set()
 
 
 def test_shapes_flow_from_the_choices_to_the_players(experiment: Build) -> None:
     tiny = experiment(*TINY, "objective=realness", "num_outcomes=7", "latent_dim=9", "dataset.image_size=8")
-    images = tiny.players.game.generator(torch.randn(2, 9))
+    images = tiny.game.generator(torch.randn(2, 9))
     assert images.shape == (2, 1, 8, 8)
-    assert tiny.players.game.discriminator(images).shape == (2, 7)
+    assert tiny.game.discriminator(images).shape == (2, 7)
 
 
 def test_the_seed_alone_decides_the_initial_weights(experiment: Build) -> None:
@@ -165,7 +167,7 @@ def test_the_seed_alone_decides_the_initial_weights(experiment: Build) -> None:
     one, two = experiment(*TINY), experiment(*TINY, "steps=5")
     other = experiment(*TINY, "seed=1")
     for part in ("generator", "discriminator"):
-        first, second, third = (next(getattr(e.players.game, part).parameters()) for e in (one, two, other))
+        first, second, third = (next(getattr(e.game, part).parameters()) for e in (one, two, other))
         assert torch.equal(first, second)
         assert not torch.equal(first, third)
 
@@ -206,6 +208,9 @@ REFUSED: list[tuple[list[str], str]] = [
         "give num_outcomes=<value> in place of objective.num_outcomes",
     ),
     (["dataset=image_folder"], "dataset.root needs a value"),
+    (["+decay_start=2"], "unknown key 'decay_start'"),
+    (["generator_batch_size=1"], "generator_batch_size=1 must be at least 2"),
+    (["generator_batch_size=many"], "generator_batch_size=many must be an integer or null"),
     (["objective._target_=gan_cli.nothing"], "cannot be imported"),
     (["dataset.metrics=inception"], "is not the metrics: choose with metrics@dataset.metrics=<choice>"),
 ]
@@ -248,12 +253,15 @@ def test_parts_that_do_not_fit_are_refused_in_one_line(
 
 
 def test_integers_in_betas_are_numbers_too(experiment: Build) -> None:
-    tiny: Any = experiment(*TINY, "generator_optimizer.betas=[0,0.9]").generator_optimizer
-    assert tiny.param_groups[0]["betas"] == (0.0, 0.9) or tiny.param_groups[0]["betas"] == [0.0, 0.9]
+    tiny = experiment(*TINY, "generator_optimizer.betas=[0,0.9]")
+    (optimizer,) = (player.optimizer for player in tiny.players if player.name == "generator")
+    betas = optimizer.param_groups[0]["betas"]
+    assert tuple(betas) == (0.0, 0.9)
+    assert all(isinstance(beta, float) for beta in betas)
 
 
 def test_uniform_latents_span_minus_one_to_one(experiment: Build) -> None:
-    latents = experiment(*TINY, "latent_sampler=uniform").players.latent_sampler.sample(1000, torch.device("cpu"))
+    latents = experiment(*TINY, "latent_sampler=uniform").gan.latent_sampler.sample(1000, torch.device("cpu"))
     assert latents.min() == pytest.approx(-1, abs=0.01)
     assert latents.max() == pytest.approx(1, abs=0.01)
 
@@ -278,14 +286,14 @@ def test_presets_are_put_on_any_objective_data_and_model(
 ) -> None:
     settings = [*TINY_MLP, f"experiment=[toy_ring,{preset}]", "objective=wgan_gp", "dataset.points_per_mode=8"]
     tiny = experiment(*settings, "steps=3", "num_eval_images=16", "batch_size=4")
-    sampler: Any = tiny.players.latent_sampler
+    sampler: Any = tiny.gan.latent_sampler
     found = [type(sampler).__name__]
     while hasattr(sampler, "prior"):
         sampler = sampler.prior
         found.append(type(sampler).__name__)
     assert found == chain
     assert sampler.latent_dim == 2
-    assert set(tiny.regularizers) == penalties
+    assert set(tiny.bounds) == penalties
     assert len(list(train(tiny))) == 3
 
 

@@ -6,15 +6,16 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from gan_cli.config.build import build_dataset, build_optimizer, build_players, built_regularizers
+from gan_cli.config.build import build_bounds, build_dataset, build_gan, build_player
 from gan_cli.config.compose import CONF
 from gan_cli.config.nodes import Config
 from gan_cli.config.read import read_config
-from gan_cli.data import Batch
-from gan_cli.regularizers.regularizer import Regularizer
-from gan_cli.turns import discriminator_turn, generator_turn
+from gan_cli.engine import Engine
+from gan_cli.trainer import update
+from gan_cli.turns import Rules, discriminator_turn, generator_turn
 
 from ..conftest import composed_config
+from ..values import examples
 
 RECIPES = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 NAMED = [
@@ -56,6 +57,22 @@ def recipe(name: str, *overrides: str) -> Config:
     return read_config(composed_config(f"experiment={name}", *more, *overrides))[0]
 
 
+PLAYERS = ("discriminator", "generator")
+
+
+def at_first(rate: Any) -> Any:
+    return rate["start"] if isinstance(rate, dict) else rate
+
+
+def falls_from(rate: Any, steps: int) -> int | None:
+    """The step from which the rate falls linearly to nothing at the last one; None for a constant rate."""
+    if not isinstance(rate, dict):
+        return None
+    assert (rate["end"], rate["until"], rate["shape"]) == (0.0, steps, "linear")
+    since: int = rate.get("since", 0)
+    return since
+
+
 def rows(study: str) -> list[tuple[list[str], dict[str, float]]]:
     """The overrides of each row of a study, and what is published of it."""
     content: Any = OmegaConf.to_container(OmegaConf.load(CONF / "study" / f"{study}.yaml"))
@@ -86,8 +103,8 @@ def flat(name: str) -> dict[str, object]:
         "batch": (config["batch_size"], config["generator_batch_size"]),
         "turns": (config["discriminator_steps"], config["generator_steps"]),
         "latent": config["latent_dim"],
-        "decay": config["decay_start"],
-        "lr": (config["discriminator_optimizer"]["lr"], config["generator_optimizer"]["lr"]),
+        "decay": {falls_from(config[f"{player}_optimizer"]["lr"], config["steps"]) for player in PLAYERS},
+        "lr": tuple(at_first(config[f"{player}_optimizer"]["lr"]) for player in PLAYERS),
         "betas": config["generator_optimizer"]["betas"],
     }
 
@@ -113,7 +130,7 @@ def test_every_recipe_that_is_promised_is_there_and_in_the_docs() -> None:
 )
 def test_the_cnn_recipes_share_a_budget(name: str, expected: dict[str, object]) -> None:
     common = {"dataset": "cifar10", "size": 32, "steps": 100_000, "batch": (128, 256), "turns": (1, 1), "latent": 100}
-    common |= {"decay": 0, "lr": (2e-4, 2e-4), "betas": [0.0, 0.9]}
+    common |= {"decay": {0}, "lr": (2e-4, 2e-4), "betas": [0.0, 0.9]}
     found = flat(name)
     expected = {"betas": [0.5, 0.9]} | expected if "dcgan" in name else expected
     assert {key: found[key] for key in common | expected} == common | expected
@@ -176,9 +193,12 @@ def test_advlatgan_div_has_32_pairs_and_half_the_weight() -> None:
 
 
 def test_a_recipe_gives_way_to_the_command_line() -> None:
-    config = recipe("sngan_cifar10", "objective=lsgan", "model.generator.width=8", "steps=7", "decay_start=null")
+    config = recipe(
+        "sngan_cifar10", "objective=lsgan", "model.generator.width=8", "steps=7", "generator_optimizer.lr=1e-3"
+    )
     assert config["objective"]["_target_"].endswith("LSGAN")
     assert (config["steps"], config["model"]["generator"]["width"]) == (7, 8)
+    assert config["generator_optimizer"]["lr"] == 1e-3
 
 
 SMALL = [[f"experiment={name}"] for name in RECIPES if name not in ("realness_celeba256", "realness_ffhq1024")]
@@ -196,22 +216,20 @@ def test_the_players_of_a_recipe_take_a_turn(overrides: list[str]) -> None:
         image_shape = (1, node["image_size"], node["image_size"])
     if "steps" in config["latent_sampler"]:
         config["latent_sampler"]["steps"] = 2
-    players = build_players(config, image_shape, torch.device("cpu"))
+    engine = Engine()
+    bounds = build_bounds(config, engine)
+    gan = build_gan(config, image_shape, engine, bounds)
     assert build_dataset(config).protocol
-    regularizers = {key: part for key, part in built_regularizers(config).items() if isinstance(part, Regularizer)}
+    rules = Rules(gan.game, gan.latent_sampler, bounds)
     torch.manual_seed(0)
-    real = Batch(torch.rand(4, *image_shape) * 2 - 1, torch.full((4,), -1))
-    for name, player in (("discriminator", players.game.discriminator), ("generator", players.game.generator)):
-        losses = (
-            discriminator_turn(players.game, players.latent_sampler, regularizers, real, 1).losses
-            if name == "discriminator"
-            else generator_turn(players.game, players.latent_sampler, regularizers, real, 1)
-        )
-        total = torch.stack(list(losses.values())).sum()
-        assert total.isfinite()
-        total.backward(inputs=list(player.parameters()))
-        build_optimizer(f"{name}_optimizer", config, player).step()
-        assert all(parameter.isfinite().all() for parameter in player.parameters())
+    real = examples(torch.rand(4, *image_shape) * 2 - 1)
+    networks = {"discriminator": gan.game.discriminator, "generator": gan.game.generator}
+    for (name, network), play in zip(networks.items(), (discriminator_turn, generator_turn), strict=True):
+        player = build_player(name, config, network, play, num_turns=1, batch_size=4)
+        losses = play(rules, real, 1, 0).losses
+        assert torch.stack(list(losses.values())).sum().isfinite()
+        update(player, losses)
+        assert all(parameter.isfinite().all() for parameter in network.parameters())
 
 
 @pytest.mark.parametrize("name", ["sngan_cifar10", "advlat_div_cifar10", "realness_ffhq1024", "realness_toy"])
@@ -219,8 +237,10 @@ def test_debug_makes_a_recipe_small(name: str) -> None:
     config = recipe(name, "debug=fast")
     assert (config["steps"], config["batch_size"], config["generator_batch_size"]) == (20, 16, None)
     assert (config["num_eval_images"], config["evaluate_every"], config["checkpoint_every"]) == (100, 10, 10)
-    same = {"dataset", "model", "objective", "regularizer", "latent_sampler", "generator_optimizer"}
-    assert all(config[key] == recipe(name)[key] for key in same)
+    whole = recipe(name)
+    assert all(config[key] == whole[key] for key in ("dataset", "model", "objective", "regularizer", "latent_sampler"))
+    assert config["generator_optimizer"]["betas"] == whole["generator_optimizer"]["betas"]
+    assert at_first(config["generator_optimizer"]["lr"]) == at_first(whole["generator_optimizer"]["lr"])
 
 
 def test_each_player_has_an_optimizer_of_its_own() -> None:
@@ -233,7 +253,8 @@ def test_each_player_has_an_optimizer_of_its_own() -> None:
     )[0]
     linear = torch.nn.Linear(2, 2)
     adam, rmsprop = (
-        build_optimizer(f"{player}_optimizer", config, linear) for player in ("generator", "discriminator")
+        build_player(name, config, linear, play, num_turns=1, batch_size=1).optimizer
+        for name, play in (("generator", generator_turn), ("discriminator", discriminator_turn))
     )
     assert isinstance(adam, torch.optim.Adam)
     assert isinstance(rmsprop, torch.optim.RMSprop)
