@@ -10,11 +10,12 @@ import torch
 from gan_cli.commands import self_check as module
 from gan_cli.commands.self_check import EXPECTED, measured, self_check
 from gan_cli.data import TrainingSet
+from gan_cli.engine import Engine
 from gan_cli.errors import EndError, UserError
 from gan_cli.metrics.classifier import ClassifierExtractor
 from gan_cli.metrics.feature_metrics import FeatureMetrics
 
-CPU = torch.device("cpu")
+CPU = Engine()
 
 
 def metrics(**changes: Any) -> FeatureMetrics:

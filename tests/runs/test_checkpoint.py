@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from gan_cli.config.read import read_config
-from gan_cli.config.trust import trusted_config
+from gan_cli.config.read import config_of
 from gan_cli.errors import CheckpointError, UserError
 from gan_cli.experiment import Experiment
 from gan_cli.files import sha256
-from gan_cli.runs.checkpoint import Checkpoint, find, save
+from gan_cli.runs.checkpoint import Checkpoint, find, save, trusted_config
 
-from ..conftest import TINY, composed_config
+from ..conftest import TINY
 
 Build = Callable[..., Experiment]
 CPU = torch.device("cpu")
@@ -25,7 +24,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def saved(experiment: Build, tmp_path: Path) -> Path:
     """A run folder with one checkpoint."""
-    config, _ = read_config(composed_config(*TINY, "steps=10"))
+    config = config_of([*TINY, "steps=10"])
     tiny = experiment(*TINY)
     save(
         tmp_path / "run" / "checkpoints",
@@ -35,6 +34,7 @@ def saved(experiment: Build, tmp_path: Path) -> Path:
         config=config,
         image_shape=(1, 16, 16),
         overrides=TINY,
+        concluded=False,
     )
     return tmp_path / "run"
 
@@ -55,11 +55,10 @@ def edit(run: Path, change: Callable[[dict[str, Any]], object]) -> Path:
 def test_round_trip(saved: Path, experiment: Build) -> None:
     original, other = experiment(*TINY), experiment(*TINY, "seed=5")
     found = find(saved, "latest")
-    assert (found.step, found.seconds, found.image_shape) == (7, 1.5, (1, 16, 16))
+    assert (found.step, found.seconds, found.image_shape, found.concluded) == (7, 1.5, (1, 16, 16), False)
+    assert found.overrides == TINY
     found.restore(other.parts(), CPU)
-    for first, second in zip(
-        original.players.game.generator.parameters(), other.players.game.generator.parameters(), strict=True
-    ):
+    for first, second in zip(original.game.generator.parameters(), other.game.generator.parameters(), strict=True):
         assert torch.equal(first, second)
 
 
@@ -93,6 +92,10 @@ def not_json(run: Path) -> Path:
     return meta.parent
 
 
+def no_word_of_what_is_done(run: Path) -> Path:
+    return edit(run, lambda meta: meta.pop("concluded"))
+
+
 def no_tensors(run: Path) -> Path:
     (run / "checkpoints" / "step-00000007" / "state.pt").unlink()
     return run / "checkpoints" / "step-00000007"
@@ -104,8 +107,9 @@ def no_tensors(run: Path) -> Path:
         (nothing, "does not exist"),
         (empty_folder, "neither a run folder nor a checkpoint"),
         (truncated, "is damaged: state.pt"),
-        (other_format, "is of checkpoint format 99; this version reads 1"),
+        (other_format, "is of checkpoint format 99; this version reads 2"),
         (not_json, "is damaged: meta.json"),
+        (no_word_of_what_is_done, "is damaged: meta.json"),
         (no_tensors, "cannot be read"),
     ],
 )
@@ -168,7 +172,8 @@ HOSTILE: list[tuple[Callable[[dict[str, Any]], object], str]] = [
     (target("model.generator", "gan_cli.models.dcgan.nn.Linear"), "is not defined in gan_cli"),
     (target("model.generator", "torch.nn.Linear"), "is outside gan_cli"),
     (target("generator_optimizer", "torch.optim.swa_utils.AveragedModel"), "is not a Optimizer"),
-    (target("dataset.metrics.extractor", "gan_cli.objectives.hinge.Hinge"), "is not a Metrics or Extractor"),
+    (target("dataset.metrics.extractor", "gan_cli.data.TrainingSet"), "is not a Metrics or Extractor or"),
+    (target("dataset.metrics.extractor", "gan_cli.objectives.hinge.Hinge"), "extractor=.* must be .*Extractor"),
     (
         lambda meta: meta["config"].update(surplus={"_target_": "gan_cli.objectives.hinge.Hinge"}),
         "is not a known part",
