@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -22,6 +22,9 @@ Stored = UInt8[Tensor, "_images _channels _height _width"] | Float[Tensor, "_ima
 Features = Float[Tensor, "_images _features"]
 
 
+Rows = TypeVar("Rows", bound="Labelled")
+
+
 class Labelled:
     """Rows with a label each."""
 
@@ -34,15 +37,15 @@ class Labelled:
     def device(self) -> torch.device:
         return self.labels.device
 
-    def rows(self, chosen: Tensor | slice) -> Self:
+    def rows(self: Rows, chosen: Tensor | slice) -> Rows:
         """The chosen rows, by their numbers, a mask or a slice."""
         return type(self)(*(getattr(self, field.name)[chosen] for field in fields(self)))  # type: ignore[arg-type]
 
-    def to(self, device: torch.device) -> Self:
+    def to(self: Rows, device: torch.device) -> Rows:
         return type(self)(*(getattr(self, field.name).to(device) for field in fields(self)))  # type: ignore[arg-type]
 
     @classmethod
-    def cat(cls, parts: Sequence[Self]) -> Self:
+    def cat(cls: type[Rows], parts: Sequence[Rows]) -> Rows:
         """All rows of all parts, in order."""
         names = [field.name for field in fields(cls)]  # type: ignore[arg-type]
         return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
