@@ -1,5 +1,7 @@
 """The moving average against its closed form."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -48,9 +50,11 @@ def test_singular_vectors_are_copied_and_the_weights_under_them_averaged() -> No
 def test_all_parts_of_a_network_are_treated_by_their_own_kind() -> None:
     """Spectral norm beside batch norm: the latter's statistics are buffers, too, but have a mean."""
     torch.manual_seed(0)
-    average, source = (
-        nn.Sequential(parametrizations.spectral_norm(nn.Linear(4, 3)), nn.BatchNorm1d(3)).double() for _ in range(2)
-    )
+
+    def network() -> Any:
+        return nn.Sequential(parametrizations.spectral_norm(nn.Linear(4, 3)), nn.BatchNorm1d(3)).double()
+
+    average, source = network(), network()
     source(torch.randn(5, 4).double())
     before = average[1].running_var.clone()
     update_ema(average, source, 0.5)

@@ -74,7 +74,8 @@ def turn() -> Turn:
 
 
 def vat(**changes: Any) -> VAT:
-    return VAT(**({"weight": 1.0, "epsilon": 0.3, "xi": 0.1, "num_power_iterations": 1, "images": "both"} | changes))
+    settings = {"weight": 1.0, "epsilon": 0.3, "xi": 0.1, "num_power_iterations": 1, "images": "both"}
+    return VAT(**(settings | changes))
 
 
 def attack(images: Any) -> AdversarialTraining:
@@ -274,7 +275,7 @@ def test_penalties_count_what_they_show(regularizer: Regularizer, passes: int) -
 # Precision
 
 
-def convolutional() -> tuple[nn.Module, nn.Module]:
+def convolutional() -> tuple[Any, Any]:
     torch.manual_seed(0)
     generator = nn.Sequential(
         nn.Linear(8, 64), nn.Unflatten(1, (4, 4, 4)), nn.ReLU(), nn.ConvTranspose2d(4, 3, 4, 2, 1), nn.Tanh()
