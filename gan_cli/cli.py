@@ -22,8 +22,9 @@ from gan_cli import __version__
 from gan_cli.config.compose import CONF
 from gan_cli.config.hints import explain
 from gan_cli.config.overrides import quoted
-from gan_cli.errors import EndError, InterruptedRunError
-from gan_cli.sweep.command_line import prepared
+from gan_cli.errors import EndError, InterruptedRunError, UserError
+from gan_cli.runs.signals import end_with
+from gan_cli.sweep.command_line import Prepared, prepare
 from gan_cli.work import abandoned_calls
 
 REFUSED_BY_HYDRA = 1
@@ -177,9 +178,41 @@ def folders_named() -> Iterator[None]:
     yield
 
 
-AROUND: dict[str, Callable[[], AbstractContextManager[None]]] = {"sweep": prepared, "report": folders_named}
+@contextmanager
+def reported() -> Iterator[None]:
+    """Writes the sweep's tables when it is over, however it ended."""
+    sweep = prepare()
+    try:
+        yield
+    except (UserError, HydraException, OmegaConfBaseException):
+        raise  # nothing has been run
+    except BaseException:
+        write_tables(sweep)
+        raise
+    write_tables(sweep)
+
+
+def write_tables(sweep: Prepared | None) -> None:
+    """Of a sweep that may have run for days: nothing but a missing folder may keep its tables from being written."""
+    from gan_cli.leaderboard.report import write_report
+
+    if sweep is None or sweep.dry_run or not (sweep.folder / "sweep.json").is_file():
+        return
+    try:
+        write_report([sweep.folder], sweep.folder, sweep.baseline)
+    except UserError as error:
+        warnings.warn(str(error), stacklevel=1)
+        write_report([sweep.folder], sweep.folder, None)
+
+
+AROUND: dict[str, Callable[[], AbstractContextManager[None]]] = {"sweep": reported, "report": folders_named}
 
 
 def leave(program: str, message: str, code: int) -> None:
     print(f"{program}: {message}", file=sys.stderr)
     sys.exit(code)
+
+
+if __name__ == "__main__":  # a job of gan-sweep: python -m gan_cli.cli <process id of the sweep> <overrides>
+    end_with(int(sys.argv.pop(1)))
+    train()

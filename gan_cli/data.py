@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from gan_cli.engine import CPU, Engine
 from gan_cli.shapes import Examples, Images, Labels, Stored
@@ -62,3 +63,11 @@ def encode(images: Images, dtype: torch.dtype) -> Stored:
     if dtype != torch.uint8:
         return images.to(dtype)
     return images.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
+
+
+def resize(pixels: Stored, size: int) -> Stored:
+    """Bytes [.., height, width] to [.., size, size], bilinear and antialiased."""
+    if pixels.shape[-2:] == (size, size):
+        return pixels
+    resized = interpolate(pixels.float(), (size, size), mode="bilinear", antialias=True)
+    return resized.round().clamp(0, 255).to(torch.uint8)

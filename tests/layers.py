@@ -7,7 +7,20 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "gan_cli"
 # A layer is a folder or root module of its own name, but for ground and core. Lowest first: each imports itself and
 # lower ones.
-GROUND = ("errors", "files", "shapes", "seeding", "gradients", "schedule", "work", "engine", "data", "isolation", "ema")
+GROUND = (
+    "errors",
+    "files",
+    "shapes",
+    "seeding",
+    "gradients",
+    "part",
+    "schedule",
+    "work",
+    "engine",
+    "data",
+    "isolation",
+    "ema",
+)
 CORE = ("turns", "experiment", "trainer", "evaluation")
 LAYERS = (
     *("ground", "objectives", "augmentations", "metrics", "models", "game", "regularizers", "latent_samplers"),

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch.nn.functional import interpolate
 
 from gan_cli.data import TrainingSet
 from gan_cli.metrics.metrics import Metrics
-from gan_cli.shapes import Images, Stored
+from gan_cli.shapes import Images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,14 +30,6 @@ class Dataset(ABC):
     def augment(self, images: Images) -> Images:
         """What is done to real images each time they are trained on, with the step's randomness."""
         return images
-
-
-def resize(pixels: Stored, size: int) -> Stored:
-    """Bytes [.., height, width] to [.., size, size], bilinear and antialiased."""
-    if pixels.shape[-2:] == (size, size):
-        return pixels
-    resized = interpolate(pixels.float(), (size, size), mode="bilinear", antialias=True)
-    return resized.round().clamp(0, 255).to(torch.uint8)
 
 
 def check_size(image_size: int) -> None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from sklearn.datasets import load_digits
 
-from gan_cli.data import TrainingSet
-from gan_cli.datasets.dataset import Dataset, check_size, resize
+from gan_cli.data import TrainingSet, resize
+from gan_cli.datasets.dataset import Dataset, check_size
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from gan_cli.datasets.dataset import resize
+from gan_cli.data import resize
 from gan_cli.metrics.classifier import SIZES, Classifier
 
 SEED = 0

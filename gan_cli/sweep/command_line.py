@@ -1,18 +1,15 @@
 """gan-sweep's command line, before Hydra sees it: which folder it is for, and what it runs if it names nothing."""
 
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from gan_cli.config.compose import CONF, compose
 from gan_cli.config.hints import config_folders, introduced_by
@@ -27,13 +24,20 @@ METHODS = {"objective", "experiment", "latent_sampler"}  # naming one of these s
 ANY_VALUE = {"seed", "objective"}  # what a later command may add to the same table
 
 
-@contextmanager
-def prepared() -> Iterator[None]:
-    """Completes sys.argv with the sweep's folder, and writes the report when the sweep is over, however it ended."""
+@dataclass(frozen=True)
+class Prepared:
+    """Where the sweep is to be, and which of its methods the others are compared with."""
+
+    folder: Path
+    baseline: str | None
+    dry_run: bool
+
+
+def prepare() -> Prepared | None:
+    """Completes sys.argv with the sweep's folder; None for a command line that only asks for help."""
     flags = get_args_parser().parse_args(sys.argv[1:])
     if flags.help or flags.hydra_help or flags.cfg or flags.info or flags.shell_completion:
-        yield
-        return
+        return None
     overrides = OverridesParser.create().parse_overrides(flags.overrides)
     for override in overrides:
         if key_of(override) in ("run_dir", "resume"):
@@ -48,28 +52,7 @@ def prepared() -> Iterator[None]:
     where = sys.argv.index(flags.overrides[-1]) + 1 if flags.overrides else len(sys.argv)
     before = [known.get(word, word) for word in sys.argv[1:where]]
     sys.argv[1:] = ["--multirun"] * (not flags.multirun) + before + extra + sys.argv[where:]
-    try:
-        yield
-    except (UserError, HydraException, OmegaConfBaseException):
-        raise  # nothing has been run
-    except BaseException:
-        report(folder, options)
-        raise
-    if not options.dry_run:
-        report(folder, options)
-
-
-def report(folder: Path, options: DictConfig) -> None:
-    """Of a sweep that may have run for days: nothing but a missing folder may keep its tables from being written."""
-    from gan_cli.leaderboard.report import write_report
-
-    if not (folder / "sweep.json").is_file():
-        return
-    try:
-        write_report([folder], folder, options.baseline)
-    except UserError as error:
-        warnings.warn(str(error), stacklevel=1)
-        write_report([folder], folder, None)
+    return Prepared(folder, options.baseline, options.dry_run)
 
 
 def chooses(overrides: Sequence[Override]) -> bool:

@@ -69,7 +69,7 @@ def test_a_job_is_gan_train_in_its_own_folder(tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path / "it's")
     job = Job("hinge-seed-0-12345678", ["objective=hinge", "device=cuda:1", "seed=0"], {})
     words = command(job, folder, ["hydra.searchpath=[file:///x]"])
-    assert words[1:4] == ["-P", "-m", "gan_cli.sweep.child"]
+    assert words[1:4] == ["-P", "-m", "gan_cli.cli"]
     assert words[5:8] == ["objective=hinge", "seed=0", "hydra.searchpath=[file:///x]"]  # its slot shows it one GPU
     assert OverridesParser.create().parse_override(words[8]).value() == str(tmp_path / "it's" / job.name)
     assert "device=cpu" in command(Job("x", ["device=cpu"], {}), folder, [])
