@@ -1,6 +1,8 @@
 """A run that is killed and continued ends bitwise where an undisturbed one does."""
 
 import json
+import os
+import signal
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,17 +11,19 @@ from typing import Any
 import pytest
 import torch
 
-from gan_cli.commands import train as start
-from gan_cli.config.read import read_config
-from gan_cli.errors import CheckpointError, DivergedError, UserError
+from gan_cli.commands.train import train as gan_train
+from gan_cli.config.read import config_of, read_config
+from gan_cli.errors import CheckpointError, DivergedError, InterruptedRunError, UserError
 from gan_cli.experiment import Experiment
+from gan_cli.metrics.feature_metrics import FeatureScorer
 from gan_cli.runs import run as runner
-from gan_cli.runs.checkpoint import complete, load_state, named
+from gan_cli.runs.checkpoint import complete, load_state, named, newest
 from gan_cli.runs.folder import RunFolder
 from gan_cli.trainer import Step, train
 
 from ..conftest import TINY, composed_config
 from ..pairwise import every_pair_quick
+from ..third_party import chosen
 
 STEPS = 6
 OVERRIDES = [
@@ -43,7 +47,7 @@ def train_in(folder: Path, objective: str, *more: str) -> None:
     """What gan-train run_dir=<folder> does."""
     overrides = [*OVERRIDES, f"objective={objective}", *OBJECTIVES[objective], f"run_dir={folder}", *more]
     config, options = read_config(composed_config(*overrides))
-    start.begin(config, options, overrides, "", "test")
+    gan_train(config, options, overrides, "", "test")
 
 
 def kill(monkeypatch: pytest.MonkeyPatch, step: int, *, after_report: bool) -> None:
@@ -61,11 +65,11 @@ def kill(monkeypatch: pytest.MonkeyPatch, step: int, *, after_report: bool) -> N
     monkeypatch.setattr(runner.Run, "finish", lambda self, status, error: None)
 
 
-def start_and_kill(folder: Path, objective: str, step: int, *, after_report: bool) -> None:
+def start_and_kill(folder: Path, objective: str, step: int, *more: str, after_report: bool) -> None:
     with pytest.MonkeyPatch.context() as patch:
         kill(patch, step, after_report=after_report)
         with pytest.raises(Killed):
-            train_in(folder, objective)
+            train_in(folder, objective, *more)
 
 
 def outcome(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any], dict[str, bytes]]:
@@ -147,8 +151,8 @@ def test_resume_continues_a_run_as_it_was_started(undisturbed: dict[str, Path], 
     start_and_kill(folder, "realness", 4, after_report=False)
     options = {"resume": str(folder), "device": "cpu", "trust": []}
     with pytest.raises(UserError, match="remove steps=9"):
-        start.resume(options, [f"resume={folder}", "steps=9"])
-    start.resume(options, [f"resume={folder}"])
+        gan_train(config_of(), options, [f"resume={folder}", "steps=9"], "", "test")
+    gan_train(config_of(), options, [f"resume={folder}"], "", "test")
     assert_equal(outcome(folder), outcome(undisturbed["realness"]))
 
 
@@ -216,3 +220,115 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_its_name(tmp_path: Path) ->
     assert (summary["status"], summary["step"]) == ("diverged", 1)
     assert "r1" in summary["error"]
     assert [path.name for path in complete(tmp_path / "run" / "checkpoints")] == ["step-00000000"]
+
+
+STATEFUL = [
+    *chosen("regularizer.own", "RunningCenter", weight=1.0, every=1),
+    *chosen("augmentation", "GrowingNoise", start=0.05),
+]
+
+
+def test_parts_that_remember_something_go_on_as_they_were(tmp_path: Path) -> None:
+    """A regularizer and an augmentation with buffers: listed, in the checkpoint, and bitwise equal after a kill."""
+    train_in(tmp_path / "whole", "stdgan", *STATEFUL)
+    start_and_kill(tmp_path / "run", "stdgan", 5, *STATEFUL, after_report=False)
+    train_in(tmp_path / "run", "stdgan", *STATEFUL)
+    for folder in ("whole", "run"):
+        checkpoints = complete(tmp_path / folder / "checkpoints")
+        first, last = (
+            load_state(path / "state.pt", torch.device("cpu")) for path in (checkpoints[-2], checkpoints[-1])
+        )
+        for part, buffer in (("regularizer.own", "center"), ("augmentation", "scale")):
+            assert set(last[part]) == {buffer}
+            assert not torch.equal(first[part][buffer], last[part][buffer]), "nothing was remembered"
+    assert_equal(outcome(tmp_path / "run"), outcome(tmp_path / "whole"))
+
+
+def test_the_comparison_sees_a_part_that_forgets(tmp_path: Path) -> None:
+    """Were such a part left out of the list, a continued run would differ: the test above can fail."""
+    train_in(tmp_path / "whole", "stdgan", *STATEFUL)
+    start_and_kill(tmp_path / "run", "stdgan", 5, *STATEFUL, after_report=False)
+    listed = Experiment.parts
+    with pytest.MonkeyPatch.context() as patch:
+        forgotten = ("regularizer.own", "augmentation")
+        patch.setattr(Experiment, "parts", lambda self: {k: v for k, v in listed(self).items() if k not in forgotten})
+        train_in(tmp_path / "run", "stdgan", *STATEFUL)
+    with pytest.raises(AssertionError):
+        assert_equal(outcome(tmp_path / "run")[1:], outcome(tmp_path / "whole")[1:])
+
+
+def interrupt(patch: pytest.MonkeyPatch, at: int, number: signal.Signals) -> None:
+    """Sends this process a signal inside the `at`-th scoring of the run."""
+    score, calls = FeatureScorer.score, []
+
+    def interrupted(self: FeatureScorer, fake: Any) -> dict[str, float]:
+        calls.append(1)
+        if len(calls) == at:
+            os.kill(os.getpid(), number)
+        return score(self, fake)
+
+    patch.setattr(FeatureScorer, "score", interrupted)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("scoring", "step", "more"),
+    [(1, 2, []), (2, 4, []), (3, 6, []), (1, 3, ["evaluate_every=3", "checkpoint_every=0"])],
+    ids=["first", "second", "last", "between checkpoints"],
+)
+def test_interrupted_while_scored_and_continued(
+    scoring: int, step: int, more: list[str], number: signal.Signals, undisturbed: dict[str, Path], tmp_path: Path
+) -> None:
+    """What was trained is saved at once; what was due after that step is done once, and first, when it goes on."""
+    whole = undisturbed["stdgan"]
+    if more:
+        whole = tmp_path / "whole"
+        train_in(whole, "stdgan", *more)
+    folder = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch, scoring, number)
+        with pytest.raises(InterruptedRunError, match=f"interrupted at step {step}; go on with") as end:
+            train_in(folder, "stdgan", *more)
+    assert end.value.code == 128 + number
+    found = newest(folder)
+    assert found is not None
+    assert (found.step, found.concluded) == (step, False)
+    assert json.loads((folder / "summary.json").read_text())["status"] == "interrupted"
+    scored = [record["step"] for record in RunFolder(folder).records() if "metrics" in record]
+    assert step not in scored
+
+    train_in(folder, "stdgan", *more)
+    records = RunFolder(folder).records()
+    assert [record["step"] for record in records if "metrics" in record].count(step) == 1
+    assert [record["step"] for record in records if "losses" in record] == list(range(1, STEPS + 1))
+    found = newest(folder)
+    assert found is not None
+    assert (found.step, found.concluded) == (STEPS, True)
+    assert_equal(outcome(folder), outcome(whole))
+
+
+def test_interrupted_twice_at_the_same_scoring(undisturbed: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    for _ in range(2):
+        with pytest.MonkeyPatch.context() as patch:
+            interrupt(patch, 1, signal.SIGINT)
+            with pytest.raises(InterruptedRunError, match="interrupted at step 2"):
+                train_in(folder, "stdgan")
+    train_in(folder, "stdgan")
+    assert_equal(outcome(folder), outcome(undisturbed["stdgan"]))
+
+
+def test_interrupted_while_the_real_images_are_scored(undisturbed: dict[str, Path], tmp_path: Path) -> None:
+    """Before the first step there is nothing to conclude; the initial state is saved."""
+    folder, floor = tmp_path / "run", FeatureScorer.floor
+
+    def interrupted(self: FeatureScorer) -> dict[str, float]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return floor(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FeatureScorer, "floor", interrupted)
+        with pytest.raises(InterruptedRunError, match="interrupted at step 0"):
+            train_in(folder, "stdgan")
+    train_in(folder, "stdgan")
+    assert_equal(outcome(folder), outcome(undisturbed["stdgan"]))
