@@ -112,11 +112,23 @@ class Board:
         floors = [result.summary["metrics"].get("floor", {}) for row in self.rows for result in row.completed]
         return next((floor[self.leading] for floor in floors if self.leading in floor), None)
 
+    @property
+    def updates(self) -> list[str]:
+        """Costs that count the updates of one player, by the names of summary.json."""
+        costs = [result.summary["cost"] for row in self.rows for result in row.completed]
+        return list(dict.fromkeys(key for cost in costs for key in cost if key.endswith("_updates")))
+
+    @property
+    def players(self) -> list[str]:
+        """Whose losses were recorded."""
+        records = [record.get("losses", {}) for row in self.rows for result in row.results for record in result.records]
+        return list(dict.fromkeys(player for losses in records for player in losses))
+
     def budgets(self) -> dict[str, list[Any]]:
         """Parts of the budget in which the methods differ."""
         values = {
-            key: sorted({result.summary["cost"][key] for row in self.rows for result in row.completed})
-            for key in ("images_seen", "discriminator_updates", "generator_updates")
+            key: sorted({result.summary["cost"].get(key, 0) for row in self.rows for result in row.completed})
+            for key in ("images_seen", *self.updates)
         }
         return {key: found for key, found in values.items() if len(found) > 1}
 

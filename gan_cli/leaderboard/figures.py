@@ -22,14 +22,15 @@ LOG_RATIO = 20  # a metric that spans more than this is drawn on a logarithmic a
 def curves(board: Board) -> "Figure":
     """Leading metric and inception score (or all, if they are few) against steps and against seconds; losses."""
     metrics = board.headlines if len(board.headlines) > 1 else board.metrics[:2]
-    figure = new_figure(12.0, 3.4 * (len(metrics) + 1) + 0.5)
-    panels = figure.subplots(len(metrics) + 1, 2, squeeze=False)
+    num_rows = max(1, len(metrics) + -(-len(board.players) // 2))
+    figure = new_figure(12.0, 3.4 * num_rows + 0.5)
+    panels = figure.subplots(num_rows, 2, squeeze=False)
     for (left, right), metric in zip(panels, metrics, strict=False):
         along(left, board, lambda result, metric=metric: scored(result, metric), "step")  # type: ignore[misc]
         left.set(title=metric, ylabel=metric)
         along(right, board, lambda result, metric=metric: timed(result, metric), "seconds of training")  # type: ignore[misc]
         right.set(title=metric)
-    for axes, player in zip(panels[-1], ("discriminator", "generator"), strict=True):
+    for axes, player in zip(panels[len(metrics) :].flat, board.players, strict=False):
         along(axes, board, lambda result, player=player: lost(result, player), "step", symmetric=True)  # type: ignore[misc]
         axes.set(title=f"loss of the {player}, penalties included")
     handles, labels = panels[-1][0].get_legend_handles_labels()

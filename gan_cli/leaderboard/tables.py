@@ -16,8 +16,6 @@ COSTS = (
     "images_per_second",
     "peak_memory_bytes",
     "images_seen",
-    "discriminator_updates",
-    "generator_updates",
 )
 ARROWS: dict[Direction | None, str] = {"lower": "↓", "higher": "↑"}
 SAMPLING = ("seconds", "generator_passes", "discriminator_passes", "gradient_calls")
@@ -68,8 +66,7 @@ def text_tables(board: Board) -> list[TextTable]:
         ("images/s", lambda row: shown(row.cost("images_per_second"))),
         ("peak memory, MiB", lambda row: shown(row.cost("peak_memory_bytes"), 2**-20)),
         ("images seen", lambda row: count(row.cost("images_seen"))),
-        ("updates of D", lambda row: count(row.cost("discriminator_updates"))),
-        ("updates of G", lambda row: count(row.cost("generator_updates"))),
+        *((f"updates of {key[0].upper()}", lambda row, key=key: count(row.cost(key))) for key in board.updates),
         ("gradient calls an image sampled", lambda row: number_or_dash(mean(row.sampling("gradient_calls")))),
     ]
     return [*tables, table("Cost of a run", board, cost)]
@@ -279,7 +276,7 @@ def flat_row(board: Board, row: Row) -> dict[str, object]:
         low, high = found.interval or (None, None)
         cells |= {"baseline": board.baseline.method, "difference": found.mean, "difference_low": low}
         cells |= {"difference_high": high, "difference_n": found.n, "difference_verdict": found.verdict}
-    for key in COSTS:
+    for key in (*COSTS, *board.updates):
         cells |= flat_spread(key, row.cost(key))
     for key in SAMPLING:
         cells[f"sampling_{key}"] = mean(row.sampling(key))

@@ -112,11 +112,12 @@ def print_summary(summary: Mapping[str, Any], folder: Path) -> None:
         out.print(scores_table(title, columns))
         halves = f"{REAL}: the same metrics on two random halves of the real images, one scored against the other"
         out.print(halves, highlight=False, soft_wrap=True)
+    counts = {key.removesuffix("_updates"): cost[key] for key in cost if key.endswith("_updates")}
+    updates = ", ".join(f"{count:,} {player} updates" for player, count in counts.items())
     lines = {
         "protocol": ", ".join(f"{key} {short(value)}" for key, value in summary["protocol"].items()),
         "cost": f"{cost['seconds']:.1f} s of training, {cost['images_per_second']:,.0f} images/s, "
-        f"{cost['images_seen']:,} images seen, {cost['discriminator_updates']:,} discriminator and "
-        f"{cost['generator_updates']:,} generator updates, peak memory {cost['peak_memory_bytes'] / 2**20:,.0f} MiB",
+        f"{cost['images_seen']:,} images seen, {updates}, peak memory {cost['peak_memory_bytes'] / 2**20:,.0f} MiB",
         "pictures": f"{folder / 'curves.png'}, {folder / 'samples'}",
         "again": f"gan-eval checkpoint={folder}",
     }

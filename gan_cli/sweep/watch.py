@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
@@ -27,15 +28,18 @@ class Line:
     name: str
     total: int
     run: RunFolder
+    log: Path
     state: str = "waiting"
     device: str = ""
     read: int = 0
     losses: Record = field(default_factory=dict)
     metrics: Record = field(default_factory=dict)
     step: int = 0
+    activity: str = ""  # what it does besides training
 
     def follow(self) -> None:
         """Reads what the job has recorded since the last look; a line that is half-written waits for the next."""
+        self.activity = self.run.activity() or ("" if self.read else last_line(self.log))
         try:
             with self.run.metrics.open("rb") as file:
                 if file.seek(0, 2) < self.read:  # the run was continued: its records have been written anew
@@ -63,12 +67,25 @@ class Line:
         return 0.0 if self.state not in ("waiting", "running") else 1 - self.step / self.total
 
 
+def last_line(log: Path) -> str:
+    """What a job said last, while it is still being built."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - 1000))
+            lines = file.read().decode(errors="replace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
 class Watch:
     """A context around the jobs; `refresh` is cheap to call."""
 
     def __init__(self, jobs: Sequence[Job], folder: SweepFolder, num_slots: int) -> None:
         self.console = Console(stderr=True)
-        self.lines = {job.name: Line(job.name, job.config["steps"], folder.run(job.name)) for job in jobs}
+        self.lines = {
+            job.name: Line(job.name, job.config["steps"], folder.run(job.name), folder.log(job.name)) for job in jobs
+        }
         self.num_slots = num_slots
         self.looked = 0.0
         self.durations: list[float] = []
@@ -125,23 +142,24 @@ class Watch:
         """The jobs that fit the screen, those that run first; under them how many are in each state."""
         table = Table(box=None, expand=True, pad_edge=False)
         table.add_column("job", no_wrap=True, ratio=1)
-        for column in ("state", "step", "loss D", "loss G", "score"):
+        players = list(dict.fromkeys(player for line in self.lines.values() for player in line.losses))
+        for column in ("state", "step", *(f"loss {player[0].upper()}" for player in players), "score"):
             table.add_column(column, justify="right" if column.startswith(("step", "loss")) else "left", no_wrap=True)
         shown = sorted(
             self.lines.values(), key=lambda line: ORDER.index(line.state) if line.state in ORDER else len(ORDER)
         )
         for line in shown[: max(3, self.console.height - 4)]:
-            losses = [sum(line.losses[player].values()) for player in ("discriminator", "generator") if line.losses]
+            losses = [line.losses.get(player) for player in players]
+            running = line.state == "running"
             table.add_row(
                 Text(line.name),
                 Text(
-                    f"{line.state} {line.device}".strip() if line.state == "running" else line.state,
+                    f"{line.state} {line.device}".strip() if running else line.state,
                     STYLES.get(line.state, ""),
                 ),
                 f"{line.step}/{line.total}",
-                *(f"{loss:.3f}" for loss in losses or []),
-                *([] if losses else ["", ""]),
-                line.score,
+                *("" if terms is None else f"{sum(terms.values()):.3f}" for terms in losses),
+                Text(line.activity, "dim") if running and line.activity else line.score,
             )
         counts = Counter(line.state for line in self.lines.values())
         told = ", ".join(f"{count} {state}" for state, count in counts.items())

@@ -94,7 +94,7 @@ def test_a_job_is_followed_record_by_record(watch: Watch) -> None:
     assert (line.step, line.score) == (0, "")
     losses = {"discriminator": {"a": 1.0, "b": 0.5}, "generator": {"a": 2.0}}
     torn = json.dumps({"step": 20, "losses": losses})
-    write(watch, "job-0", json.dumps({"step": 10, "metrics": {"kid": 7.0, "fid_digits": 0.123456}}) + "\n" + torn[:9])
+    write(watch, "job-0", json.dumps({"step": 10, "metrics": {"fid_digits": 0.123456, "kid": 7.0}}) + "\n" + torn[:9])
     line.follow()
     assert (line.step, line.score, line.losses) == (10, "fid_digits 0.1235", {})
     write(watch, "job-0", torn[9:] + "\n")
