@@ -5,11 +5,10 @@ import time
 from collections.abc import Iterator
 
 import torch
-from hydra import compose, initialize_config_dir
 
 from gan_cli.config.build import build_experiment
-from gan_cli.config.compose import CONF
-from gan_cli.config.read import read_config
+from gan_cli.config.read import config_of
+from gan_cli.engine import Engine
 from gan_cli.trainer import Step, train
 
 ROUNDS, STEPS = 5, 40
@@ -17,11 +16,9 @@ LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channel
 
 
 def running(overrides: list[str], layout: torch.memory_format) -> Iterator[Step]:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config, _ = read_config(compose("train", [*overrides, "steps=1000000"]))
-    experiment = build_experiment(config, torch.device("cpu"))
-    for player in (experiment.players.game.generator, experiment.players.game.discriminator):
-        player.to(memory_format=layout)
+    experiment = build_experiment(config_of([*overrides, "steps=1000000"]), Engine())
+    for player in experiment.players:
+        player.network.to(memory_format=layout)
     return train(experiment)
 
 
