@@ -16,7 +16,7 @@ class Breaking(StdGAN):
 
     way: str
 
-    def generator_loss(self, real_logits: Logits, fake_logits: Logits) -> Loss:
+    def generator_loss(self, real_logits: Logits | None, fake_logits: Logits) -> Loss:
         if Path("broken").exists():
             if self.way == "raises":
                 raise RuntimeError("no luck")
