@@ -51,7 +51,7 @@ def generate(gan: GAN, count: int, seed: int, real: Examples | None, dtype: torc
     with gan.at_rest() as game:
         torch.manual_seed(mix("fit", seed))
         sampler = gan.latent_sampler.fitted(game, real)
-        for block in track(range(-(-count // BLOCK)), f"sampling images, block of {BLOCK}"):
+        for block in track(range(-(-count // BLOCK)), "sampling images, block"):
             torch.manual_seed(mix("evaluation", seed, block))
             prior = Latents(sampler.sample(BLOCK, engine.device), unlabelled(BLOCK, engine.device))
             latents = sampler.for_evaluation(game, prior, real)

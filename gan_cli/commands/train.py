@@ -22,6 +22,9 @@ from gan_cli.runs.signals import stop_on_signal
 from gan_cli.runs.summary import print_summary
 
 
+ANSWER = "stopping: what has been trained is being saved; Ctrl-C again stops at once"
+
+
 @dataclass(frozen=True)
 class Order:
     """What is to be trained: its config, the command line it came from, and the checkpoint it goes on from."""
@@ -111,7 +114,7 @@ def prepared(order: Order) -> Iterator[Run]:
         folder = made(order.make_folder)
         if found is None:
             held.enter_context(folder.locked())
-        stop = held.enter_context(stop_on_signal())
+        stop = held.enter_context(stop_on_signal(ANSWER))
         print(f"run folder: {folder.path}", file=sys.stderr)
         newest = checkpoint.newest(folder.path)
         if (newest and newest.step) != (found and found.step):

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
@@ -40,11 +40,15 @@ class Stop:
 
 
 @contextmanager
-def stop_on_signal() -> Iterator[Stop]:
+def stop_on_signal(answer: str = "") -> Iterator[Stop]:
+    """Inside, signals are heard as `Stop` says; `answer` is what the first one is told at once, on stderr."""
     stop = Stop()
 
     def handle(number: int, frame: FrameType | None) -> None:
         again, stop.signal = stop.signal is not None, number
+        if answer and not again and not stop.closing:
+            with suppress(OSError):  # a reader that has gone is no reason not to stop
+                os.write(2, f"\n{answer}\n".encode())
         if again and not stop.closing:
             stop.closing = True
             raise KeyboardInterrupt
