@@ -21,7 +21,6 @@ from gan_cli.runs.run import Run
 from gan_cli.runs.signals import stop_on_signal
 from gan_cli.runs.summary import print_summary
 
-
 ANSWER = "stopping: what has been trained is being saved; Ctrl-C again stops at once"
 
 
