@@ -1,5 +1,7 @@
 """The console scripts: parse, then hand over; torch is imported only once the command line is known to be right."""
 
+import atexit
+import gc
 import io
 import logging
 import os
@@ -91,6 +93,7 @@ def launch(name: str) -> None:
 
 def set_up(program: str) -> None:
     """Errors and warnings in our own words, on terminals of any encoding."""
+    atexit.register(gc.freeze)  # the last collection would look at all that torch has made, for more than a second
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us, instead of Hydra's own printing
     logging.getLogger("hydra").setLevel(logging.CRITICAL)
     for stream in (sys.stdout, sys.stderr):

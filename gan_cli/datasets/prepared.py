@@ -159,8 +159,11 @@ class PreparedDataset(Dataset):
 
     def decoded(self, contents: Iterator[Content]) -> Iterator[np.ndarray | None]:
         with ThreadPoolExecutor() as threads:
-            while chunk := list(islice(contents, CHUNK)):
-                yield from threads.map(self.decode, chunk)
+            try:
+                while chunk := list(islice(contents, CHUNK)):
+                    yield from threads.map(self.decode, chunk)
+            finally:  # whoever interrupts this waits for the images that are being decoded, not for the whole chunk
+                threads.shutdown(wait=False, cancel_futures=True)
 
     def decode(self, content: Content) -> np.ndarray | None:
         """[channels, image_size, image_size] bytes, or None for what is not a whole image of sane size."""

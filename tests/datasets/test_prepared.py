@@ -1,5 +1,6 @@
 """Images from disk: pixel values, what is prepared when, and what is said of data that cannot be used."""
 
+import hashlib
 import io
 import json
 import os
@@ -14,12 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 from gan_cli.datasets import ImageFolder, TorchvisionSet
-from gan_cli.datasets.prepared import PreparedDataset
+from gan_cli.datasets.prepared import PreparedDataset, alone
+from gan_cli.datasets.source import FolderSource, image_files
 from gan_cli.files import cache_folder
 from gan_cli.metrics.mode_metrics import ModeMetrics
+from gan_cli.work import listening
 
 METRICS = ModeMetrics(max_deviations=3.0)  # no data set looks at its metrics while it loads
 SETTINGS: dict[str, Any] = {
@@ -436,3 +440,40 @@ def test_a_failed_download_says_where_to_put_the_files_and_leaves_nothing(
     with pytest.raises(ValueError, match=r"could not be downloaded \(.*put the four unpacked MNIST files"):
         torchvision_set("mnist", tmp_path / "data", download=True).load()
     assert not (tmp_path / "data").exists()
+
+
+def test_files_are_listed_in_order_and_hashed_as_one_list(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gan_cli.datasets.source.SORTED_AT_ONCE", 5)
+    found = FolderSource(photographs)
+    assert found.files == sorted(image_files(str(photographs)))
+    assert len(found.files) == 24
+    assert found.identity()["listing"] == hashlib.sha256(repr(found.files).encode()).hexdigest()
+
+
+def test_another_process_that_prepares_the_same_is_waited_for(photographs: Path) -> None:
+    told: list[str] = []
+    path = photographs / ".lock"
+    lock = FileLock(path)
+
+    def listener(text: str) -> None:
+        told.append(text)
+        lock.release()
+
+    lock.acquire()
+    with listening(listener), alone(path):
+        assert told == ["waiting for another process that prepares the same images, 0 s", ""]
+    lock.acquire(timeout=0)
+    lock.release()
+
+
+def test_loading_tells_what_it_does(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("gan_cli.work.SECONDS_BETWEEN_CALLS", 1e-9)
+    with listening(told.append):
+        folder(photographs).load()
+        expected = ["listing image files 24", "hashing the list of files 24/24", "naming images 24/24"]
+        expected += ["finding the classes of images 24/24", "preparing images 24/24"]
+        assert [text for text in told if text in expected] == expected
+        told.clear()
+        folder(photographs).load()
+        assert [text for text in told if text in expected] == expected[:2]

@@ -2,9 +2,11 @@
 
 import hashlib
 import math
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,9 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from gan_cli.data import TrainingSet
 from gan_cli.datasets import Digits
 from gan_cli.files import cache_folder
+from gan_cli.metrics import feature_metrics
 from gan_cli.metrics.classifier import Classifier, ClassifierExtractor
+from gan_cli.metrics.extractor import Extractor, LoadedExtractor
 from gan_cli.metrics.feature_metrics import FeatureMetrics, match_channels
 from gan_cli.metrics.inception import FILE_NAME, InceptionExtractor
 from gan_cli.metrics.metrics import WeightsUnavailableError
@@ -375,3 +379,108 @@ def test_a_cache_of_the_right_stamp_but_wrong_content_is_computed_again(
     with pytest.warns(UserWarning, match="corrupt or foreign"):
         DIGITS.against(real, 50)
     assert counted == [60, 60]
+
+
+class Recorder(Classifier):
+    """A network that computes nothing, and remembers where its images lay and how often it was moved."""
+
+    def __init__(self) -> None:
+        super().__init__("recorder", ["features", "logits"], size=16)
+        self.devices: list[torch.device] = []
+        self.moves: list[str] = []
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        self.devices.append(pixels.device)
+        generator = torch.Generator().manual_seed(len(self.devices))
+        return torch.randn(len(pixels), 8, generator=generator), torch.randn(len(pixels), 10, generator=generator)
+
+    def to(self, device: torch.device) -> "Recorder":  # type: ignore[override]
+        self.moves.append(str(device))
+        return self
+
+
+@dataclass(frozen=True)
+class RecorderExtractor(Extractor):
+    network: Recorder
+
+    def load(self) -> LoadedExtractor:
+        return LoadedExtractor(self.network, name="recorder", weights_sha256="0" * 64, suffix="_recorder", channels=1)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_features_are_computed_on_the_training_sets_device(device: str, empty_cache: Path) -> None:
+    network = Recorder()
+    metrics = replace(DIGITS, extractor=RecorderExtractor(network), batch_size=20)
+    real = replace(table(images(60, 0)), device=torch.device(device))  # values stay where they are, as large sets do
+    scorer = metrics.against(real, 50)
+    scorer.score(images(50, 1))  # generated images are on the CPU
+    scorer.score(images(50, 2))
+    assert network.devices == [torch.device(device)] * 9
+    assert network.moves == [device]
+
+
+ON_ANOTHER_DEVICE = """
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+
+from gan_cli.metrics import feature_metrics
+from gan_cli.metrics.classifier import ClassifierExtractor
+from gan_cli.metrics.extractor import LoadedExtractor
+from gan_cli.metrics.feature_metrics import FeatureMetrics, FeatureScorer, ImageFeatures
+
+
+class Mode(FakeTensorMode):
+    avoid_device_init = True
+
+
+_setup_privateuseone_for_python_backend("fakegpu")
+mode = Mode(allow_non_fake_inputs=True)
+network = ClassifierExtractor(trained_on="digits").load().network
+for module in network.modules():
+    for name, weights in list(module.named_parameters(recurse=False)):
+        with mode:
+            moved = mode.from_tensor(weights.detach()).to("fakegpu")
+        setattr(module, name, nn.Parameter(moved, requires_grad=False))
+extractor = LoadedExtractor(network, "digits", "0" * 64, "_digits", 1, torch.device("fakegpu"))
+compared = []
+feature_metrics.COMPARISONS["fid"] = lambda metrics, fake, real: compared.append(fake.features) or {"fid": 1.0}
+metrics = FeatureMetrics(
+    extractor=ClassifierExtractor(trained_on="digits"),
+    names=["fid"],
+    inception_score_splits=1,
+    kid_subsets=1,
+    kid_subset_size=2,
+    batch_size=20,
+)
+scorer = FeatureScorer(metrics, extractor, ImageFeatures(torch.zeros(60, 64), torch.zeros(60, 10)))
+print(scorer.score(mode.from_tensor(torch.zeros(50, 1, 16, 16, dtype=torch.uint8))))
+(features,) = compared
+print(tuple(features.shape), features.device)
+"""
+
+
+def test_a_device_that_refuses_cpu_tensors_takes_generated_images_from_the_cpu() -> None:
+    """In a process of its own, for it renames a backend; the device computes no numbers, and mixes no devices."""
+    done = subprocess.run([sys.executable, "-c", ON_ANOTHER_DEVICE], capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["{'fid_digits': 1.0}", "(50, 64) cpu"], done.stderr
+
+
+def test_extraction_and_comparison_are_bitwise_what_they_are_without_a_thread() -> None:
+    loaded = DIGITS.extractor.load()
+    real, fake = (DIGITS.features(loaded, images(300, seed), "some") for seed in range(2))
+    with torch.no_grad():
+        outputs = [loaded.network(batch) for batch in images(300, 1).split(64)]
+    for found, parts in zip((fake.features, fake.logits), zip(*outputs, strict=True), strict=True):
+        assert torch.equal(found, torch.cat(parts))
+    scores = DIGITS.fid(fake, real) | DIGITS.inception_score(fake, real)
+    scores |= DIGITS.kid(fake, real) | DIGITS.precision_recall(fake, real)
+    assert list(DIGITS.compare(fake, real).items()) == list(scores.items())
+
+
+def test_pixels_are_hashed_in_pieces_to_what_they_are_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = images(60, 0, channels=3)
+    monkeypatch.setattr(feature_metrics, "HASHED_BYTES", 3000)
+    for values in (pixels, pixels.transpose(2, 3), pixels[::2]):
+        assert feature_metrics.sha256_of(values) == hashlib.sha256(values.numpy().tobytes()).hexdigest()
