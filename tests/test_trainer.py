@@ -12,7 +12,6 @@ from torch.nn.functional import softplus
 
 from gan_cli.experiment import Experiment, Player
 from gan_cli.game import Game, Turn
-from gan_cli.latent_samplers import Gaussian
 from gan_cli.regularizers import Regularizer
 from gan_cli.seeding import batch_rows, mix
 from gan_cli.shapes import Loss
@@ -79,7 +78,7 @@ def test_the_generator_has_a_batch_size_of_its_own(experiment: Build, size: int 
         turns = [(1, 4), (1, 4), (count, size or 4), (count, size or 4)]
         for (parts, kept), batch in zip(turns, real_batches(tiny, step), strict=True):
             rows = torch.cat([batch_rows(1797, 4, 0, number + part) for part in range(parts)])
-            expected = tiny.table.batch(rows[:kept])
+            expected = tiny.training_set.batch(rows[:kept])
             assert torch.equal(batch.images, expected.images)
             assert torch.equal(batch.labels, expected.labels)
             number += parts
@@ -88,7 +87,7 @@ def test_the_generator_has_a_batch_size_of_its_own(experiment: Build, size: int 
 def test_the_generator_makes_as_many_images_as_its_own_batch_has(experiment: Build) -> None:
     tiny = experiment(*TINY, "generator_batch_size=10", "discriminator_steps=2", "steps=1")
     made: list[int] = []
-    tiny.players.game.generator.register_forward_pre_hook(lambda module, inputs: made.append(len(inputs[0])))
+    tiny.game.generator.register_forward_pre_hook(lambda module, inputs: made.append(len(inputs[0])))
     list(train(tiny))
     assert made == [4, 4, 10]
 
@@ -262,36 +261,6 @@ def test_the_moving_averages_decay_may_change(experiment: Build) -> None:
         ]
     for mine, hand in zip(tiny.gan.ema_generator.parameters(), expected, strict=True):
         torch.testing.assert_close(mine.double(), hand, rtol=0, atol=1e-7)
-
-
-def test_the_order_of_the_data_is_the_same_without_a_generator_batch_size(experiment: Build) -> None:
-    tiny = experiment(*TINY, "discriminator_steps=2")
-    same = experiment(*TINY, "discriminator_steps=2", "generator_batch_size=4")
-    for step in (0, 1, 7):
-        numbers = range(3 * step, 3 * step + 3)
-        expected = [tiny.training_set.batch(batch_rows(1797, 4, 0, number)).images for number in numbers]
-        for one in (tiny, same):
-            found = [batch.images for batch in real_batches(one, step)]
-            assert all(map(torch.equal, found, expected))
-
-
-def test_twice_the_batch_takes_two_batches_and_as_many_latents(
-    experiment: Build, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tiny = experiment(*TINY, "generator_batch_size=8", "discriminator_steps=2", "regularizer=none")
-    for step in (0, 5):
-        expected = [tiny.training_set.batch(batch_rows(1797, 4, 0, 4 * step + number)) for number in range(4)]
-        first, second, last = real_batches(tiny, step)
-        assert torch.equal(first.images, expected[0].images)
-        assert torch.equal(second.images, expected[1].images)
-        assert torch.equal(last.images, torch.cat([expected[2].images, expected[3].images]))
-        assert torch.equal(last.labels, torch.cat([expected[2].labels, expected[3].labels]))
-    drawn = []
-    sample = Gaussian.sample
-    monkeypatch.setattr(Gaussian, "sample", lambda self, n, device: drawn.append(n) or sample(self, n, device))
-    steps = list(train(tiny))
-    assert drawn == [4, 4, 8] * 3
-    assert len(steps) == 3
 
 
 def test_losses_see_as_many_images_as_the_generator_is_given(experiment: Build) -> None:
