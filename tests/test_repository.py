@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from gan_cli import __version__
-from gan_cli.config.hints import CONF
+from gan_cli.config.compose import CONF
 
 ROOT = CONF.parent
 pytestmark = pytest.mark.skipif(not (ROOT / "Makefile").is_file(), reason="the sources are not here")

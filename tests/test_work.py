@@ -235,7 +235,7 @@ def test_abandoning_passes_through_calls_within_calls() -> None:
         thread = threading.current_thread()
         assert isinstance(thread, Call)
         calls.append(thread)
-        in_background("inner", lambda: [time.sleep(0.01) for _ in track(iter(int, 1), "item")])
+        in_background("inner", lambda: [time.sleep(0.01) for _ in track(iter(int, 1), "item")])  # type: ignore[func-returns-value]
 
     def stop(text: str) -> None:
         if "inner, item" in text:

@@ -38,8 +38,12 @@ class Line:
     activity: str = ""  # what it does besides training
 
     def follow(self) -> None:
-        """Reads what the job has recorded since the last look; a line that is half-written waits for the next."""
+        """Reads what the job has recorded since the last look, and what it does now."""
+        self.read_records()
         self.activity = self.run.activity() or ("" if self.read else last_line(self.log))
+
+    def read_records(self) -> None:
+        """A line that is half-written waits for the next look."""
         try:
             with self.run.metrics.open("rb") as file:
                 if file.seek(0, 2) < self.read:  # the run was continued: its records have been written anew

@@ -5,6 +5,7 @@ import io
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -147,7 +148,7 @@ def test_the_sampler_is_part_of_the_method_not_of_the_protocol(tmp_path: Path) -
 
 def test_what_a_metric_means_is_what_its_scorer_said(tmp_path: Path) -> None:
     """Not what its name looks like: here a high fid_digits is better, and the other metric leads."""
-    odd = {"leading": "inception_score_digits_mean", "headlines": ["inception_score_digits_mean"]}
+    odd: dict[str, Any] = {"leading": "inception_score_digits_mean", "headlines": ["inception_score_digits_mean"]}
     odd |= {"directions": {"fid_digits": "higher", "inception_score_digits_mean": "lower"}}
     make_run(tmp_path, "objective=hinge", seed=1, fid=1.0, meaning=odd)
     make_run(tmp_path, "objective=stdgan", seed=0, fid=2.0, meaning=odd)
