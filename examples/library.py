@@ -10,11 +10,11 @@ for step in train(experiment):
         losses = {player: sum(terms.values()).item() for player, terms in step.losses.items()}
         print(f"step {step.number}", {player: round(loss, 3) for player, loss in losses.items()})
 
-real = experiment.gan.calibration(experiment.training_set)  # None: this sampler looks at no real images
+real = experiment.gan.calibration(experiment.training_set)  # None: this sampler reads no real images
 fake = generate(experiment.gan, 1000, seed=0, real=real, dtype=experiment.dataset.stored)
 print("images", tuple(fake.values.shape), fake.values.dtype, "from codes", tuple(fake.codes.shape))
 
 scorer, unavailable = build_scorer(experiment.dataset, experiment.training_set, num_fake=1000)
 if scorer is None:
     raise SystemExit(unavailable)
-print({name: round(score, 3) for name, score in scorer.score(fake.values).items()}, "real against real", scorer.floor())
+print({name: round(score, 3) for name, score in scorer.score(fake.values).items()})
