@@ -314,7 +314,10 @@ DIVERGENCES = list(typing.get_args(fgan.Name))
             for loss in ("standard", "least_squares", "hinge")
         ),
         *(f"objective=realness objective.generator_objective={number} objective.pairing=index" for number in (1, 2, 3)),
-        *(f"objective=realness objective.anchors={anchors}" for anchors in ("resampled", "fixed", "expected")),
+        *(
+            f"objective=realness objective.anchors={anchors}"
+            for anchors in ("resampled", "resampled_each_step", "fixed", "expected")
+        ),
         "objective=realness objective.anchor_shape=skewed_normal objective.feature_resampling=true",
         "model=cnn model.generator.form=wgan dataset.image_size=32",
         "model=resnet model.discriminator.form=wgan_gp dataset.image_size=32",

@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from gan_cli.objectives import StdGAN
+from gan_cli.objectives import Realness, StdGAN
 from gan_cli.objectives.realness import Law, ResamplingHead, cross_entropy, expected_histogram, histogram
 
 from ..conftest import realness
@@ -389,3 +391,68 @@ def test_fixed_anchors_are_the_ones_that_are_told_of_and_scored_by() -> None:
     assert fixed.facts() != replace(fixed, anchor_seed=4).facts()
     batch = logits(3, 5, 0)
     torch.testing.assert_close(fixed.score(batch), batch @ (fixed.real_anchor(like) - fixed.fake_anchor(like)))
+
+
+def test_anchors_of_a_step_are_drawn_before_it_and_kept_for_both_players() -> None:
+    objective = replace(BASE, anchors="resampled_each_step", num_anchor_samples=200)
+    like = torch.zeros(1, BASE.num_outcomes)
+    expected = replace(objective, anchors="expected")
+    torch.testing.assert_close(objective.real_anchor(like), expected.real_anchor(like))  # before the first step
+    torch.manual_seed(0)
+    objective.before_step(torch.device("cpu"))
+    first = objective.real_anchor(like), objective.fake_anchor(like)
+    assert torch.equal(objective.real_anchor(like), first[0])
+    assert torch.equal(objective.fake_anchor(like), first[1])
+    assert torch.equal(torch.get_rng_state(), after_two_histograms(objective))
+    objective.before_step(torch.device("cpu"))
+    assert not torch.equal(objective.real_anchor(like), first[0])
+    draws = torch.stack([drawn_again(objective, like) for _ in range(2000)]).double()
+    error = draws.std(0) / 2000**0.5
+    assert ((draws.mean(0) - expected.real_anchor(like)).abs() < 5 * error + 1e-6).all()
+
+
+def drawn_again(objective: Realness, like: torch.Tensor) -> torch.Tensor:
+    objective.before_step(torch.device("cpu"))
+    return objective.real_anchor(like)
+
+
+def after_two_histograms(objective: Realness) -> torch.Tensor:
+    """The random state once seed 0 has drawn one sample for each side."""
+    torch.manual_seed(0)
+    for side in ("real", "fake"):
+        objective.law(side).draw(objective.num_anchor_samples, None)
+    return torch.get_rng_state()
+
+
+@pytest.mark.parametrize("anchors", ["resampled", "resampled_each_step", "fixed", "expected"])
+def test_no_loss_or_score_copies_from_the_host(anchors: str) -> None:
+    """A list or a number of Python becomes a tensor by lift_fresh: once for each constant, never again."""
+    objective = replace(BASE, anchors=anchors, generator_objective=2)
+    real, fake = torch.randn(4, BASE.num_outcomes), torch.randn(4, BASE.num_outcomes)
+
+    def one_step() -> None:
+        objective.before_step(real.device)
+        objective.discriminator_loss(real, fake)
+        objective.generator_loss(real, fake)
+        objective.score(fake)
+        objective.disagreement(real, fake)
+
+    one_step()
+    with Calls() as calls:
+        one_step()
+    assert "aten::lift_fresh" not in calls.names
+    with Calls() as calls:
+        torch.tensor([0.1, 0.2])
+    assert "aten::lift_fresh" in calls.names  # what a copy looks like
+
+
+class Calls(TorchDispatchMode):
+    """Records the name of every operation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.append(func.name().split(".")[0])
+        return func(*args, **(kwargs or {}))
