@@ -14,7 +14,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import nn
 
-from gan_cli.config.check import SETTINGS, as_pair, with_schedules
+from gan_cli.config.check import SETTINGS, as_pair, find_class, with_schedules
 from gan_cli.config.nodes import Config
 from gan_cli.data import TrainingSet
 from gan_cli.datasets.dataset import Dataset
@@ -141,6 +141,14 @@ def build_bounds(config: Config, engine: Engine) -> dict[str, Bound]:
     return bounds
 
 
+def build_imposed(config: Config, engine: Engine) -> dict[str, Bound]:
+    """Those alone that change a network before it is trained: what it takes to load one."""
+    named = config["regularizer"].items()
+    classes: dict[str, Any] = {name: find_class(f"regularizer.{name}", node["_target_"]) for name, node in named}
+    imposed = {name: node for name, node in named if classes[name].impose is not Bound.impose}
+    return build_bounds(config | {"regularizer": imposed}, engine)
+
+
 def warn_of_idle(bounds: Mapping[str, Bound], turns: Mapping[str, int]) -> None:
     for name, bound in bounds.items():
         if isinstance(bound, Regularizer) and bound.every > turns[bound.player]:
@@ -174,7 +182,7 @@ def build_player(
 def build(path: str, node: Mapping[str, Any], **given: Any) -> Any:
     """One object from one node and what the config does not say; raises UserError where the class refuses a value."""
     try:
-        return instantiate(with_schedules(node), _partial_=True, _convert_="all")(**given)
+        return instantiate(with_schedules(node), _partial_=True, _convert_="object")(**given)
     except InstantiationException as error:
         raise UserError(f"{path}: {one_line(error.__cause__ or error)}") from error
     except (ValueError, TypeError, RuntimeError, MemoryError, OverflowError) as error:

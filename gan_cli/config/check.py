@@ -139,6 +139,8 @@ def fits(value: Any, hint: Any) -> bool:
     if origin in (typing.Union, types.UnionType):
         return any(fits(value, argument) for argument in arguments)
     if is_node(value):
+        if origin in (list, dict, Sequence, Mapping):
+            return False
         try:
             return not isinstance(hint, type) or issubclass(get_class(value["_target_"]), hint)
         except Exception:  # a class that cannot be imported is a problem of its own

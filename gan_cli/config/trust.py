@@ -5,7 +5,7 @@ import json
 import torch
 from torch.optim import Optimizer
 
-from gan_cli.config.build import build_bounds, build_gan
+from gan_cli.config.build import build_gan, build_imposed
 from gan_cli.config.check import bases_of, find_class
 from gan_cli.config.nodes import Config, leaves, targets
 from gan_cli.engine import Engine
@@ -53,7 +53,7 @@ def check_size(config: Config, image_shape: tuple[int, int, int], num_bytes: int
     """Refuses a config that asks for more weights than `num_bytes` can hold; nothing of them is allocated."""
     engine = Engine(torch.device("meta"))
     with engine.device:
-        sketch = build_gan(config, image_shape, engine, build_bounds(config, engine)).game
+        sketch = build_gan(config, image_shape, engine, build_imposed(config, engine)).game
     weights = sum(p.numel() for network in (sketch.generator, sketch.discriminator) for p in network.parameters())
     if weights > num_bytes:
         raise UserError(

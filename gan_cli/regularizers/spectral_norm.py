@@ -26,5 +26,5 @@ class SpectralNorm(Constraint):
 
     def impose(self, network: nn.Module) -> None:
         for layer in list(network.modules()):
-            if isinstance(layer, nn.Linear | nn.Conv2d):
+            if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
                 parametrizations.spectral_norm(layer, n_power_iterations=self.num_power_iterations)

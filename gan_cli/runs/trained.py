@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from gan_cli.config.build import build_bounds, build_dataset, build_gan
+from gan_cli.config.build import build_dataset, build_gan, build_imposed
 from gan_cli.config.nodes import Config
 from gan_cli.datasets.dataset import Dataset
 from gan_cli.engine import Engine
@@ -34,7 +34,7 @@ def open_trained(path: Path, which: str, trust: list[str], root: str | None, eng
     """
     found = checkpoint.find(path, which)
     config = trusted_config(found, trust)
-    gan = build_gan(config, found.image_shape, engine, build_bounds(config, engine))
+    gan = build_gan(config, found.image_shape, engine, build_imposed(config, engine))
     found.restore(gan.parts(), engine.device)
     return Trained(found, config, gan, placed(build_dataset(config), root))
 
