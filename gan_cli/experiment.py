@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge, Lt
 from torch import nn
 from torch.optim import Optimizer
 
@@ -15,37 +16,34 @@ from gan_cli.datasets.dataset import Dataset
 from gan_cli.game import Game
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
 from gan_cli.part import Part, Stateful, nested
+from gan_cli.ranges import Ranged
 from gan_cli.regularizers.regularizer import Bound
 from gan_cli.schedule import Schedule, value_at
 from gan_cli.shapes import Examples
 from gan_cli.turns import PlayTurn, Rules
 
 
-def at_least(lowest: int) -> Any:
-    return field(metadata={"at_least": lowest})
-
-
 @dataclass(frozen=True, kw_only=True)
-class RunSettings:
+class RunSettings(Ranged):
     """The run's own numbers; an interval of 0 means: only at the end.
 
     A turn of the generator has `generator_batch_size` latents and real images, by default as many as `batch_size`.
     """
 
-    steps: int = at_least(1)
-    batch_size: int = at_least(2)
-    generator_batch_size: int | None = at_least(2)
-    discriminator_steps: int = at_least(1)
-    generator_steps: int = at_least(1)
-    ema_decay: float | Schedule = field(metadata={"at_least": 0.0, "below": 1.0})
-    seed: int = at_least(0)
-    log_every: int = at_least(0)
-    sample_every: int = at_least(0)
-    evaluate_every: int = at_least(0)
-    checkpoint_every: int = at_least(0)
-    keep_checkpoints: int = at_least(1)
-    num_eval_images: int | None = at_least(1)
-    evaluation_seed: int = at_least(0)
+    steps: Annotated[int, Ge(1)]
+    batch_size: Annotated[int, Ge(2)]
+    generator_batch_size: Annotated[int, Ge(2)] | None
+    discriminator_steps: Annotated[int, Ge(1)]
+    generator_steps: Annotated[int, Ge(1)]
+    ema_decay: Annotated[float, Ge(0.0), Lt(1.0)] | Schedule
+    seed: Annotated[int, Ge(0)]
+    log_every: Annotated[int, Ge(0)]
+    sample_every: Annotated[int, Ge(0)]
+    evaluate_every: Annotated[int, Ge(0)]
+    checkpoint_every: Annotated[int, Ge(0)]
+    keep_checkpoints: Annotated[int, Ge(1)]
+    num_eval_images: Annotated[int, Ge(1)] | None
+    evaluation_seed: Annotated[int, Ge(0)]
 
     @property
     def images_per_step(self) -> int:

@@ -5,6 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
+from gan_cli.ranges import Ranged
 from gan_cli.shapes import Turn
 
 
@@ -16,7 +17,7 @@ class Stateful(Protocol):
     def load_state_dict(self, state_dict: dict[str, Any], /) -> object: ...
 
 
-class Part:
+class Part(Ranged):
     """An objective, a regularizer, a latent sampler or an augmentation.
 
     One that remembers something is an `nn.Module` with buffers, too. Every moment is empty unless a part fills it.

@@ -14,6 +14,7 @@ GROUND = (
     "seeding",
     "gradients",
     "part",
+    "ranges",
     "schedule",
     "work",
     "engine",

@@ -2,7 +2,6 @@
 
 import difflib
 import inspect
-import math
 import types
 import typing
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -26,6 +25,7 @@ from gan_cli.metrics.extractor import Extractor
 from gan_cli.metrics.metrics import Metrics
 from gan_cli.objectives.objective import Objective
 from gan_cli.part import Part
+from gan_cli.ranges import range_problems
 from gan_cli.regularizers.regularizer import Bound
 from gan_cli.schedule import Schedule, value_at
 
@@ -82,18 +82,14 @@ def finite(value: Any) -> bool:
 
 
 def setting_problems(config: Config) -> list[str]:
-    hints = typing.get_type_hints(RunSettings)
+    hints, declared = typing.get_type_hints(RunSettings), typing.get_type_hints(RunSettings, include_extras=True)
     problems = type_problems(config, hints)
-    for setting in fields(RunSettings):
-        given, limits = config[setting.name], setting.metadata
-        if given is None or value_problems(setting.name, given, hints[setting.name]):
-            continue
-        ends = [given["start"], given["end"]] if isinstance(given, dict) else [given]
-        for value in ends:
-            if value < limits["at_least"]:
-                problems.append(f"{setting.name}={value} must be at least {limits['at_least']}")
-            if value >= limits.get("below", math.inf):
-                problems.append(f"{setting.name}={value} must be below {limits['below']}")
+    for name, hint in hints.items():
+        given = config[name]
+        if not value_problems(name, given, hint):
+            ends = [given["start"], given["end"]] if isinstance(given, dict) else [given]
+            numbers = [end for end in ends if end == end]  # a NaN has a line of its own
+            problems += [problem for number in numbers for problem in range_problems(name, number, declared[name])]
     return problems
 
 

@@ -8,11 +8,12 @@ import torch
 
 from gan_cli.data import TrainingSet
 from gan_cli.metrics.metrics import Metrics
+from gan_cli.ranges import Ranged
 from gan_cli.shapes import Images
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dataset(ABC):
+class Dataset(Ranged, ABC):
     """Where real images come from, and how generated ones are scored against them."""
 
     metrics: Metrics
@@ -30,8 +31,3 @@ class Dataset(ABC):
     def augment(self, images: Images) -> Images:
         """What is done to real images each time they are trained on, with the step's randomness."""
         return images
-
-
-def check_size(image_size: int) -> None:
-    if image_size < 1:
-        raise ValueError(f"image_size={image_size} must be at least 1")

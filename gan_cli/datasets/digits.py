@@ -5,22 +5,21 @@ doi:10.24432/C50P49, CC BY 4.0), as scikit-learn ships it: 8 x 8 grey images of 
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Ge
 from sklearn.datasets import load_digits
 
 from gan_cli.data import TrainingSet, resize
-from gan_cli.datasets.dataset import Dataset, check_size
+from gan_cli.datasets.dataset import Dataset
 
 
 @dataclass(frozen=True, kw_only=True)
 class Digits(Dataset):
     """All 1,797 digits, [1, image_size, image_size]; grey values 0 to 16 become 0 to 255, then the size changes."""
 
-    image_size: int
-
-    def __post_init__(self) -> None:
-        check_size(self.image_size)
+    image_size: Annotated[int, Ge(1)]
 
     def load(self) -> TrainingSet:
         digits = load_digits()

@@ -13,15 +13,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from filelock import FileLock, Timeout
 from PIL import Image, ImageOps
 
 from gan_cli.data import TrainingSet
-from gan_cli.datasets.dataset import Dataset, check_size
+from gan_cli.datasets.dataset import Dataset
 from gan_cli.datasets.source import Content, Entry, Source
 from gan_cli.files import cache_folder, sync, write_json
 from gan_cli.shapes import Images
@@ -56,21 +57,18 @@ class PreparedDataset(Dataset):
     the high byte is kept. Files that are no whole image are all named in one error, or with `on_corrupt=skip` counted.
     """
 
-    image_size: int
+    image_size: Annotated[int, Ge(1)]
     channels: Literal[1, 3]
     crop: Literal["center", "none"]
-    crop_size: int | None
+    crop_size: Annotated[int, Ge(1)] | None
     resize: Literal["lanczos", "bicubic", "bilinear", "box"]
     horizontal_flip: bool
     dequantize: bool
     on_corrupt: Literal["error", "skip"]
-    limit: int | None
+    limit: Annotated[int, Ge(1)] | None
 
     def __post_init__(self) -> None:
-        check_size(self.image_size)
-        for name in ("crop_size", "limit"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        super().__post_init__()
         if self.crop == "none" and self.crop_size is not None:
             raise ValueError("crop_size belongs to crop=center: remove it")
 

@@ -3,8 +3,10 @@
 import math
 from abc import abstractmethod
 from dataclasses import dataclass, fields
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Gt
 from torch import Tensor
 
 from gan_cli.data import Modes, TrainingSet
@@ -19,16 +21,10 @@ class Mixture(Dataset):
     The points are the same at every load. Raises ValueError for a setting outside its range.
     """
 
-    std: float
-    points_per_mode: int
+    std: Annotated[float, Gt(0)]
+    points_per_mode: Annotated[int, Ge(1)]
 
     stored = torch.float32
-
-    def __post_init__(self) -> None:
-        if self.std <= 0:
-            raise ValueError(f"std={self.std} must be above 0")
-        if self.points_per_mode < 1:
-            raise ValueError(f"points_per_mode={self.points_per_mode} must be at least 1")
 
     @abstractmethod
     def centers(self) -> Tensor:
@@ -51,13 +47,8 @@ class Mixture(Dataset):
 class Ring(Mixture):
     """`num_modes` Gaussians evenly spaced on a circle (AdvLatGAN, Li et al. 2022)."""
 
-    num_modes: int
+    num_modes: Annotated[int, Ge(1)]
     radius: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.num_modes < 1:
-            raise ValueError(f"num_modes={self.num_modes} must be at least 1")
 
     def centers(self) -> Tensor:
         angles = torch.arange(self.num_modes) * (2 * math.pi / self.num_modes)
@@ -68,13 +59,8 @@ class Ring(Mixture):
 class Grid(Mixture):
     """A square grid of `side` x `side` Gaussians around the origin (AdvLatGAN, RealnessGAN)."""
 
-    side: int
+    side: Annotated[int, Ge(1)]
     spacing: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.side < 1:
-            raise ValueError(f"side={self.side} must be at least 1")
 
     def centers(self) -> Tensor:
         line = (torch.arange(self.side) - (self.side - 1) / 2) * self.spacing

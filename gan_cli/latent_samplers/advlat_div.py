@@ -1,8 +1,10 @@
 """AdvLatGAN-div (Li et al. 2022, algorithm 2): the generator trains on pairs of latents that it maps too close."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Gt
 
 from gan_cli.game import Game
 from gan_cli.latent_samplers.search import Search
@@ -21,15 +23,8 @@ class AdvLatDiv(Search):
     range.
     """
 
-    start_std: float
-    offset: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.start_std <= 0:
-            raise ValueError(f"start_std={self.start_std} must be above 0")
-        if self.offset < 0:
-            raise ValueError(f"offset={self.offset} must be at least 0")
+    start_std: Annotated[float, Gt(0)]
+    offset: Annotated[float, Ge(0)]
 
     def for_generator(self, game: Game, real: Examples) -> Latents:
         latents = self.prior.for_generator(game, real)

@@ -2,9 +2,10 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Ge, Gt
 
 from gan_cli.game import Game
 from gan_cli.gradients import input_gradient
@@ -24,15 +25,12 @@ class DDLS(Calibrated):
     bounds reflects. Raises ValueError for a setting out of range, or a prior of unknown density.
     """
 
-    steps: int
-    step_size: float
+    steps: Annotated[int, Ge(0)]
+    step_size: Annotated[float, Gt(0)]
     calibration: Literal["none", "logistic"]
 
     def __post_init__(self) -> None:
-        if self.steps < 0:
-            raise ValueError(f"steps={self.steps} must be at least 0")
-        if self.step_size <= 0:
-            raise ValueError(f"step_size={self.step_size} must be above 0")
+        super().__post_init__()
         self.prior.log_density(torch.zeros(1, 1))
 
     def fitted(self, game: Game, real: Examples | None) -> LatentSampler:

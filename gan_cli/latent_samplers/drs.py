@@ -2,8 +2,10 @@
 
 import warnings
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Gt
 from torch import Tensor
 
 from gan_cli.game import Game
@@ -34,18 +36,14 @@ class DRS(Calibrated):
     """
 
     percentile: float | None
-    epsilon: float
-    num_burn_in: int
-    max_rounds: int
+    epsilon: Annotated[float, Gt(0)]
+    num_burn_in: Annotated[int, Ge(1)]
+    max_rounds: Annotated[int, Ge(1)]
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.percentile is not None and not 0 <= self.percentile <= 100:
             raise ValueError(f"percentile={self.percentile} must be from 0 to 100, or null for none")
-        if self.epsilon <= 0:
-            raise ValueError(f"epsilon={self.epsilon} must be above 0")
-        for name in ("num_burn_in", "max_rounds"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
 
     def fitted(self, game: Game, real: Examples | None) -> LatentSampler:
         prior = self.prior.fitted(game, real)

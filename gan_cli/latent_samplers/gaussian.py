@@ -1,8 +1,10 @@
 """The standard normal prior."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Ge
 
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
 from gan_cli.shapes import Codes, Scores
@@ -12,18 +14,10 @@ from gan_cli.shapes import Codes, Scores
 class Gaussian(LatentSampler):
     """Independent N(0, 1) coordinates; raises ValueError if there is not at least one."""
 
-    latent_dim: int
-
-    def __post_init__(self) -> None:
-        check_dim(self.latent_dim)
+    latent_dim: Annotated[int, Ge(1)]
 
     def sample(self, count: int, device: torch.device) -> Codes:
         return torch.randn(count, self.latent_dim, device=device)
 
     def log_density(self, codes: Codes) -> Scores:
         return -codes.square().sum(1) / 2
-
-
-def check_dim(latent_dim: int) -> None:
-    if latent_dim < 1:
-        raise ValueError(f"latent_dim={latent_dim} must be at least 1")

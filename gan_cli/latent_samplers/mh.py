@@ -1,8 +1,10 @@
 """The Metropolis-Hastings GAN (Turner et al. 2019, arXiv:1811.11357)."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
 from gan_cli.game import Game
@@ -23,11 +25,7 @@ class MH(Calibrated):
     unless there is a proposal.
     """
 
-    chain_length: int
-
-    def __post_init__(self) -> None:
-        if self.chain_length < 1:
-            raise ValueError(f"chain_length={self.chain_length} must be at least 1")
+    chain_length: Annotated[int, Ge(1)]
 
     def reads_real(self, objective: Objective) -> bool:
         return True

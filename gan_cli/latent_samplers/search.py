@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Gt
 from torch import Tensor
 
 from gan_cli.game import Game
@@ -20,15 +22,12 @@ class Search(Refinement):
     none). Raises ValueError for a setting out of range, or a single step that is larger than the radius.
     """
 
-    steps: int
-    step_size: float
+    steps: Annotated[int, Ge(0)]
+    step_size: Annotated[float, Gt(0)]
     radius: float | None
 
     def __post_init__(self) -> None:
-        if self.steps < 0:
-            raise ValueError(f"steps={self.steps} must be at least 0")
-        if self.step_size <= 0:
-            raise ValueError(f"step_size={self.step_size} must be above 0")
+        super().__post_init__()
         if self.radius is not None and self.radius < self.step_size:
             raise ValueError(f"radius={self.radius} must be at least step_size={self.step_size}, or null for none")
 

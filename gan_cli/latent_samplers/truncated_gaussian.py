@@ -1,11 +1,12 @@
 """The truncated normal prior (Brock et al. 2019, arXiv:1809.11096, section 3.1)."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Gt
 from torch import nn
 
-from gan_cli.latent_samplers.gaussian import check_dim
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
 from gan_cli.shapes import Codes, Scores
 
@@ -17,13 +18,8 @@ class TruncatedGaussian(LatentSampler):
     Raises ValueError if there is not at least one, or unless the threshold is above 0.
     """
 
-    latent_dim: int
-    threshold: float
-
-    def __post_init__(self) -> None:
-        check_dim(self.latent_dim)
-        if self.threshold <= 0:
-            raise ValueError(f"threshold={self.threshold} must be above 0")
+    latent_dim: Annotated[int, Ge(1)]
+    threshold: Annotated[float, Gt(0)]
 
     @property
     def half_width(self) -> float:  # type: ignore[override]

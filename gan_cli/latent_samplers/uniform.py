@@ -1,10 +1,11 @@
 """The uniform prior (Radford et al. 2016, arXiv:1511.06434, section 4)."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Ge
 
-from gan_cli.latent_samplers.gaussian import check_dim
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
 from gan_cli.shapes import Codes, Scores
 
@@ -13,12 +14,9 @@ from gan_cli.shapes import Codes, Scores
 class Uniform(LatentSampler):
     """Independent coordinates on [-1, 1]; raises ValueError if there is not at least one."""
 
-    latent_dim: int
+    latent_dim: Annotated[int, Ge(1)]
 
     half_width = 1.0
-
-    def __post_init__(self) -> None:
-        check_dim(self.latent_dim)
 
     def sample(self, count: int, device: torch.device) -> Codes:
         return torch.rand(count, self.latent_dim, device=device) * 2 - 1

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from zipfile import BadZipFile
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
@@ -48,17 +49,13 @@ class FeatureMetrics(Metrics):
 
     extractor: Extractor
     names: list[Literal["fid", "inception_score", "kid", "precision_recall"]]
-    inception_score_splits: int
-    kid_subsets: int
-    kid_subset_size: int
-    batch_size: int
+    inception_score_splits: Annotated[int, Ge(1)]
+    kid_subsets: Annotated[int, Ge(1)]
+    kid_subset_size: Annotated[int, Ge(2)]
+    batch_size: Annotated[int, Ge(1)]
 
     def __post_init__(self) -> None:
-        for name in ("inception_score_splits", "kid_subsets", "kid_subset_size", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
-        if self.kid_subset_size < 2:
-            raise ValueError(f"kid_subset_size={self.kid_subset_size} must be at least 2")
+        super().__post_init__()
         if "fid" not in self.names:
             raise ValueError("names must hold fid: it picks the best checkpoint")
 

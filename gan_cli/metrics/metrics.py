@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from gan_cli.data import TrainingSet
+from gan_cli.ranges import Ranged
 from gan_cli.shapes import Stored
 
 Protocol = dict[str, str | int | float]
@@ -48,7 +49,7 @@ class Scorer(ABC):
         """
 
 
-class Metrics(ABC):
+class Metrics(Ranged, ABC):
     """Which metrics, and how: settings only."""
 
     @abstractmethod

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Annotated
 
 import torch
+from annotated_types import Gt
 from torch import Tensor
 
 from gan_cli.data import TrainingSet
@@ -16,11 +18,7 @@ from gan_cli.shapes import Stored
 class ModeMetrics(Metrics):
     """A point is of high quality within `max_deviations` standard deviations of the nearest mode."""
 
-    max_deviations: float
-
-    def __post_init__(self) -> None:
-        if self.max_deviations <= 0:
-            raise ValueError(f"max_deviations={self.max_deviations} must be above 0")
+    max_deviations: Annotated[float, Gt(0)]
 
     def against(self, table: TrainingSet, num_fake: int) -> "ModeScorer":
         if table.modes is None:

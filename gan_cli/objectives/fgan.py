@@ -144,6 +144,7 @@ class FGAN(Objective):
     generator_reads_real = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.divergence == "alpha" and self.alpha in (0, 1):
             limit = "kl" if self.alpha == 1 else "reverse_kl"
             raise ValueError(f"alpha={self.alpha} is a limit of its own: use divergence={limit}")

@@ -21,6 +21,7 @@ class LSGAN(Objective):
     generator_reads_real = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.fake_target == self.real_target:
             raise ValueError(f"fake_target and real_target must differ, not both be {self.real_target}")
 

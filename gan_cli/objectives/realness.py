@@ -4,10 +4,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from annotated_types import Interval
 from torch import Tensor, nn
 
 from gan_cli.objectives.objective import Objective
@@ -46,7 +47,7 @@ class Realness(Objective):
     anchors: Literal["resampled", "resampled_each_step", "fixed", "expected"]
     anchor_shape: Literal["normal_uniform", "skewed_normal"]
     anchor_skewness: float
-    num_anchor_samples: int
+    num_anchor_samples: Annotated[int, Interval(ge=2, le=10_000_000)]
     anchor_seed: int
     support_min: float
     support_max: float
@@ -56,12 +57,11 @@ class Realness(Objective):
     step_anchors: "StepAnchors | None" = field(init=False, default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.num_outcomes < 2:
             raise ValueError(
                 f"num_outcomes={self.num_outcomes} must be at least 2: one outcome cannot tell real from fake"
             )
-        if not 2 <= self.num_anchor_samples <= 10_000_000:
-            raise ValueError(f"num_anchor_samples={self.num_anchor_samples} must be at least 2 and at most 10,000,000")
         if not self.support_min < self.support_max:
             raise ValueError(f"support_min={self.support_min} must be below support_max={self.support_max}")
         if self.anchors == "resampled_each_step":

@@ -2,8 +2,10 @@
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Interval
 from torch.nn.functional import softplus
 
 from gan_cli.objectives.objective import Objective
@@ -20,13 +22,11 @@ class StdGAN(Objective):
     """
 
     saturating: bool
-    real_target: float = 1.0  # a default, so that StdGAN(saturating=...) alone is the paper's
+    real_target: Annotated[float, Interval(gt=0, le=1)] = (
+        1.0  # a default, so that StdGAN(saturating=...) alone is the paper's
+    )
 
     generator_reads_real = False
-
-    def __post_init__(self) -> None:
-        if not 0 < self.real_target <= 1:
-            raise ValueError(f"real_target={self.real_target} must be above 0 and at most 1")
 
     def discriminator_loss(self, real_logits: Logits, fake_logits: Logits) -> Loss:
         toward_real = self.real_target * softplus(-real_logits) + (1 - self.real_target) * softplus(real_logits)

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt
 
 from gan_cli.game import Game, Turn
 from gan_cli.gradients import onto_ball, signed_descent
@@ -22,22 +24,17 @@ class AdversarialTraining(Regularizer):
     Raises ValueError for a step_size or epsilon that is not above 0, or unless there is a step.
     """
 
-    epsilon: float
-    step_size: float
-    steps: int
+    epsilon: Annotated[float, Gt(0)]
+    step_size: Annotated[float, Gt(0)]
+    steps: Annotated[int, Ge(1)]
     images: Literal["real", "fake", "both"]
 
     player = "discriminator"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("epsilon", "step_size"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name}={getattr(self, name)} must be above 0")
         if self.epsilon < self.step_size:
             raise ValueError(f"epsilon={self.epsilon} must be at least step_size={self.step_size}")
-        if self.steps < 1:
-            raise ValueError(f"steps={self.steps} must be at least 1")
 
     def penalty(self, game: Game, turn: Turn) -> Loss:
         loss, real, fake = game.discriminator_loss, turn.real, turn.fake

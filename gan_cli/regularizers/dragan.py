@@ -1,9 +1,10 @@
 """DRAGAN (Kodali et al. 2017, arXiv:1705.07215)."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Ge
 
 from gan_cli.game import Game, Turn
 from gan_cli.regularizers.gradient_penalty import slope
@@ -21,15 +22,10 @@ class Dragan(Regularizer):
     """
 
     target: float
-    scale: float
+    scale: Annotated[float, Ge(0)]
     noise: Literal["normal", "uniform"]
 
     player = "discriminator"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.scale < 0:
-            raise ValueError(f"scale={self.scale} must be at least 0")
 
     def penalty(self, game: Game, turn: Turn) -> Loss:
         return (slope(game, self.around(turn.real)) - self.target).square().mean()

@@ -2,8 +2,9 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+from annotated_types import Ge
 from torch import nn
 
 from gan_cli.game import Game, Turn
@@ -40,15 +41,8 @@ class Regularizer(Bound, ABC):
     arXiv:1912.04958). Raises ValueError for a negative weight, or unless `every` is at least 1.
     """
 
-    weight: float | Schedule
-    every: int = 1  # a default, so that regularizers that know nothing of laziness need not say so
-
-    def __post_init__(self) -> None:
-        ends = (self.weight.start, self.weight.end) if isinstance(self.weight, Schedule) else (self.weight,)
-        if min(ends) < 0:
-            raise ValueError(f"weight={self.weight} must be at least 0")
-        if self.every < 1:
-            raise ValueError(f"every={self.every} must be at least 1")
+    weight: Annotated[float, Ge(0)] | Schedule
+    every: Annotated[int, Ge(1)] = 1  # a default, so that regularizers that know nothing of laziness need not say so
 
     @abstractmethod
     def penalty(self, game: Game, turn: Turn) -> Loss:

@@ -1,7 +1,9 @@
 """Spectral normalization (Miyato et al. 2018, arXiv:1802.05957)."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from annotated_types import Ge
 from torch import nn
 from torch.nn.utils import parametrizations
 
@@ -16,13 +18,9 @@ class SpectralNorm(Constraint):
     Raises ValueError if there is not at least one.
     """
 
-    num_power_iterations: int
+    num_power_iterations: Annotated[int, Ge(1)]
 
     player = "discriminator"
-
-    def __post_init__(self) -> None:
-        if self.num_power_iterations < 1:
-            raise ValueError(f"num_power_iterations={self.num_power_iterations} must be at least 1")
 
     def impose(self, network: nn.Module) -> None:
         for layer in list(network.modules()):

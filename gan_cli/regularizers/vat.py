@@ -1,9 +1,10 @@
 """Virtual adversarial training (Miyato et al. 2018, arXiv:1704.03976), of the discriminator."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Ge, Gt
 from torch import Tensor
 
 from gan_cli.game import Game, Turn
@@ -24,20 +25,12 @@ class VAT(Regularizer):
     Raises ValueError for an epsilon or xi that is not above 0, or a negative number of iterations.
     """
 
-    epsilon: float
-    xi: float
-    num_power_iterations: int
+    epsilon: Annotated[float, Gt(0)]
+    xi: Annotated[float, Gt(0)]
+    num_power_iterations: Annotated[int, Ge(0)]
     images: Literal["real", "fake", "both"]
 
     player = "discriminator"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("epsilon", "xi"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name}={getattr(self, name)} must be above 0")
-        if self.num_power_iterations < 0:
-            raise ValueError(f"num_power_iterations={self.num_power_iterations} must be at least 0")
 
     def penalty(self, game: Game, turn: Turn) -> Loss:
         chosen = {"real": [turn.real], "fake": [turn.fake], "both": [turn.real, turn.fake]}[self.images]

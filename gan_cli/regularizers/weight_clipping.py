@@ -1,8 +1,10 @@
 """Weight clipping (Arjovsky et al. 2017, arXiv:1701.07875)."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Gt
 from torch import nn
 
 from gan_cli.regularizers.regularizer import Constraint
@@ -15,13 +17,9 @@ class WeightClipping(Constraint):
     The buffers of batch norm are left alone. Raises ValueError unless the limit is above 0.
     """
 
-    limit: float
+    limit: Annotated[float, Gt(0)]
 
     player = "discriminator"
-
-    def __post_init__(self) -> None:
-        if self.limit <= 0:
-            raise ValueError(f"limit={self.limit} must be above 0")
 
     @torch.no_grad()
     def after_update(self, network: nn.Module) -> None:
