@@ -1,7 +1,7 @@
-"""Train any GAN objective with any regularizer, latent sampler, model and data set, and compare them honestly.
+"""Train any GAN objective with any regularizer, latent sampler, model and data set, and compare them fairly.
 
 As a library: `config_of` composes, `build_experiment` builds, `train` yields each step, `generate` makes images and
-`build_scorer` scores them; examples/library.py shows how. Nothing of it needs a command line.
+`build_scorer` scores them; examples/library.py shows how. No command line is needed.
 """
 
 from importlib import import_module
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-HOMES = {  # imported when they are first asked for: a command that only refuses a slip loads no torch
+MODULES = {  # imported on first use, so that a command that only reports a wrong override does not load torch
     "GAN": "experiment",
     "Engine": "engine",
     "Examples": "shapes",
@@ -51,6 +51,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in HOMES:
+    if name not in MODULES:
         raise AttributeError(f"module 'gan_cli' has no attribute '{name}'")
-    return getattr(import_module(f"gan_cli.{HOMES[name]}"), name)
+    return getattr(import_module(f"gan_cli.{MODULES[name]}"), name)

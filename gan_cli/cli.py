@@ -1,4 +1,4 @@
-"""The console scripts: parse, then hand over; torch is imported only once the command line is known to be right."""
+"""The console scripts: they parse the command line, and import torch only if it is valid."""
 
 import atexit
 import gc
@@ -53,8 +53,8 @@ def report() -> None:
 
 
 @contextmanager
-def leaving_at_once() -> Iterator[None]:
-    """Ends the process where abandoned calls still run, which the interpreter would wait for."""
+def exiting_at_once() -> Iterator[None]:
+    """Ends the process while abandoned calls still run; the interpreter would wait for them."""
     try:
         yield
     except SystemExit as end:
@@ -65,9 +65,9 @@ def leaving_at_once() -> Iterator[None]:
         raise
 
 
-@leaving_at_once()
+@exiting_at_once()
 def launch(name: str) -> None:
-    """Composes the config from the command line and runs the command; whatever the user can mend is one line."""
+    """Composes the config from the command line and runs the command; errors that the user can fix are one line."""
     program = f"gan-{name}"
     if "--version" in sys.argv[1:]:
         print(f"{program} {__version__}")
@@ -75,35 +75,35 @@ def launch(name: str) -> None:
     set_up(program)
     job = Job(name)
     try:
-        with AROUND.get(name, nullcontext)():
+        with CONTEXTS.get(name, nullcontext)():
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
     except (HydraException, OmegaConfBaseException) as error:
-        leave(program, explain(error, name), REFUSED_BY_HYDRA)
+        exit_with(program, explain(error, name), REFUSED_BY_HYDRA)
     except EndError as end:
-        leave(program, str(end), end.code)
-    except BrokenPipeError:  # the reader of stdout has gone, as with | head
+        exit_with(program, str(end), end.code)
+    except BrokenPipeError:  # the reader of stdout has closed it, as with | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         if job.running:
             raise
-        leave(program, explain(error, name), REFUSED_BY_HYDRA)
+        exit_with(program, explain(error, name), REFUSED_BY_HYDRA)
     except KeyboardInterrupt:
-        leave(program, "interrupted", 128 + signal.SIGINT)
+        exit_with(program, "interrupted", 128 + signal.SIGINT)
 
 
 def set_up(program: str) -> None:
-    """Errors and warnings in our own words, on terminals of any encoding."""
+    """Prints errors and warnings in our own format, on terminals of any encoding."""
     atexit.register(gc.freeze)  # the last collection would look at all that torch has made, for more than a second
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us, instead of Hydra's own printing
     logging.getLogger("hydra").setLevel(logging.CRITICAL)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that knows no ± is no reason to fail
+            stream.reconfigure(errors="replace")  # a terminal that cannot print ± must not cause an error
     warnings.showwarning = lambda message, *where: print(f"{program}: warning: {message}", file=sys.stderr)
 
 
 class Job:
-    """What Hydra calls with a composed config, once or several times; `running` once it has been."""
+    """The function that Hydra calls with a composed config, once or several times; `running` after the first call."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -115,10 +115,10 @@ class Job:
         try:
             return COMMANDS[self.name](composed, list(state.overrides.task), dict(state.runtime.choices))
         except EndError as end:
-            # Of several jobs the others still run, unless the user wants to stop.
+            # In a multirun the other jobs still run, unless the user wants to stop.
             if state.mode == RunMode.MULTIRUN and not isinstance(end, InterruptedRunError):
                 raise
-            leave(f"gan-{self.name}", str(end), end.code)
+            exit_with(f"gan-{self.name}", str(end), end.code)
         return None
 
 
@@ -172,8 +172,8 @@ COMMANDS: dict[str, Callable[[DictConfig, list[str], Choices], Any]] = {
 
 
 @contextmanager
-def folders_named() -> Iterator[None]:
-    """gan-report takes its folders as bare words, too."""
+def bare_folders() -> Iterator[None]:
+    """Lets gan-report take its folders without `folders=`."""
     words = [word for word in sys.argv[1:] if not word.startswith("-") and ("=" not in word or Path(word).is_dir())]
     if words:
         kept = [word for word in sys.argv[1:] if word not in words]
@@ -182,8 +182,8 @@ def folders_named() -> Iterator[None]:
 
 
 @contextmanager
-def reported() -> Iterator[None]:
-    """Writes the sweep's tables when it is over, however it ended."""
+def writing_tables() -> Iterator[None]:
+    """Writes the sweep's tables when it has ended, in any way."""
     sweep = prepare()
     try:
         yield
@@ -196,7 +196,7 @@ def reported() -> Iterator[None]:
 
 
 def write_tables(sweep: Prepared | None) -> None:
-    """Of a sweep that may have run for days: nothing but a missing folder may keep its tables from being written."""
+    """Writes the tables, without a baseline if it is wrong: a sweep may have run for days."""
     from gan_cli.leaderboard.report import write_report
 
     if sweep is None or sweep.dry_run or not (sweep.folder / "sweep.json").is_file():
@@ -208,10 +208,10 @@ def write_tables(sweep: Prepared | None) -> None:
         write_report([sweep.folder], sweep.folder, None)
 
 
-AROUND: dict[str, Callable[[], AbstractContextManager[None]]] = {"sweep": reported, "report": folders_named}
+CONTEXTS: dict[str, Callable[[], AbstractContextManager[None]]] = {"sweep": writing_tables, "report": bare_folders}
 
 
-def leave(program: str, message: str, code: int) -> None:
+def exit_with(program: str, message: str, code: int) -> None:
     print(f"{program}: {message}", file=sys.stderr)
     sys.exit(code)
 

@@ -1,4 +1,4 @@
-"""Real images in memory: decoded once into one tensor, so that a batch is an index."""
+"""Real images in memory: decoded once into one tensor, which batches are indexed from."""
 
 from dataclasses import dataclass, replace
 
@@ -13,7 +13,7 @@ from gan_cli.shapes import Examples, Images, Labels, Stored
 
 @dataclass(frozen=True)
 class Modes:
-    """Where a toy mixture has its Gaussians, [modes, 2], and their standard deviation."""
+    """The centers of a toy mixture's Gaussians, [modes, 2], and their standard deviation."""
 
     centers: Float[Tensor, "modes 2"]
     std: float
@@ -24,7 +24,7 @@ class TrainingSet:
     """A whole data set: pixels as bytes, or toy points as floats with their modes, and a label for each.
 
     The values may be a file mapped into memory; batches are made on `device`. `digest` is the SHA-256 of the values,
-    where it is known.
+    if it is known.
     """
 
     values: Stored
@@ -45,8 +45,8 @@ class TrainingSet:
         rows = rows.to(self.values.device)
         return Examples(decode(self.values[rows].to(self.device)), self.labels[rows].to(self.device))
 
-    def placed(self, engine: Engine) -> "TrainingSet":
-        """On the engine's device as a whole if it has room there, else batch by batch."""
+    def to_engine(self, engine: Engine) -> "TrainingSet":
+        """All values on the engine's device if they fit; otherwise each batch is copied to it."""
         if not engine.holds(self.values.nbytes):
             return replace(self, device=engine.device)
         values, labels = self.values.to(engine.device), self.labels.to(engine.device)
@@ -54,12 +54,12 @@ class TrainingSet:
 
 
 def decode(values: Stored) -> Images:
-    """Bytes to [-1, 1]; toy points are images as they are."""
+    """Bytes to [-1, 1]; toy points are not changed."""
     return values / 127.5 - 1 if values.dtype == torch.uint8 else values
 
 
 def encode(images: Images, dtype: torch.dtype) -> Stored:
-    """The inverse of `decode`, on what a generator makes: clamped, then rounded to the nearest byte."""
+    """The inverse of `decode`, for generated images: clamped, then rounded to the nearest byte."""
     if dtype != torch.uint8:
         return images.to(dtype)
     return images.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)

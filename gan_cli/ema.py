@@ -1,4 +1,4 @@
-"""The moving average of the generator's weights: what is scored and drawn."""
+"""The moving average of the generator's weights, which is scored and drawn."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 def update_ema(average: nn.Module, source: nn.Module, decay: float) -> None:
     """average <- decay * average + (1 - decay) * source, running statistics included.
 
-    Counters are copied, and so are the buffers of parametrizations: spectral norm's singular vectors have no average.
+    Counters and the buffers of parametrizations are copied: spectral norm's singular vectors cannot be averaged.
     """
     pairs = list(zip(tensors(average), tensors(source), strict=True))
     names = [*(name for name, _ in source.named_parameters()), *(name for name, _ in source.named_buffers())]

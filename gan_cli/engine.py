@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Engine:
-    """One process on one device; networks compute in `precision`, and what they return is float32 again."""
+    """One process on one device; networks compute in `precision` and return float32."""
 
     device: torch.device = CPU
     precision: torch.dtype = torch.float32
@@ -24,7 +24,7 @@ class Engine:
 
     @contextmanager
     def computing(self) -> Iterator[None]:
-        """Inside, the layers that can compute in `precision` do."""
+        """Inside, layers compute in `precision` where they can."""
         if self.precision == torch.float32:
             yield
             return
@@ -32,17 +32,17 @@ class Engine:
             yield
 
     def returned(self, output: Tensor) -> Tensor:
-        """What a network computed, in the precision of losses."""
+        """A network's output, in the precision of losses."""
         return output if self.precision == torch.float32 else output.float()
 
     def random_generators(self) -> list[torch.Generator]:
-        """Every source of random draws: the CPU's, and the device's where it has one of its own."""
+        """All random generators in use: the CPU's, and the GPU's if the device is one."""
         if self.device.type != "cuda":
             return [torch.default_generator]
         return [torch.default_generator, torch.cuda.default_generators[self.device.index or 0]]
 
     def holds(self, num_bytes: int) -> bool:
-        """Whether the device has room for so much besides networks: at most half of what is free there."""
+        """Whether the device has room for this data besides networks: at most half of its free memory."""
         return self.device.type != "cuda" or num_bytes <= torch.cuda.mem_get_info(self.device)[0] / 2
 
     def peak_memory(self) -> int:
@@ -71,5 +71,5 @@ def choose_device(name: str) -> torch.device:
 
 
 def num_devices() -> int:
-    """GPUs of this machine that this process may use."""
+    """The number of GPUs that this process may use."""
     return torch.cuda.device_count()

@@ -1,4 +1,4 @@
-"""How a command ends early: one line for the user, and an exit code."""
+"""Errors that end a command: one line for the user, and an exit code."""
 
 
 class EndError(Exception):
@@ -8,7 +8,7 @@ class EndError(Exception):
 
 
 class UserError(EndError):
-    """The user asked for something that cannot be; the message says what, and how to mend it."""
+    """The user's input is wrong; the message says what, and how to fix it."""
 
     code = 2
 

@@ -1,4 +1,4 @@
-"""What the moving average of a generator makes of latents that depend on a seed and their number alone."""
+"""Images from the moving average of a generator; their latents depend only on a seed and their number."""
 
 import time
 from collections.abc import Callable
@@ -14,12 +14,12 @@ from gan_cli.seeding import mix
 from gan_cli.shapes import Codes, Examples, Images, Latents, Scores, Stored, unlabelled
 from gan_cli.work import track
 
-BLOCK = 256  # images made at a time; fixed, so that what is made depends on no batch size
+BLOCK = 256  # images made at a time; fixed, so that images do not depend on the batch size
 
 
 @dataclass(frozen=True)
 class SamplingCost:
-    """What images cost: seconds in all; passes, the one that makes the image included, and gradient calls of each."""
+    """The total seconds; and per image the passes (including the one that makes it) and the gradient calls."""
 
     seconds: float
     generator_passes: float
@@ -32,7 +32,7 @@ class SamplingCost:
 
 @dataclass(frozen=True)
 class Generated:
-    """Images as real ones are stored, on the engine's device if it has room, and the codes they were made from."""
+    """Images, stored like real ones, on the engine's device if they fit, and the codes they were made from."""
 
     values: Stored
     codes: Codes
@@ -40,7 +40,7 @@ class Generated:
 
 
 def generate(gan: GAN, count: int, seed: int, real: Examples | None, dtype: torch.dtype) -> Generated:
-    """Images number 0 to `count` of the given seed, stored as real ones are.
+    """The first `count` images of the given seed, stored like real ones.
 
     `real` is a calibration batch for latent samplers that read one. Raises DivergedError for images that are
     not finite.

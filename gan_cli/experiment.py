@@ -1,4 +1,4 @@
-"""Everything a run is made of."""
+"""The parts of a run: networks, players, regularizers, data and settings."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,9 +25,9 @@ from gan_cli.turns import PlayTurn, Rules
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings(Ranged):
-    """The run's own numbers; an interval of 0 means: only at the end.
+    """The run's own settings; an interval of 0 means: only at the end.
 
-    A turn of the generator has `generator_batch_size` latents and real images, by default as many as `batch_size`.
+    A turn of the generator has `generator_batch_size` latents and real images; None means `batch_size`.
     """
 
     steps: Annotated[int, Ge(1)]
@@ -53,7 +53,7 @@ class RunSettings(Ranged):
 
 @dataclass(frozen=True)
 class GAN:
-    """What can make and judge images: enough to sample from a checkpoint. The moving average is what is scored."""
+    """Both networks and their latent sampler: enough to sample from a checkpoint. The moving average is scored."""
 
     game: Game
     ema_generator: nn.Module
@@ -61,7 +61,7 @@ class GAN:
 
     @contextmanager
     def at_rest(self) -> Iterator[Game]:
-        """The game as it is scored: the averaged generator, no augmentation, and statistics that stay as they are."""
+        """The game for scoring: the averaged generator, no augmentation, and statistics that do not change."""
         discriminator = self.game.discriminator
         training = discriminator.training
         discriminator.eval()
@@ -71,7 +71,7 @@ class GAN:
             discriminator.train(training)
 
     def calibration(self, training_set: TrainingSet) -> Examples | None:
-        """Real images from all over the training set, at most 1,000, if the latent sampler reads any."""
+        """At most 1,000 real images, evenly spread over the training set, if the latent sampler reads any."""
         if not self.latent_sampler.reads_real(self.game.objective):
             return None
         rows = torch.linspace(0, len(training_set) - 1, min(1000, len(training_set))).long()
@@ -81,7 +81,7 @@ class GAN:
         return replace(self, latent_sampler=latent_sampler)
 
     def parts(self) -> dict[str, Stateful]:
-        """All that remembers something, by name: three networks, and leaves that are modules, by their dotted paths."""
+        """Everything with state, by name: three networks, and parts that are modules, by their dotted paths."""
         networks: dict[str, Stateful] = {
             "generator": self.game.generator,
             "discriminator": self.game.discriminator,
@@ -97,7 +97,7 @@ class GAN:
 
 @dataclass(frozen=True)
 class Player:
-    """One of those who take turns in a step: what it trains, how, how often and on how many images."""
+    """One player of a step: the network it trains, how, how often and on how many images."""
 
     name: str
     network: nn.Module
@@ -131,18 +131,18 @@ class Experiment:
 
     @property
     def leaves(self) -> list[Part]:
-        """Every part that acts at the moments of training."""
+        """Every part whose hooks are called during training."""
         roots = [self.game.objective, self.game.augmentation, self.gan.latent_sampler, *self.bounds.values()]
         return [part for root in roots for _, part in nested("", root) if isinstance(part, Part)]
 
     def parts(self) -> dict[str, Stateful]:
-        """The one list of mutable state; randomness is none, it follows from (seed, rank, step)."""
+        """The one list of mutable state; randomness is not in it, it follows from (seed, rank, step)."""
         optimizers: dict[str, Stateful] = {f"{player.name}_optimizer": player.optimizer for player in self.players}
         return self.gan.parts() | optimizers | stateful({f"regularizer.{k}": v for k, v in self.bounds.items()})
 
     @property
     def num_eval_images(self) -> int:
-        """As many as there are real images, at most 50,000, unless said otherwise."""
+        """The number of images to score: as set, else the number of real images, at most 50,000."""
         return self.settings.num_eval_images or min(len(self.training_set), 50_000)
 
 

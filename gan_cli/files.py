@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, whenever the process dies."""
+"""Files that are either complete or absent, even if the process dies while it writes."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ MAX_SLUG = 60
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yields a temporary name beside `path`; what is written there takes `path`'s place, on disk, or is removed."""
+    """Yields a temporary path; what is written there replaces `path` on disk, or is removed after an error."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial
@@ -36,7 +36,7 @@ def sync(path: Path) -> None:
 
 
 def sweep_partial(folder: Path) -> None:
-    """Removes what a killed process left half-written; call it only while holding the folder's lock."""
+    """Removes incomplete files of a killed process; call it only while holding the folder's lock."""
     for leftover in folder.glob(".*.partial"):
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
@@ -52,7 +52,7 @@ def sha256(path: Path) -> str:
 
 
 def cache_folder() -> Path:
-    """Where results that can be computed again are kept; GAN_CLI_CACHE, or the user's cache folder."""
+    """The folder of results that can be computed again: GAN_CLI_CACHE, or in the user's cache folder."""
     base = (
         os.environ.get("GAN_CLI_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "gan_cli"
     )
@@ -60,5 +60,5 @@ def cache_folder() -> Path:
 
 
 def slug(text: str) -> str:
-    """A part of a file's name: no separators, nothing hidden, not too long."""
+    """The text as a part of a file's name: no separators, no leading dot, not too long."""
     return re.sub(r"[^A-Za-z0-9._]+", "-", text)[:MAX_SLUG].strip("-.")

@@ -1,4 +1,4 @@
-"""The game of two networks, and the only door to them: labels, precision, augmentation and counts are seen to here."""
+"""The game of two networks, and the only calls of them: labels, precision, augmentation and counts are handled here."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ __all__ = ["Game", "Passes", "Turn"]
 
 @dataclass
 class Passes:
-    """Images that have passed through each network, and codes among them that a gradient is taken at."""
+    """The number of images passed through each network, and of codes that a gradient is taken with respect to."""
 
     generator: int = 0
     discriminator: int = 0
@@ -28,7 +28,7 @@ class Passes:
 
 @dataclass(frozen=True)
 class Game:
-    """Two networks and the objective that they play for; nothing else calls a network."""
+    """Two networks and their objective; nothing else calls a network."""
 
     generator: nn.Module
     discriminator: nn.Module
@@ -38,7 +38,7 @@ class Game:
     passes: Passes = field(default_factory=Passes)
 
     def generate(self, latents: Latents) -> Examples:
-        """The generator's images, under the labels that they were asked for."""
+        """The generator's images, with the labels of the latents."""
         self.passes.generator += len(latents)
         self.passes.gradient += len(latents) * (latents.codes.requires_grad and torch.is_grad_enabled())
         with self.engine.computing():
@@ -46,21 +46,21 @@ class Game:
         return Examples(self.engine.returned(images), latents.labels)
 
     def judge(self, shown: Examples) -> Logits:
-        """The discriminator's raw outputs for images as the augmentation shows them."""
+        """The discriminator's raw outputs for the augmented images."""
         self.passes.discriminator += len(shown)
         with self.engine.computing():
             logits = self.discriminator(self.augmentation(shown.images))
         return self.engine.returned(logits)
 
     def score(self, shown: Examples) -> Scores:
-        """How real the discriminator takes each image for."""
+        """One number for each image: how real the discriminator judges it to be."""
         return self.objective.score(self.judge(shown))
 
     def discriminator_loss(self, real: Examples, fake: Examples) -> Loss:
         return self.objective.discriminator_loss(self.judge(real), self.judge(fake))
 
     def real_logits(self, real: Examples | None) -> Logits | None:
-        """What the generator's loss reads of real images: no gradient passes through it, and few objectives need it."""
+        """The logits of real images for the generator's loss, without a gradient; None if the objective reads none."""
         if not self.objective.generator_reads_real:
             return None
         if real is None:
@@ -69,13 +69,13 @@ class Game:
             return self.judge(real)
 
     def generator_loss_against(self, real: Examples | None) -> Callable[[Latents], Loss]:
-        """The generator's adversarial loss as a function of latents, with the real images judged once and for all."""
+        """The generator's adversarial loss as a function of latents; the real images are judged only once."""
         real_logits = self.real_logits(real)
         return lambda latents: self.objective.generator_loss(real_logits, self.judge(self.generate(latents)))
 
     @contextmanager
     def isolated(self, key: str) -> Iterator[None]:
-        """Inside, both networks keep their buffers, and random draws are a stream of their own that goes by `key`."""
+        """Inside, both networks keep their buffers, and random draws come from a separate stream that `key` selects."""
         with self.random_stream(key), frozen_buffers(self.generator, self.discriminator):
             yield
 

@@ -10,8 +10,8 @@ from torch import Tensor
 def input_gradient(function: Callable[[Tensor], Tensor], inputs: Tensor, *, differentiable: bool) -> Tensor:
     """The gradient of sum(function(inputs)) at `inputs`, of the same shape.
 
-    `differentiable` keeps the graph, that of `inputs` included, so that a penalty on the gradient can itself be
-    minimised, also by what made the inputs. No parameter's `.grad` is touched.
+    `differentiable` keeps the graph, including that of `inputs`, so that a penalty on the gradient can be minimised,
+    also with respect to the parameters that `inputs` was computed from. No parameter's `.grad` is changed.
     """
     if not (differentiable and inputs.requires_grad):
         inputs = inputs.detach().requires_grad_(True)
@@ -30,8 +30,8 @@ def signed_descent(
 ) -> Tensor:
     """`steps` steps of `step_size` against the sign of the gradient of sum(function), each one projected.
 
-    The iterated fast gradient sign method (Kurakin et al. 2017, arXiv:1607.02533, section 2.2), downhill; with no
-    steps the start itself.
+    The iterated fast gradient sign method (Kurakin et al. 2017, arXiv:1607.02533, section 2.2), for minimisation; with
+    zero steps it returns the start.
     """
     point = start.detach()
     for _ in range(steps):
@@ -40,9 +40,9 @@ def signed_descent(
 
 
 def onto_ball(center: Tensor, radius: float | None, half_width: float = math.inf) -> Callable[[Tensor], Tensor]:
-    """The projection onto points of which no coordinate is farther than `radius` from `center`, or `half_width` from 0.
+    """The projection onto points with every coordinate within `radius` of `center` and within `half_width` of 0.
 
-    A radius of None is no bound.
+    A radius of None means no bound.
     """
     reach = math.inf if radius is None else radius
     return lambda point: point.clamp(center - reach, center + reach).clamp(-half_width, half_width)

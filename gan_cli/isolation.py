@@ -1,4 +1,4 @@
-"""Extra passes through networks that leave statistics, singular vectors and random state as they were."""
+"""Extra passes through networks that do not change statistics, singular vectors and random state."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +14,10 @@ from gan_cli.seeding import mix
 
 @contextmanager
 def random_stream(key: str, engine: Engine) -> Iterator[None]:
-    """Random draws inside are a stream of their own, on the CPU and the engine's device; outside, nothing advances.
+    """Inside, random draws come from a separate stream, on the CPU and the engine's device; then the state is restored.
 
-    The stream depends on `key` and on the random state outside: the same key draws the same again until something else
-    is drawn outside. (torch.manual_seed would seed every kind of device there is, which takes its time.)
+    The stream depends on `key` and on the outer random state: the same key gives the same draws until something is
+    drawn outside. (torch.manual_seed would seed every kind of device, which is slow.)
     """
     generators = engine.random_generators()
     states = [generator.get_state() for generator in generators]
@@ -33,7 +33,7 @@ def random_stream(key: str, engine: Engine) -> Iterator[None]:
 
 @contextmanager
 def frozen_buffers(*networks: nn.Module) -> Iterator[None]:
-    """Inside, batch norm uses the batch's statistics without tracking them, and spectral norm its present vectors."""
+    """Inside, batch norm uses the batch's statistics without tracking them, and spectral norm its current vectors."""
     modules = [module for network in networks for module in network.modules()]
     norms = [module for module in modules if isinstance(module, _NormBase)]
     tracking = [module for module in norms if module.track_running_stats and module.training]

@@ -1,4 +1,4 @@
-"""What a run is made of besides its networks: each part says what it does at the moments of training."""
+"""Parts of a run besides its networks: each defines what it does at certain points of training."""
 
 from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
@@ -11,7 +11,7 @@ from gan_cli.shapes import Turn
 
 @runtime_checkable
 class Stateful(Protocol):
-    """What remembers something from step to step: checkpoints hold it."""
+    """An object with state that changes from step to step; checkpoints contain it."""
 
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state_dict: dict[str, Any], /) -> object: ...
@@ -20,7 +20,7 @@ class Stateful(Protocol):
 class Part(Ranged):
     """An objective, a regularizer, a latent sampler or an augmentation.
 
-    One that remembers something is an `nn.Module` with buffers, too. Every moment is empty unless a part fills it.
+    A part with state is also an `nn.Module` with buffers. Every hook is empty by default.
     """
 
     def before_step(self, device: torch.device) -> None:
@@ -31,7 +31,7 @@ class Part(Ranged):
 
 
 def nested(path: str, part: object) -> Iterator[tuple[str, object]]:
-    """The part and those that it is made of, each with its dotted path."""
+    """The part and all parts inside it, each with its dotted path."""
     yield path, part
     if isinstance(part, Part):
         for name, value in vars(part).items():

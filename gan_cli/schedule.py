@@ -1,4 +1,4 @@
-"""Numbers that change while training."""
+"""Schedules: numbers that change while training."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Any, Literal
 class Schedule:
     """From `start` to `end` between the steps `since` and `until`, constant before and after.
 
-    `linear`, or half a cosine wave. Raises ValueError unless 0 <= since < until.
+    The shape is `linear` or half a `cosine` wave. Raises ValueError unless 0 <= since < until.
     """
 
     start: float
@@ -23,7 +23,7 @@ class Schedule:
             raise ValueError(f"since={self.since} must be at least 0 and below until={self.until}")
 
     def at(self, step: int) -> float:
-        """The number in the step that follows `step` others."""
+        """The value after `step` finished steps."""
         remaining = min(max((self.until - step) / (self.until - self.since), 0.0), 1.0)
         if self.shape == "cosine":
             remaining = (1 - math.cos(math.pi * remaining)) / 2
@@ -31,7 +31,7 @@ class Schedule:
 
 
 def value_at(value: Any, step: int) -> Any:
-    """A number, or a tuple of numbers, each of which may be a schedule."""
+    """The value at a step: of a number, or of a tuple of numbers, each of which may be a schedule."""
     if isinstance(value, Schedule):
         return value.at(step)
     return tuple(value_at(item, step) for item in value) if isinstance(value, tuple) else value

@@ -1,4 +1,4 @@
-"""Randomness as a function of (seed, rank, step), and data order as one of (seed, batch number)."""
+"""Randomness is a function of (seed, rank, step), data order a function of (seed, batch number)."""
 
 import hashlib
 from functools import lru_cache
@@ -8,13 +8,13 @@ from torch import Tensor
 
 
 def mix(*parts: int | str) -> int:
-    """One 63-bit seed from several parts; unlike hash(), the same in every process."""
+    """One 63-bit seed from several parts; unlike hash(), it is the same in every process."""
     digest = hashlib.sha256(repr(parts).encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
 
 
 def seed_step(seed: int, rank: int, step: int) -> None:
-    """Makes every random draw of a step depend on nothing that came before it."""
+    """Seeds torch, so that a step's random draws do not depend on earlier steps."""
     torch.manual_seed(mix("step", seed, rank, step))
 
 

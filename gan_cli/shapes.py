@@ -1,4 +1,4 @@
-"""The tensors of the game, named once, and the values that carry them from part to part; the tests check the shapes."""
+"""Named tensor types, and the values that pass between parts; the tests check the shapes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -26,7 +26,7 @@ Rows = TypeVar("Rows", bound="Labelled")
 
 
 class Labelled:
-    """Rows with a label each."""
+    """Rows with one label each."""
 
     labels: Labels
 
@@ -59,25 +59,25 @@ class Examples(Labelled):
     labels: Labels
 
     def with_images(self, images: Images) -> "Examples":
-        """Other images under the same labels."""
+        """Other images with the same labels."""
         return replace(self, images=images)
 
 
 @dataclass(frozen=True)
 class Latents(Labelled):
-    """What a generator is given."""
+    """The generator's input: codes with their labels."""
 
     codes: Codes
     labels: Labels
 
     def with_codes(self, codes: Codes) -> "Latents":
-        """Other codes under the same labels."""
+        """Other codes with the same labels."""
         return replace(self, codes=codes)
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One turn's values: the real batch, the generator's answer to `latents`, and what the discriminator says of both.
+    """One turn's values: the real batch, the images generated from `latents`, and the logits of both.
 
     `real_logits` is None in a generator's turn whose loss does not read real images.
     """

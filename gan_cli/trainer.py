@@ -1,4 +1,4 @@
-"""The loop: seed, turns, updates, moving average; it yields after every step and does nothing else."""
+"""The training loop: seed, turns, updates, moving average; it yields after every step and does nothing else."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from gan_cli.turns import Losses
 
 @dataclass(frozen=True)
 class Step:
-    """A finished step, counted from 1: the last losses of each player, and mean scores, still on the device."""
+    """A finished step, counted from 1: the last losses of each player, and mean scores, all on the device."""
 
     number: int
     losses: dict[str, Losses]
@@ -51,9 +51,9 @@ def train(experiment: Experiment, first_step: int = 0) -> Iterator[Step]:
 
 
 def real_batches(experiment: Experiment, step: int) -> Iterator[Examples]:
-    """A fresh real batch for every turn of the step, in order.
+    """A new real batch for every turn of the step, in order.
 
-    Batches are counted in `batch_size` images: a player that takes more at once takes several of them, cut to size.
+    Batches are counted in `batch_size` images: a player with a larger batch takes several, truncated to its size.
     """
     settings, training_set = experiment.settings, experiment.training_set
     taken = {player.name: -(-player.batch_size // settings.batch_size) for player in experiment.players}
@@ -69,6 +69,6 @@ def real_batches(experiment: Experiment, step: int) -> Iterator[Examples]:
 
 def update(player: Player, losses: Mapping[str, Loss]) -> None:
     player.optimizer.zero_grad(set_to_none=True)
-    # One backward for all terms: across ranks, a penalty on its own would be averaged wrongly.
+    # One backward pass for all terms: across ranks, a separate penalty would be averaged wrongly.
     torch.stack(list(losses.values())).sum().backward(inputs=list(player.network.parameters()))
     player.optimizer.step()

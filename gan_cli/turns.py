@@ -1,4 +1,4 @@
-"""One turn of each player: values in, named losses out; nothing here updates a weight."""
+"""One turn of each player: values in, named losses out; no weight is updated here."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Losses = dict[str, Loss]
 
 @dataclass(frozen=True)
 class Rules:
-    """What the turns are played by, besides the game itself; `bounds` by the names that losses are logged under."""
+    """The game, the sampler and the regularizers of a turn; `bounds` by the names that losses are logged under."""
 
     game: Game
     latent_sampler: LatentSampler
@@ -24,7 +24,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Played:
-    """The losses to minimise, and the turn that they are of."""
+    """The losses to minimise, and the turn's values."""
 
     losses: Losses
     turn: Turn
@@ -36,7 +36,7 @@ PlayTurn = Callable[[Rules, Examples, int, int], Played]
 def discriminator_turn(rules: Rules, real: Examples, number: int, step: int) -> Played:
     """The discriminator's losses on one real batch; the generator's graph is never built.
 
-    `number` counts the player's turns from 1, as in `generator_turn`: lazy regularizers go by it.
+    `number` counts the player's turns from 1, as in `generator_turn`; lazy regularizers use it.
     """
     game = rules.game
     latents = rules.latent_sampler.for_discriminator(game, real)
@@ -59,9 +59,9 @@ def generator_turn(rules: Rules, real: Examples, number: int, step: int) -> Play
 
 
 def terms(player: str, rules: Rules, turn: Turn, number: int, step: int) -> Losses:
-    """Every term that is due for this player, by the name it was configured under.
+    """Every term that is due for this player, by the name in the config.
 
-    Whatever passes and draws one needs, the rest of the step does not see them.
+    Its extra passes and random draws do not affect the rest of the step.
     """
     found = {
         name: bound.term(rules.game, turn, name=name, number=number, step=step)

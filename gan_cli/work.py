@@ -1,4 +1,4 @@
-"""Long work says what it does, and can be stopped: whoever wants to know listens, whoever works long is tracked."""
+"""Progress of long work: code reports what it does to a listener, which may also stop it."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ Parameters = ParamSpec("Parameters")
 
 @dataclass(slots=True)
 class Level:
-    """One piece of work, which may lie inside another: the number of its present item, or the time it began.
+    """One piece of work, which may be inside another: the number of its current item, or its start time.
 
     `inside` is the work of the thread that it waits for.
     """
@@ -27,7 +27,7 @@ class Level:
     number: int | None = None
     total: int | None = None
     began: float = 0.0
-    inside: "Telling | None" = None
+    inside: "Report | None" = None
 
     def text(self, innermost: bool) -> str:
         if self.number is not None:
@@ -36,18 +36,18 @@ class Level:
 
 
 @dataclass(slots=True)
-class Telling:
-    """A listener, the work under way, outermost first, and when the listener may be called again."""
+class Report:
+    """A listener, the current work, outermost first, and when the listener may be called again."""
 
     listener: Listener
     levels: list[Level] = field(default_factory=list)
     due: float = float("-inf")
-    told: bool = False
+    sent: bool = False
 
-    def tell(self) -> None:
+    def send(self) -> None:
         now = time.monotonic()
         if now >= self.due:
-            self.due, self.told = now + SECONDS_BETWEEN_CALLS, True
+            self.due, self.sent = now + SECONDS_BETWEEN_CALLS, True
             levels = self.all_levels()
             self.listener(", ".join(level.text(innermost=level is levels[-1]) for level in levels))
 
@@ -65,64 +65,64 @@ class Telling:
             yield
         finally:
             del self.levels[depth:]
-            if depth == 0 and self.told:
-                self.told = False
+            if depth == 0 and self.sent:
+                self.sent = False
                 self.listener("")
 
 
-present: ContextVar[Telling | None] = ContextVar("present", default=None)
+current: ContextVar[Report | None] = ContextVar("current", default=None)
 
 
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Inside, `listener` is told what is done, at most every 0.1 s, and "" when the outermost work ends.
+    """Inside, `listener` gets the current work as text, at most every 0.1 s, and "" when the outermost work ends.
 
-    It is called in this thread. It may raise to abandon the work, but not when it is told "".
+    It is called in this thread. It may raise to abandon the work, but not when it gets "".
     """
-    token = present.set(Telling(listener))
+    token = current.set(Report(listener))
     try:
         yield
     finally:
-        present.reset(token)
+        current.reset(token)
 
 
 def track(items: Iterable[Item], what: str, total: int | None = None) -> Iterator[Item]:
-    """The items, numbered for the listener as they are worked on: "sampling images 3/20, Langevin step 400/1000"."""
-    telling = present.get()
-    if telling is None:
+    """The items; each is reported when its work starts: "sampling images 3/20, Langevin step 400/1000"."""
+    report = current.get()
+    if report is None:
         return iter(items)
     if total is None and isinstance(items, Sized):
         total = len(items)
-    return tracked(items, Level(what, number=0, total=total), telling)
+    return tracked(items, Level(what, number=0, total=total), report)
 
 
-def tracked(items: Iterable[Item], level: Level, telling: Telling) -> Iterator[Item]:
+def tracked(items: Iterable[Item], level: Level, report: Report) -> Iterator[Item]:
     clock = time.monotonic
-    with telling.at(level):
+    with report.at(level):
         for level.number, item in enumerate(items, 1):
-            if clock() >= telling.due:
-                telling.tell()
+            if clock() >= report.due:
+                report.send()
             yield item
 
 
 @contextmanager
-def doing(what: str, inside: Telling | None = None) -> Iterator[Callable[[], None]]:
-    """Work without items; yields a function that tells how long it has taken: "`what`, 12 s"."""
-    telling = present.get()
-    if telling is None:
+def doing(what: str, inside: Report | None = None) -> Iterator[Callable[[], None]]:
+    """Work without items; yields a function that reports how long it has taken: "`what`, 12 s"."""
+    report = current.get()
+    if report is None:
         yield lambda: None
         return
-    with telling.at(Level(what, began=time.monotonic(), inside=inside)):
-        telling.tell()
-        yield telling.tell
+    with report.at(Level(what, began=time.monotonic(), inside=inside)):
+        report.send()
+        yield report.send
 
 
 class AbandonedError(BaseException):
-    """Ends a call in the background that nobody waits for any more, at its next tracked item."""
+    """Ends an abandoned call in the background, at its next tracked item."""
 
 
 class Call(threading.Thread):
-    """A function's call in a thread with the context variables and the modes of torch of the thread that makes it."""
+    """A function call in a new thread, with the context variables and torch modes of the calling thread."""
 
     def __init__(self, name: str, function: Callable[[], Any]) -> None:
         # Not a daemon: an interpreter that shuts down under a running torch kernel aborts.
@@ -131,9 +131,9 @@ class Call(threading.Thread):
         self.result: Any = None
         self.error: BaseException | None = None
         self.finished, self.abandoned = threading.Event(), threading.Event()
-        self.telling = Telling(self.stop_if_abandoned)
+        self.report = Report(self.stop_if_abandoned)
         self.context = copy_context()
-        self.context.run(present.set, self.telling)
+        self.context.run(current.set, self.report)
         self.modes = torch_modes()
 
     def run(self) -> None:
@@ -158,16 +158,16 @@ def in_background(
 ) -> Result:
     """What `function` returns or raises; for long calls that Python cannot interrupt, such as an eigensolver's.
 
-    It runs in a thread of its own, while this one tells "`what`, 12 s" and stays open to signals: where a signal's
-    handler or the listener raises, the call is abandoned. It therefore has to leave nothing half-done outside of
-    memory. This thread waits, so the global random state is the call's alone. Work tracked inside is told from here.
+    The function runs in a new thread, while this one reports "`what`, 12 s" and handles signals. If a signal handler or
+    the listener raises, the call is abandoned; it therefore must not leave incomplete changes outside of memory. This
+    thread waits, so only the call uses the global random state. This thread also reports work tracked inside the call.
     """
     call = Call(what, lambda: function(*args, **kwargs))
-    with doing(what, call.telling) as tell:
+    with doing(what, call.report) as report:
         call.start()
         try:
             while not call.finished.wait(SECONDS_BETWEEN_CALLS):
-                tell()
+                report()
         except BaseException:
             call.abandoned.set()
             raise
@@ -177,13 +177,13 @@ def in_background(
 
 
 def abandoned_calls() -> bool:
-    """Whether calls still run that nobody waits for: the interpreter would wait for them when it exits."""
+    """Whether abandoned calls still run: the interpreter would wait for them when it exits."""
     return any(isinstance(thread, Call) for thread in threading.enumerate())
 
 
 def torch_modes() -> Callable[[], Any]:
-    """A context that puts a thread into this one's modes of torch; autocast and a default device are not among them."""
-    import torch  # here, since the console scripts import this module before they know that torch is needed
+    """A context that gives a thread this thread's torch modes, except autocast and a default device."""
+    import torch  # here, because the console scripts import this module before torch is needed
 
     gradients, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
     gpu = torch.cuda.current_device() if torch.cuda.is_initialized() else None

@@ -1,1 +1,1 @@
-"""What each console script does with options that are checked already."""
+"""What each console script does with checked options."""

@@ -39,7 +39,7 @@ def evaluate(options: dict[str, Any]) -> None:
     samplers = samplers_to_score(trained, options)
     settings = build_settings(trained.config)
     with showing_work():
-        training_set = load_training_set(trained.dataset).placed(engine)
+        training_set = load_training_set(trained.dataset).to_engine(engine)
     count = options["num_eval_images"] or settings.num_eval_images or min(len(training_set), 50_000)
     seed = settings.evaluation_seed if options["evaluation_seed"] is None else options["evaluation_seed"]
     made: dict[str, Generated] = {}
@@ -69,11 +69,11 @@ def evaluate(options: dict[str, Any]) -> None:
     print(json.dumps(result, indent=2))
     if out is not None:
         with writing(out):
-            draw_beside(out, trained, training_set, made)
+            draw_side_by_side(out, trained, training_set, made)
 
 
 def samplers_to_score(trained: Trained, options: dict[str, Any]) -> dict[str, LatentSampler]:
-    """The run's own; or its prior alone, and the chosen one on that prior."""
+    """The run's own sampler; or its prior alone, and the chosen sampler on that prior."""
     name, prior = options["sampler_name"], trained.gan.latent_sampler.innermost
     if name is None:
         return {"score": trained.gan.latent_sampler}
@@ -81,7 +81,7 @@ def samplers_to_score(trained: Trained, options: dict[str, Any]) -> dict[str, La
 
 
 def chosen_sampler(options: dict[str, Any], prior: LatentSampler) -> LatentSampler:
-    """The sampler that the command names, on the run's prior; raises UserError for one that only changes training."""
+    """The chosen sampler, on the run's prior; raises UserError for one that only changes training."""
     sampler = build_sampler(options["latent_sampler"], prior)
     if sampler.innermost is not sampler and not sampler.refines_evaluation:
         raise UserError(
@@ -90,14 +90,14 @@ def chosen_sampler(options: dict[str, Any], prior: LatentSampler) -> LatentSampl
     return sampler
 
 
-def draw_beside(out: Path, trained: Trained, training_set: TrainingSet, made: dict[str, Generated]) -> None:
-    """What two samplers make of the same draws: samples.png, and latents.png where codes have two dimensions."""
+def draw_side_by_side(out: Path, trained: Trained, training_set: TrainingSet, made: dict[str, Generated]) -> None:
+    """Images of two samplers from the same draws: samples.png, and latents.png if codes have two dimensions."""
     count = pictures.num_drawn(training_set.image_shape)
     with TemporaryDirectory() as scratch:
         drawn = {name: Path(scratch) / f"{name}.png" for name in made}
         for name, images in made.items():
             pictures.save_fake(drawn[name], images.values[:count], training_set.values, scoring(trained.gan))
-        pictures.save_beside(out / "samples.png", drawn)
+        pictures.save_side_by_side(out / "samples.png", drawn)
     codes = {name: images.codes for name, images in made.items()}
     if all(points.shape[1] == 2 for points in codes.values()):
         pictures.save_latents(out / "latents.png", codes)

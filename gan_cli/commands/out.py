@@ -1,4 +1,4 @@
-"""Folders that commands put their results into."""
+"""Output folders of commands."""
 
 import os
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from gan_cli.errors import UserError
 
 
 def free_folder(name: str) -> Path:
-    """Where results can go; raises UserError before any work is done if something is there, or it cannot be made."""
+    """A new or empty folder for results; raises UserError, before any work, if it is in use or cannot be created."""
     out = Path(name)
     try:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -24,7 +24,7 @@ def free_folder(name: str) -> Path:
 
 @contextmanager
 def writing(out: Path) -> Iterator[None]:
-    """Makes the folder, and says in one line where files cannot be written to it."""
+    """Creates the folder; raises UserError if files cannot be written to it."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         yield

@@ -14,7 +14,7 @@ from gan_cli.runs.trained import open_trained
 
 
 def sample(options: dict[str, Any]) -> None:
-    """Loads the data only for a sampler that reads real images, and for points, which are drawn beside real ones."""
+    """Loads the data only for a sampler that reads real images, and for points, which are drawn with real ones."""
     engine, root = choose_engine(options["device"]), options["dataset"]["root"]
     trained = open_trained(Path(options["checkpoint"]), options["which"], options["trust"], root, engine)
     gan, chosen = trained.gan, options["sampler_name"]
@@ -24,7 +24,7 @@ def sample(options: dict[str, Any]) -> None:
     out = free_folder(options["out"] or f"gan-sample-{trained.name}-seed-{options['seed']}{suffix}")
     needed = gan.latent_sampler.reads_real(gan.game.objective) or pictures.are_points(trained.found.image_shape)
     with showing_work():
-        training_set = load_training_set(trained.dataset).placed(engine) if needed else None
+        training_set = load_training_set(trained.dataset).to_engine(engine) if needed else None
         real = None if training_set is None else gan.calibration(training_set)
         values = generate(gan, options["num_images"], options["seed"], real, trained.dataset.stored).values
     with writing(out):

@@ -1,4 +1,4 @@
-"""Whether the metrics are the standard ones: CIFAR-10's train split as if it were generated, against its test split."""
+"""Checks that metrics have their published values: CIFAR-10's train split as if generated, against its test split."""
 
 import json
 from dataclasses import replace
@@ -22,7 +22,7 @@ TOLERANCE = {"fid": 0.02, "inception_score_mean": 0.03}
 def self_check(root: str | None, engine: Engine) -> None:
     """gan-eval self_check=true: JSON on stdout, a table on stderr.
 
-    Raises UserError where the data or the weights are missing, and EndError where the scores are not those published.
+    Raises UserError if the data or the weights are missing, and EndError if the scores differ from the published ones.
     """
     place = [] if root is None else [f"dataset.root={quoted(root)}"]
     configs = {split: config_of(["dataset=cifar10", f"dataset.split={split}", *place]) for split in ("train", "test")}
@@ -30,8 +30,8 @@ def self_check(root: str | None, engine: Engine) -> None:
     metrics = splits["train"].metrics
     assert isinstance(metrics, FeatureMetrics)
     with showing_work():
-        tables = {split: load_training_set(dataset).placed(engine) for split, dataset in splits.items()}
-        scores = measured(replace(metrics, names=["fid", "inception_score"]), tables["train"], tables["test"])
+        sets = {split: load_training_set(dataset).to_engine(engine) for split, dataset in splits.items()}
+        scores = measured(replace(metrics, names=["fid", "inception_score"]), sets["train"], sets["test"])
     console(stderr=True).print(scores_table("CIFAR-10, train against test", {"here": scores, "published": EXPECTED}))
     off = [key for key, value in EXPECTED.items() if abs(scores[key] - value) > TOLERANCE[key]]
     print(json.dumps({"metrics": scores, "published": EXPECTED, "agrees": not off}, indent=2))
@@ -40,7 +40,7 @@ def self_check(root: str | None, engine: Engine) -> None:
 
 
 def measured(metrics: FeatureMetrics, fake: TrainingSet, real: TrainingSet) -> dict[str, Any]:
-    """Scores of one table's images against another's."""
+    """Scores of one training set's images against another's."""
     try:
         extractor = metrics.extractor.load().to(real.device)
     except (WeightsUnavailableError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""What gan-train does with a checked config: a new run, the one in `run_dir` again, or the one in `resume` further."""
+"""What gan-train does with a checked config: it starts a new run, or continues the one in `run_dir` or `resume`."""
 
 import signal
 import sys
@@ -21,16 +21,16 @@ from gan_cli.runs.run import Run
 from gan_cli.runs.signals import stop_on_signal
 from gan_cli.runs.summary import print_summary
 
-ANSWER = "stopping: what has been trained is being saved; Ctrl-C again stops at once"
+ANSWER = "stopping: saving the run; Ctrl-C again stops at once"
 
 
 @dataclass(frozen=True)
-class Order:
-    """What is to be trained: its config, the command line it came from, and the checkpoint it goes on from."""
+class Request:
+    """What to train: the config, its command line, and the checkpoint to continue from."""
 
     config: Config
     overrides: list[str]
-    composed: str  # as it was before anything was resolved, for .hydra/config.yaml
+    composed: str  # the config before it was resolved, for .hydra/config.yaml
     device: str
     make_folder: Callable[[], Path]
     found: Checkpoint | None = None
@@ -38,33 +38,35 @@ class Order:
 
 def train(config: Config, options: dict[str, Any], overrides: list[str], composed: str, short_name: str) -> None:
     if options["resume"] is not None:
-        run(to_resume(options, overrides))
+        run(request_to_resume(options, overrides))
     elif options["run_dir"] is not None:
-        run(in_folder(Path(options["run_dir"]), config, options, overrides, composed))
+        run(request_in_folder(Path(options["run_dir"]), config, options, overrides, composed))
     else:
         outputs = Path(options["outputs"])
-        run(Order(config, overrides, composed, options["device"], lambda: create(outputs, short_name)))
+        run(Request(config, overrides, composed, options["device"], lambda: create(outputs, short_name)))
 
 
-def in_folder(path: Path, config: Config, options: dict[str, Any], overrides: list[str], composed: str) -> Order:
-    """In a folder that is new or empty, or further in one where the same config has been before."""
+def request_in_folder(
+    path: Path, config: Config, options: dict[str, Any], overrides: list[str], composed: str
+) -> Request:
+    """Starts in a new or empty folder, or continues in one with the same config."""
     try:
         if path.exists() and not path.is_dir():
             raise UserError(f"run_dir={path} is not a folder")
     except OSError as error:
         raise UserError(f"run_dir={path} cannot be a folder: {error}") from error
-    strangers = {file.name for file in path.iterdir()} - {".lock"} if path.is_dir() else set()
-    if strangers and ".hydra" not in strangers:
+    present = {file.name for file in path.iterdir()} - {".lock"} if path.is_dir() else set()
+    if present and ".hydra" not in present:
         raise UserError(f"run_dir={path} holds files that are not a run's: choose an empty or a new folder")
     found = checkpoint.newest(path)
     if found is not None and found.config != config:
         changes = difference(found.config, config)
         raise UserError(f"run_dir={path} was started with another config ({changes}): choose another run_dir")
-    return Order(config, overrides, composed, options["device"], lambda: path, found)
+    return Request(config, overrides, composed, options["device"], lambda: path, found)
 
 
-def to_resume(options: dict[str, Any], overrides: list[str]) -> Order:
-    """The run in `resume` as it was started."""
+def request_to_resume(options: dict[str, Any], overrides: list[str]) -> Request:
+    """Continues the run in `resume` as it was started."""
     allowed = ("resume", "device", "trust")
     others = [override for override in overrides if override.split("=")[0].lstrip("+") not in allowed]
     if others:
@@ -76,19 +78,19 @@ def to_resume(options: dict[str, Any], overrides: list[str]) -> Order:
     if found is None:
         raise UserError(f"resume={path} has no checkpoint: it was never started")
     config = trusted_config(found, options["trust"])
-    return Order(config, found.overrides, "", options["device"], lambda: path, found)
+    return Request(config, found.overrides, "", options["device"], lambda: path, found)
 
 
-def run(order: Order) -> None:
-    """Trains, unless the run is complete already, and prints what came of it."""
-    found = order.found
+def run(request: Request) -> None:
+    """Trains, unless the run is already complete, and prints its summary."""
+    found = request.found
     if found is not None:
         finished = RunFolder(found.folder.parents[1])
         summary = finished.summary()
-        if summary is not None and summary["status"] == "completed" and found.step == order.config["steps"]:
+        if summary is not None and summary["status"] == "completed" and found.step == request.config["steps"]:
             print_summary(summary, finished.path)
             return
-    with prepared(order) as this:
+    with prepared(request) as this:
         status = this.train()
     if status == "interrupted":
         message = f"interrupted at step {this.step}; go on with: gan-train resume={this.folder.path}"
@@ -97,20 +99,20 @@ def run(order: Order) -> None:
 
 
 @contextmanager
-def prepared(order: Order) -> Iterator[Run]:
-    """Builds everything, and only then touches the run's folder, which is locked until the run is over."""
-    found = order.found
+def prepared(request: Request) -> Iterator[Run]:
+    """Builds everything, and only then writes to the run's folder, which is locked until the run ends."""
+    found = request.found
     with ExitStack() as held:
-        if found is not None:  # a run that is still writing would take its checkpoint away from under us
+        if found is not None:  # a run that is still writing could remove this checkpoint
             held.enter_context(RunFolder(found.folder.parents[1]).locked())
         with showing_work():
-            experiment = build_experiment(order.config, choose_engine(order.device))
+            experiment = build_experiment(request.config, choose_engine(request.device))
             scorer, unavailable = build_scorer(experiment.dataset, experiment.training_set, experiment.num_eval_images)
         if unavailable:
             warnings.warn(f"training goes on without scores: {unavailable}", stacklevel=1)
         if found is not None:
             found.restore(experiment.parts(), experiment.game.engine.device)
-        folder = made(order.make_folder)
+        folder = make_run_folder(request.make_folder)
         if found is None:
             held.enter_context(folder.locked())
         stop = held.enter_context(stop_on_signal(ANSWER))
@@ -119,7 +121,7 @@ def prepared(order: Order) -> Iterator[Run]:
         if (newest and newest.step) != (found and found.step):
             raise UserError(f"{folder.path} was written by another process in the meantime: repeat the command")
         if found is None:
-            folder.start(order.composed, order.overrides)
+            folder.start(request.composed, request.overrides)
         step = found.step if found is not None else 0
         folder.rewind(step)
         progress = held.enter_context(Progress(experiment.settings.steps, step))
@@ -130,15 +132,15 @@ def prepared(order: Order) -> Iterator[Run]:
             folder=folder,
             sinks=[folder, progress],
             stop=stop,
-            config=order.config,
-            overrides=order.overrides,
+            config=request.config,
+            overrides=request.overrides,
             step=step,
             seconds=found.seconds if found is not None else 0.0,
             concluded=found.concluded if found is not None else True,
         )
 
 
-def made(make_folder: Callable[[], Path]) -> RunFolder:
+def make_run_folder(make_folder: Callable[[], Path]) -> RunFolder:
     try:
         folder = RunFolder(make_folder())
         folder.path.mkdir(parents=True, exist_ok=True)
@@ -148,7 +150,7 @@ def made(make_folder: Callable[[], Path]) -> RunFolder:
 
 
 def difference(old: Config, new: Config) -> str:
-    """Every leaf that differs, as key: old -> new."""
+    """Every value that differs, as key: old -> new."""
     before, after = flatten(old), flatten(new)
     changed = [key for key in sorted({*before, *after}) if before.get(key) != after.get(key)]
     return "; ".join(f"{key}: {before.get(key, 'absent')} -> {after.get(key, 'absent')}" for key in changed)

@@ -1,1 +1,1 @@
-"""Config: what a command line composes, as checked plain data, and the objects that are built from it."""
+"""Config: the composed command line as checked plain data, and the objects that are built from it."""

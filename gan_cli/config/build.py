@@ -1,7 +1,7 @@
-"""Config to objects: the only file that turns one into the other.
+"""Builds objects from a config; no other file does.
 
 Shapes flow one way: the data set fixes the image shape, the latent sampler the latent width, the objective the number
-of outcomes, and all three the networks.
+of outcomes, and the networks get all three.
 """
 
 import copy
@@ -32,7 +32,7 @@ from gan_cli.turns import PlayTurn, discriminator_turn, generator_turn
 
 
 def build_experiment(config: Config, engine: Engine) -> Experiment:
-    """Loads the data and builds everything else; raises UserError where parts do not fit each other."""
+    """Loads the data and builds everything else; raises UserError if parts do not fit together."""
     settings = build_settings(config)
     dataset = build_dataset(config)
     training_set = load_training_set(dataset)
@@ -52,8 +52,8 @@ def build_experiment(config: Config, engine: Engine) -> Experiment:
         build_player(name, config, networks[name], play, num_turns, sizes[name])
         for name, (play, num_turns) in turns.items()
     ]
-    warn_of_idle(bounds, {player.name: settings.steps * player.num_turns for player in players})
-    return Experiment(gan, players, bounds, dataset, training_set.placed(engine), settings)
+    warn_of_unused(bounds, {player.name: settings.steps * player.num_turns for player in players})
+    return Experiment(gan, players, bounds, dataset, training_set.to_engine(engine), settings)
 
 
 def build_settings(config: Config) -> RunSettings:
@@ -73,7 +73,7 @@ def load_training_set(dataset: Dataset) -> TrainingSet:
 
 
 def build_scorer(dataset: Dataset, training_set: TrainingSet, num_fake: int) -> tuple[Scorer | None, str]:
-    """The scorer, or None and the reason why its weights cannot be had; raises UserError for wrong weights."""
+    """The scorer, or None and the reason why its weights are unavailable; raises UserError for wrong weights."""
     try:
         return dataset.metrics.against(training_set, num_fake), ""
     except WeightsUnavailableError as error:
@@ -83,9 +83,9 @@ def build_scorer(dataset: Dataset, training_set: TrainingSet, num_fake: int) -> 
 
 
 def build_gan(config: Config, image_shape: tuple[int, int, int], engine: Engine, bounds: Mapping[str, Bound]) -> GAN:
-    """Both networks with their initial weights, a function of the seed alone, and all that their game needs.
+    """Both networks with their initial weights, which depend only on the seed, and the other parts of their game.
 
-    Of `bounds` the networks get what is imposed on them.
+    `bounds` may impose constraints on the networks.
     """
     torch.manual_seed(mix("init", config["seed"]))
     latent_sampler = build("latent_sampler", config["latent_sampler"])
@@ -102,15 +102,15 @@ def build_gan(config: Config, image_shape: tuple[int, int, int], engine: Engine,
         bound.impose(networks[bound.player])
     ema_generator = copy.deepcopy(generator).eval().requires_grad_(False)
     generator, discriminator, ema_generator = (
-        placed(network, engine) for network in (generator, discriminator, ema_generator)
+        to_device(network, engine) for network in (generator, discriminator, ema_generator)
     )
     for leaf in (latent_sampler, objective, augmentation):
-        place_state(leaf, engine)
+        state_to_device(leaf, engine)
     return GAN(Game(generator, discriminator, objective, augmentation, engine), ema_generator, latent_sampler)
 
 
 def build_sampler(node: Config, prior: LatentSampler) -> LatentSampler:
-    """The sampler with `prior` under all its refinements; one that is a prior itself takes the width of its codes."""
+    """The sampler with `prior` under all its refinements; a sampler that is itself a prior gets its width."""
     own = {key: value for key, value in node.items() if key not in ("prior", "latent_dim")}
     given: dict[str, Any] = {}
     if "prior" in node:
@@ -121,12 +121,12 @@ def build_sampler(node: Config, prior: LatentSampler) -> LatentSampler:
     return sampler
 
 
-def placed(network: nn.Module, engine: Engine) -> nn.Module:
-    """On the device, with channels last in memory, which convolutions are fastest with."""
+def to_device(network: nn.Module, engine: Engine) -> nn.Module:
+    """The network on the device, with channels last in memory, the fastest layout for convolutions."""
     return network.to(engine.device).to(memory_format=torch.channels_last)
 
 
-def place_state(leaf: object, engine: Engine) -> None:
+def state_to_device(leaf: object, engine: Engine) -> None:
     for _, part in nested("", leaf):
         if isinstance(part, nn.Module):
             part.to(engine.device)
@@ -137,19 +137,19 @@ def build_bounds(config: Config, engine: Engine) -> dict[str, Bound]:
         name: build(f"regularizer.{name}", node) for name, node in config["regularizer"].items()
     }
     for bound in bounds.values():
-        place_state(bound, engine)
+        state_to_device(bound, engine)
     return bounds
 
 
 def build_imposed(config: Config, engine: Engine) -> dict[str, Bound]:
-    """Those alone that change a network before it is trained: what it takes to load one."""
+    """Only those that change a network before it is trained: what it takes to load one."""
     named = config["regularizer"].items()
     classes: dict[str, Any] = {name: find_class(f"regularizer.{name}", node["_target_"]) for name, node in named}
     imposed = {name: node for name, node in named if classes[name].impose is not Bound.impose}
     return build_bounds(config | {"regularizer": imposed}, engine)
 
 
-def warn_of_idle(bounds: Mapping[str, Bound], turns: Mapping[str, int]) -> None:
+def warn_of_unused(bounds: Mapping[str, Bound], turns: Mapping[str, int]) -> None:
     for name, bound in bounds.items():
         if isinstance(bound, Regularizer) and bound.every > turns[bound.player]:
             warnings.warn(
@@ -162,7 +162,7 @@ def warn_of_idle(bounds: Mapping[str, Bound], turns: Mapping[str, int]) -> None:
 def build_player(
     name: str, config: Config, network: nn.Module, play: PlayTurn, num_turns: int, batch_size: int
 ) -> Player:
-    """The player with its optimizer, whose settings start where their schedules do."""
+    """The player with its optimizer; settings with a schedule have their value at step 0."""
     path = f"{name}_optimizer"
     # torch refuses betas that mix int and float, as [0, 0.9] in YAML does
     node = {key: as_pair(with_schedules(value)) for key, value in config[path].items()}
@@ -174,13 +174,13 @@ def build_player(
         for key, value in node.items()
         if value_at(value, 0) != value
         for number, group in enumerate(optimizer.param_groups)
-        if group[key] == optimizer.defaults[key]  # others were given a setting of their own
+        if group[key] == optimizer.defaults[key]  # other groups have their own setting
     ]
     return Player(name, network, optimizer, play, num_turns, batch_size, schedules)
 
 
 def build(path: str, node: Mapping[str, Any], **given: Any) -> Any:
-    """One object from one node and what the config does not say; raises UserError where the class refuses a value."""
+    """One object from one node and further arguments; raises UserError if the class refuses a value."""
     try:
         return instantiate(with_schedules(node), _partial_=True, _convert_="object")(**given)
     except InstantiationException as error:

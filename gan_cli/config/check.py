@@ -39,8 +39,8 @@ BASES: dict[str, tuple[type, ...]] = {
     "generator_optimizer": (Optimizer,),
     "discriminator_optimizer": (Optimizer,),
 }
-NESTED = (Metrics, Extractor, Part, nn.Module)  # what a part may itself be made of
-NODES = {  # where one class has to be named
+NESTED = (Metrics, Extractor, Part, nn.Module)  # what a part may contain
+NODES = {  # these must name one class
     "dataset",
     "model.generator",
     "model.discriminator",
@@ -50,12 +50,12 @@ NODES = {  # where one class has to be named
     "generator_optimizer",
     "discriminator_optimizer",
 }
-SHAPES = {"latent_dim", "image_shape", "num_outcomes"}  # given to the players below, never in their config
+SHAPES = {"latent_dim", "image_shape", "num_outcomes"}  # given to the networks by build.py, never in their config
 SETTINGS = [setting.name for setting in fields(RunSettings)]
 
 
 def config_problems(config: Config) -> list[str]:
-    """All that is wrong with an experiment's config, wherever it came from."""
+    """Everything that is wrong with an experiment's config."""
     problems = missing(config, [*BASES, *SETTINGS])
     if problems:
         return problems
@@ -67,7 +67,7 @@ def config_problems(config: Config) -> list[str]:
 
 
 def part_problems(config: Config) -> list[str]:
-    """What is wrong with the parts that a config names, and with its numbers."""
+    """Problems of the parts that a config names, and of its numbers."""
     problems = [f"{path}={value} must be a finite number" for path, value in leaves(config) if not finite(value)]
     return problems + [problem for path, node in targets(config) for problem in node_problems(path, node)]
 
@@ -77,7 +77,7 @@ def missing(given: Collection[str], keys: Iterable[str]) -> list[str]:
 
 
 def finite(value: Any) -> bool:
-    """Finite as a float32, too, which is what the networks compute in."""
+    """Whether it is finite also as a float32, the type that the networks compute in."""
     return not isinstance(value, float) or abs(value) <= torch.finfo(torch.float32).max
 
 
@@ -94,7 +94,7 @@ def setting_problems(config: Config) -> list[str]:
 
 
 def type_problems(values: Mapping[str, Any], hints: Mapping[str, Any], path: str = "") -> list[str]:
-    """One line for each value that is not what its key calls for."""
+    """One line for each value that does not fit the type of its key."""
     given = {key: values[key] for key in hints if key in values}
     return [problem for key in given for problem in value_problems(f"{path}{key}", given[key], hints[key])]
 
@@ -107,7 +107,7 @@ def value_problems(key: str, value: Any, hint: Any) -> list[str]:
 
 
 def schedule_problems(path: str, value: dict[str, Any]) -> list[str]:
-    """What is wrong with {start, end, until, shape} in the place of a number that may change while training."""
+    """Problems of {start, end, until, shape} in place of a number that may change while training."""
     hints = typing.get_type_hints(Schedule)
     problems = [unknown(f"{path}.{key}", [f"{path}.{name}" for name in hints]) for key in value if key not in hints]
     problems += missing({f"{path}.{key}" for key in value}, [f"{path}.{key}" for key in hints if key != "since"])
@@ -130,7 +130,7 @@ def with_schedules(node: Any) -> Any:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether the value is what the hint calls for; a node, also in a list or a mapping, is of the class it names."""
+    """Whether the value fits the hint; a node, also in a list or a mapping, is of the class it names."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return any(fits(value, argument) for argument in arguments)
@@ -139,7 +139,7 @@ def fits(value: Any, hint: Any) -> bool:
             return False
         try:
             return not isinstance(hint, type) or issubclass(get_class(value["_target_"]), hint)
-        except Exception:  # a class that cannot be imported is a problem of its own
+        except Exception:  # a class that cannot be imported is reported separately
             return True
     if origin in (list, Sequence) and isinstance(value, list):
         return all(fits(item, arguments[0]) for item in value)
@@ -149,13 +149,13 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 def bases_of(path: str) -> tuple[type, ...]:
-    """What a class named at this place has to be; nothing for a place that names none."""
+    """The base classes allowed at this place; empty for a place that names no class."""
     group, depth = path.split(".")[0], path.count(".")
     return BASES.get(group, ()) if depth <= (group in ("model", "regularizer")) else NESTED
 
 
 def find_class(path: str, name: Any) -> type:
-    """The class; raises UserError where it cannot be imported or is not what belongs there."""
+    """The class; raises UserError if it cannot be imported or does not belong there."""
     bases = bases_of(path)
     if not isinstance(name, str):
         raise UserError(f"{path}._target_={'null' if name is None else name} must name a class")
@@ -170,7 +170,7 @@ def find_class(path: str, name: Any) -> type:
 
 
 def node_problems(path: str, node: dict[str, Any]) -> list[str]:
-    """A class that does not belong there, keys that it does not take or lacks, and values of the wrong type."""
+    """Problems of one node: a wrong class, unknown or missing keys, and values of the wrong type."""
     try:
         target = find_class(path, node["_target_"])
     except UserError as error:
@@ -193,7 +193,7 @@ def node_problems(path: str, node: dict[str, Any]) -> list[str]:
 
 
 def at_the_start(path: str, given: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
-    """What is wrong with an optimizer's schedules, and its settings in the first step, pairs as torch spells them."""
+    """Problems of an optimizer's schedules; and its settings in the first step, with pairs as tuples, as in torch."""
     problems = []
     for key, value in given.items():
         for item in value if isinstance(value, list) else [value]:
@@ -208,11 +208,11 @@ def as_pair(value: Any) -> Any:
 
 
 def bearable(value: Any, hint: Any) -> bool:
-    truth_is_no_number = isinstance(value, bool) and (
+    bool_for_number = isinstance(value, bool) and (
         hint in (int, float, int | None, float | None)
         or (typing.get_origin(hint) is typing.Literal and bool not in map(type, typing.get_args(hint)))
     )
-    return is_bearable(value, hint, conf=BeartypeConf(is_pep484_tower=True)) and not truth_is_no_number
+    return is_bearable(value, hint, conf=BeartypeConf(is_pep484_tower=True)) and not bool_for_number
 
 
 def wrong_type(key: str, value: Any, hint: Any) -> str:

@@ -1,4 +1,4 @@
-"""Where conf/ is, and configs composed from it without a command line, leaving nothing behind in Hydra."""
+"""Finds conf/ and composes configs without a command line and without changing Hydra's global state."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,9 +17,9 @@ CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if 
 def compose(
     name: str, overrides: Sequence[str], folders: Sequence[Path] = (), *, with_hydra: bool = False
 ) -> DictConfig:
-    """The config `name`, unresolved, and without Hydra's own node if that is not asked for.
+    """The config `name`, unresolved; `with_hydra` keeps Hydra's own node.
 
-    Choices are looked for in `folders`, too. Raises Hydra's exceptions.
+    Choices in `folders` are found, too. Raises Hydra's exceptions.
     """
     before = version.getbase()
     version.setbase("1.3")

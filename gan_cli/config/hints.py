@@ -1,4 +1,4 @@
-"""Hydra's refusals in one line, with what was probably meant; no torch, so that a slip is answered at once."""
+"""Hydra's errors in one line, with the probable correction; without torch, so that the answer is fast."""
 
 import difflib
 import re
@@ -12,11 +12,11 @@ from omegaconf import DictConfig, OmegaConf
 from gan_cli.config.compose import CONF, compose
 
 PLUGINS = ("joblib", "optuna", "ray", "submitit")  # launchers and sweepers that are extras of this package
-PRESETS = ("experiment", "debug")  # set keys that are there without them
+PRESETS = ("experiment", "debug")  # they set keys that exist without them
 
 
 def explain(error: Exception, config_name: str) -> str:
-    """Hydra's refusal of an override in one line, with what was probably meant."""
+    """Hydra's error about an override in one line, with the probable correction."""
     text = str(error)
     if isinstance(error, OverrideParseException):
         reason = error.message.splitlines()[0]
@@ -45,13 +45,13 @@ def explain(error: Exception, config_name: str) -> str:
 
 
 def refused_key(error: Exception) -> str:
-    """The key that the composed config does not have; empty for another reason."""
+    """The key that the composed config does not have; empty for other errors."""
     found = re.search(r"Could not override '([^']+)'", str(error))
     return found[1] if found else ""
 
 
 def config_folders() -> list[Path]:
-    """This package's, and the one given as --config-dir."""
+    """This package's folder, and the one given as --config-dir."""
     arguments = [part for argument in sys.argv[1:] for part in argument.split("=", 1)]
     flags = zip(arguments, arguments[1:], strict=False)
     return [CONF, *(Path(value).absolute() for flag, value in flags if flag in ("--config-dir", "-cd"))]
@@ -67,7 +67,7 @@ def closest(word: str, known: list[str]) -> str:
 
 
 def introduced_by(key: str) -> str:
-    """The choice that brings this root key with it, as objective=realness brings num_outcomes."""
+    """The choice that introduces this root key, as objective=realness introduces num_outcomes."""
     for path in sorted(CONF.glob("*/*.yaml")):
         if path.parent.name in PRESETS or "@package _global_" not in path.read_text():
             continue
@@ -77,7 +77,7 @@ def introduced_by(key: str) -> str:
 
 
 def known_keys(config_name: str) -> list[str]:
-    """Every key of the config as composed from the group choices on the command line, as far as it can be."""
+    """Every key of the config with the group choices of the command line, if these compose."""
     composed = OmegaConf.to_container(composed_choices(config_name))
     assert isinstance(composed, dict)
     composed.pop("hydra", None)
@@ -85,12 +85,12 @@ def known_keys(config_name: str) -> list[str]:
 
 
 def chosen(config_name: str) -> list[str]:
-    """What has a choice in that config: a group, or a group with the place that it is put in, as group@place."""
+    """What has a choice in that config: a group, or a group with its place, as group@place."""
     return list(OmegaConf.select(composed_choices(config_name), "hydra.runtime.choices") or {})
 
 
 def composed_choices(config_name: str) -> DictConfig:
-    """With Hydra's own part; without the command line's choices where they do not compose."""
+    """The config with Hydra's own node, and with the command line's choices if they compose."""
     choices = []
     for argument in sys.argv[1:]:
         choice = re.fullmatch(r"([\w/]+)(@[\w.]+)?=[\w\[\],]+", argument)
@@ -99,7 +99,7 @@ def composed_choices(config_name: str) -> DictConfig:
     for overrides in (choices, []):
         try:
             return compose(config_name, overrides, config_folders()[1:], with_hydra=True)
-        except Exception:  # the hint is a courtesy: what was wrong has been found already
+        except Exception:  # the error is already known; this is only for the hint
             continue
     return DictConfig({})
 

@@ -8,7 +8,7 @@ Config = dict[str, Any]
 
 
 def leaves(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value that holds no others, with its dotted path."""
+    """Every value that is not a container, with its dotted path."""
     if isinstance(config, dict):
         for key, value in config.items():
             yield from leaves(value, f"{path}.{key}".lstrip("."))
@@ -43,7 +43,7 @@ def is_node(value: Any) -> bool:
 
 
 def node_of(part: Any) -> Any:
-    """The node that a part could have been built from."""
+    """A node from which the part can be built."""
     if not is_dataclass(part) or isinstance(part, type):
         return part
     named = {"_target_": f"{type(part).__module__}.{type(part).__qualname__}"}

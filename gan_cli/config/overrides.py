@@ -1,4 +1,4 @@
-"""Overrides as text, `key=value`, as they stand on a command line and in a run's summary."""
+"""Overrides as text, `key=value`, as on a command line and in a run's summary."""
 
 import re
 
@@ -20,7 +20,7 @@ def value_of(override: str) -> str:
 
 
 def choices(override: Override) -> list[str]:
-    """The override once for each value that it sweeps; a range that only a search can go through has none."""
+    """The override once for each value that it sweeps; empty for a range, which needs a search."""
     if not override.is_sweep_override():
         return [override.input_line or ""]
     if not override.is_discrete_sweep():
@@ -29,7 +29,7 @@ def choices(override: Override) -> list[str]:
 
 
 def set_by_debug(override: str) -> set[str]:
-    """The keys that a choice of the debug group sets, and nothing but the command line sets again; none otherwise."""
+    """The keys that a choice of the debug group sets, which only the command line overrides; else empty."""
     if key_of(override) != "debug":
         return set()
     files = [folder / "debug" / f"{value_of(override)}.yaml" for folder in config_folders()]
@@ -38,7 +38,7 @@ def set_by_debug(override: str) -> set[str]:
 
 
 def label(override: str) -> str:
-    """The choice alone where it says enough (`objective=hinge`: hinge), else the last part of the key and the value."""
+    """The choice alone for a group (`objective=hinge`: hinge), else the last part of the key and the value."""
     key = key_of(override)
     if override.startswith("~"):
         return override
@@ -48,6 +48,6 @@ def label(override: str) -> str:
 
 
 def quoted(value: object) -> str:
-    """A value as the override grammar reads it back, whatever is in it."""
+    """Any value, quoted for the override grammar."""
     escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + found[2].replace("'", "\\'"), str(value))
     return f"'{escaped}'"

@@ -1,4 +1,4 @@
-"""From what Hydra composed to plain checked data: every problem is named at once, before anything is built."""
+"""Turns a composed config into plain checked data; all problems are reported at once, before anything is built."""
 
 import re
 import typing
@@ -17,7 +17,7 @@ from gan_cli.config.nodes import Config, leaves
 from gan_cli.config.overrides import key_of
 from gan_cli.errors import UserError, one_line
 
-OPTIONS: dict[str, Any] = {  # about this process, not about the experiment
+OPTIONS: dict[str, Any] = {  # of this process, not of the experiment
     "device": str,
     "run_dir": str | None,
     "outputs": str,
@@ -51,9 +51,9 @@ REPORTING: dict[str, Any] = {"folders": list[str], "baseline": str | None, "out"
 
 
 def config_of(overrides: Sequence[str] = (), folder: Path | None = None) -> Config:
-    """The checked config that gan-train trains with these overrides, as `objective=hinge`; no device is in it.
+    """The checked config that gan-train trains with these overrides, such as `objective=hinge`; it has no device.
 
-    `folder` is searched for choices, too, as --config-dir is. Raises UserError that names what is wrong.
+    Choices in `folder` are found, too, as with --config-dir. Raises UserError that names what is wrong.
     """
     try:
         composed = compose("train", overrides, [] if folder is None else [folder])
@@ -81,7 +81,7 @@ def read_config(composed: DictConfig) -> tuple[Config, dict[str, Any]]:
 
 
 def read_plain(composed: DictConfig, hints: Mapping[str, Any], question: str) -> dict[str, Any]:
-    """Options that name no parts; raises UserError that names everything wrong, or asks for what is missing."""
+    """Options that name no parts; raises UserError that names every problem, or asks for a missing value."""
     options = resolved(composed, question)
     problems = [unknown(key, hints) for key in options if key not in hints]
     problems += missing(options, hints) + type_problems(options, hints)
@@ -91,7 +91,7 @@ def read_plain(composed: DictConfig, hints: Mapping[str, Any], question: str) ->
 
 
 def resolved(composed: DictConfig, question: str) -> dict[str, Any]:
-    """Options as plain data; raises UserError that asks `question` where a value is missing."""
+    """Options as plain data; raises UserError with `question` if a value is missing."""
     try:
         options: dict[str, Any] = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     except MissingMandatoryValue as error:
@@ -104,9 +104,9 @@ def resolved(composed: DictConfig, question: str) -> dict[str, Any]:
 def read_options(
     composed: DictConfig, hints: Mapping[str, Any], overrides: list[str], sampler: str | None
 ) -> dict[str, Any]:
-    """The options of gan-eval or gan-sample, and the chosen `sampler`'s node, whose prior is left to the checkpoint.
+    """The options of gan-eval or gan-sample, with the chosen `sampler`'s node; its prior comes from the checkpoint.
 
-    Raises UserError that names everything wrong with them at once.
+    Raises UserError that names every problem at once.
     """
     theirs = [override for override in overrides if re.split(r"[.]", key_of(override))[-1] == "latent_dim"]
     if theirs:
@@ -134,7 +134,7 @@ def read_options(
 
 
 def sampler_problems(node: Config, overrides: list[str]) -> list[str]:
-    """What is wrong with a sampler that is to be put on a checkpoint's prior: nothing may be said about the prior."""
+    """Problems of a sampler that is to refine a checkpoint's prior; no override may set the prior."""
     path, below = "latent_sampler", node
     while "prior" in below:
         path, below = f"{path}.prior", below["prior"]
@@ -148,12 +148,12 @@ def sampler_problems(node: Config, overrides: list[str]) -> list[str]:
 
 
 def interpolated_keys(composed: DictConfig) -> set[str]:
-    """Root keys that some other value refers to: a choice introduced them, as realness does num_outcomes."""
+    """Root keys that another value refers to: a choice introduces them, as realness introduces num_outcomes."""
     text = OmegaConf.to_yaml(composed, resolve=False)
     return set(re.findall(r"\$\{(\w+)", text))
 
 
 def replaced(key: Any, composed: DictConfig) -> str:
-    """What to say of a root key that lost its reader, as num_outcomes does to objective.num_outcomes=7."""
+    """The problem of a root key that is no longer read, as num_outcomes after objective.num_outcomes=7; else empty."""
     paths = [path for path, _ in leaves(OmegaConf.to_container(composed)) if path.endswith(f".{key}")]
     return f"nothing reads {key} any more: give {key}=<value> in place of {paths[0]}" if paths else ""

@@ -1,4 +1,4 @@
-"""What a config that came from a file may name: parts of this package, or of one that the user trusts."""
+"""Checks a config from a file: it may only name parts of this package, or of one that the user trusts."""
 
 import json
 
@@ -15,8 +15,8 @@ from gan_cli.errors import UserError
 def check_trust(config: Config, trust: list[str]) -> None:
     """Refuses a config from a file unless it only names classes of this package, torch.optim or a trusted package.
 
-    Each has to be a subclass of its group's own base class, and defined where its name says. Nothing is imported or
-    called before its package is known to be trusted, and no value is interpolated.
+    Each class has to be a subclass of its group's base class, and be defined in the named package. Nothing is imported
+    or called before its package is known to be trusted, and no value is interpolated.
     """
     packages = {"gan_cli", *trust}
     if "${" in json.dumps(config):
@@ -39,7 +39,7 @@ def check_trust(config: Config, trust: list[str]) -> None:
 
 
 def known_targets(bases: tuple[type, ...]) -> list[str]:
-    """The classes of this package that a config can name under these bases."""
+    """The classes of this package with these bases that a config can name."""
     known = {leaf for base in bases for leaf in leaves_of(base) if leaf.__module__.startswith("gan_cli.")}
     return sorted(f"{leaf.__module__}.{leaf.__qualname__}" for leaf in known if not leaf.__name__.startswith("Fitted"))
 
@@ -50,7 +50,7 @@ def leaves_of(base: type) -> set[type]:
 
 
 def check_size(config: Config, image_shape: tuple[int, int, int], num_bytes: int) -> None:
-    """Refuses a config that asks for more weights than `num_bytes` can hold; nothing of them is allocated."""
+    """Refuses a config with more weights than `num_bytes` can hold; no weight is allocated."""
     engine = Engine(torch.device("meta"))
     with engine.device:
         sketch = build_gan(config, image_shape, engine, build_imposed(config, engine)).game

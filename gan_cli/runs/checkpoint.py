@@ -1,4 +1,4 @@
-"""Checkpoints: a folder with tensors and plain JSON, hashed, written whole or not at all, and never trusted."""
+"""Checkpoints: a folder with tensors and plain JSON, hashed, written completely or not at all, and not trusted."""
 
 import json
 import math
@@ -28,7 +28,7 @@ MAX_META_BYTES = 10_000_000
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint whose hash has been checked; `config` is data from a file, not to be trusted."""
+    """A checkpoint whose hash has been checked; `config` is data from a file and not trusted."""
 
     folder: Path
     step: int
@@ -36,10 +36,10 @@ class Checkpoint:
     config: dict[str, Any]
     image_shape: tuple[int, int, int]
     overrides: list[str]
-    concluded: bool  # whether what was due after the step, scores and pictures, is done
+    concluded: bool  # whether the scores and pictures that were due after the step are done
 
     def restore(self, parts: Mapping[str, Stateful], device: torch.device) -> None:
-        """Loads every part; raises CheckpointError where the file does not fit."""
+        """Loads every part; raises CheckpointError if the file does not fit."""
         state = load_state(self.folder / STATE, device)
         for name, part in parts.items():
             try:
@@ -60,7 +60,7 @@ def save(
     overrides: list[str],
     concluded: bool,
 ) -> Path:
-    """Writes `checkpoints`/step-<step>, then points `latest` at it; the folder appears only when all is on disk."""
+    """Writes `checkpoints`/step-<step>, then points `latest` at it; the folder appears only when it is complete."""
     folder = checkpoints / f"step-{step:08d}"
     partial = checkpoints / f".{folder.name}.{os.getpid()}.partial"
     shutil.rmtree(partial, ignore_errors=True)
@@ -111,7 +111,7 @@ def complete(checkpoints: Path) -> list[Path]:
 
 
 def named(checkpoints: Path, name: str) -> Path | None:
-    """The checkpoint that `best` or `latest` names, if it is there."""
+    """The checkpoint that `best` or `latest` names, if it exists."""
     try:
         folder = checkpoints / Path((checkpoints / name).read_text().strip()).name
     except (OSError, ValueError):
@@ -120,7 +120,7 @@ def named(checkpoints: Path, name: str) -> Path | None:
 
 
 def newest(run: Path) -> Checkpoint | None:
-    """The newest undamaged checkpoint of a run folder, with a loud line for each damaged one; None without any."""
+    """The newest undamaged checkpoint of a run folder, with a warning for each damaged one; None without any."""
     damaged = []
     for folder in reversed(complete(run / "checkpoints")):
         try:
@@ -129,7 +129,7 @@ def newest(run: Path) -> Checkpoint | None:
             damaged.append(error)
             continue
         for reason in damaged:
-            warnings.warn(f"{reason}; falling back to the one before", stacklevel=2)
+            warnings.warn(f"{reason}; using the one before", stacklevel=2)
         return found
     if damaged:
         raise CheckpointError(f"no undamaged checkpoint is left in {run}: {damaged[0]}")
@@ -190,7 +190,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
 
 
 def trusted_config(found: Checkpoint, trust: list[str]) -> Config:
-    """The checkpoint's config, once it names nothing but trusted classes with their own parameters in range."""
+    """The checkpoint's config, after a check that it names only trusted classes with valid parameters."""
     config = found.config
     check_trust(config, trust)
     problems = config_problems(config)
@@ -203,7 +203,7 @@ def trusted_config(found: Checkpoint, trust: list[str]) -> Config:
 
 
 def load_state(path: Path, device: torch.device) -> dict[str, Any]:
-    """Tensors and plain containers only; a compressed file, which could swell without bound, is refused."""
+    """Tensors and plain containers only; a compressed file is refused, because its unpacked size has no bound."""
     try:
         with ZipFile(path) as archive:
             if any(member.compress_type != ZIP_STORED for member in archive.infolist()):

@@ -1,4 +1,4 @@
-"""A run's folder: its files, who may write to it, and what is in it already."""
+"""A run's folder: its files, its lock and its records."""
 
 import json
 import secrets
@@ -18,7 +18,7 @@ SECONDS_BETWEEN_ACTIVITIES = 1.0
 
 
 class RunFolder(Sink):
-    """Paths and records of one run; docs/run-folder.md tells what each file is."""
+    """Paths and records of one run; docs/run-folder.md describes each file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -30,7 +30,7 @@ class RunFolder(Sink):
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps other processes out, also ones on a file system without locks of its own after a crash."""
+        """Keeps other processes out."""
         lock = FileLock(self.path / ".lock", timeout=0)
         try:
             lock.acquire()
@@ -44,7 +44,7 @@ class RunFolder(Sink):
             lock.release()
 
     def start(self, composed: str, overrides: list[str]) -> None:
-        """Creates what every run has from its first moment."""
+        """Writes the config and the overrides into .hydra/."""
         (self.path / ".hydra").mkdir(parents=True, exist_ok=True)
         for name, text in (
             ("config", composed),
@@ -58,7 +58,7 @@ class RunFolder(Sink):
             file.write(json.dumps(record) + "\n")
 
     def working(self, what: str) -> None:
-        """For whoever watches the folder from outside; not a record, so that it need not be on disk at once."""
+        """Writes the current work to a file, for a sweep's table."""
         if not what:
             self.activity_file.unlink(missing_ok=True)
             self.next_activity = 0.0
@@ -67,7 +67,7 @@ class RunFolder(Sink):
             self.activity_file.write_text(what + "\n", encoding="utf-8")
 
     def activity(self) -> str:
-        """What the run is doing besides training; empty for nothing."""
+        """The run's current work besides training; empty if there is none."""
         try:
             return self.activity_file.read_text(encoding="utf-8").strip()
         except OSError:
@@ -78,11 +78,11 @@ class RunFolder(Sink):
         write_json(self.path / "summary.json", summary)
 
     def records(self) -> list[Record]:
-        """Every whole record; what a crash tore off, and anything after it, is left out."""
+        """All records before the first incomplete one, which a crash may have left."""
         return whole_records(self.metrics.read_bytes() if self.metrics.exists() else b"")
 
     def rewind(self, step: int) -> None:
-        """Forgets what was recorded after `step`, which is going to be trained again, and what was half-written."""
+        """Removes incomplete files, and everything recorded after `step`, which will be trained again."""
         for folder in (self.checkpoints, self.samples):
             folder.mkdir(parents=True, exist_ok=True)
         sweep_partial(self.checkpoints)
@@ -104,7 +104,7 @@ class RunFolder(Sink):
 
 
 def whole_records(content: bytes) -> list[Record]:
-    """Of metrics.jsonl, or a part of it, up to the first line that is not one."""
+    """The records in (a part of) metrics.jsonl, up to the first line that is not a record."""
     records = []
     for line in content.decode(errors="replace").splitlines():
         try:
@@ -118,7 +118,7 @@ def whole_records(content: bytes) -> list[Record]:
 
 
 def fresh(outputs: Path, short_name: str) -> Path:
-    """outputs/<date>/<time>-<short name>-<unique>, which nobody has made yet."""
+    """outputs/<date>/<time>-<short name>-<unique>, which does not exist yet."""
     now = datetime.now()
     return outputs / now.strftime("%Y-%m-%d") / f"{now.strftime('%H-%M-%S')}-{slug(short_name)}-{secrets.token_hex(3)}"
 

@@ -1,4 +1,4 @@
-"""Every picture a run leaves behind."""
+"""The pictures of a run."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ GAP = 90  # grey of the lines between the images of a grid
 
 
 def are_points(image_shape: Sequence[int]) -> bool:
-    """Whether images of this shape are points in the plane, which are drawn as such."""
+    """Whether images of this shape are drawn as points in the plane."""
     return tuple(image_shape) == (2, 1, 1)
 
 
@@ -33,7 +33,7 @@ def num_drawn(image_shape: Sequence[int]) -> int:
 
 
 def save_real(path: Path, real: Stored) -> None:
-    """A picture of real images, evenly picked from all of them."""
+    """A picture of real images, evenly spaced over all of them."""
     chosen = real[torch.linspace(0, len(real) - 1, min(num_drawn(real.shape[1:]), len(real))).long()].cpu()
     if are_points(real.shape[1:]):
         save_points(path, chosen)
@@ -42,7 +42,7 @@ def save_real(path: Path, real: Stored) -> None:
 
 
 def save_fake(path: Path, fake: Stored, real: Stored | None, score: Callable[[Images], Scores]) -> None:
-    """A picture of generated images; of points, over the discriminator's score and beside the real ones."""
+    """A picture of generated images; points are drawn over the discriminator's score, with the real ones."""
     if are_points(fake.shape[1:]):
         assert real is not None
         save_points(path, real, fake, score)
@@ -51,7 +51,7 @@ def save_fake(path: Path, fake: Stored, real: Stored | None, score: Callable[[Im
 
 
 def save_each(folder: Path, values: Stored) -> None:
-    """Every image as a file of its own, named by its number; points as rows of one."""
+    """Every image as a separate file, named by its number; points as rows of one file."""
     if are_points(values.shape[1:]):
         points = values.flatten(1).cpu().numpy()
         np.savetxt(folder / "points.csv", points, delimiter=",", header="x,y", comments="")
@@ -61,7 +61,7 @@ def save_each(folder: Path, values: Stored) -> None:
 
 
 def save_grid(path: Path, pixels: Stored) -> None:
-    """Images side by side in a near-square grid, enlarged without blur to be seen."""
+    """Images in a nearly square grid; small ones are enlarged without blur."""
     columns = math.ceil(math.sqrt(len(pixels)))
     rows = math.ceil(len(pixels) / columns)
     tiles = pad(pixels.cpu(), (0, 1, 0, 1), value=GAP)
@@ -85,7 +85,7 @@ def save_image(path: Path, pixels: torch.Tensor, scale: int = 1) -> None:
 def save_points(
     path: Path, real: Stored, fake: Stored | None = None, score: Callable[[Images], Scores] | None = None
 ) -> None:
-    """Points [points, 2, 1, 1]: real ones, and generated ones over the discriminator's score where they are given."""
+    """Points [points, 2, 1, 1]: real ones, and if given, generated ones and the discriminator's score behind them."""
     figure = new_figure(6.4, 5.6)
     axes = figure.subplots()
     reach = 1.25 * real.abs().max().item()
@@ -95,17 +95,17 @@ def save_points(
         heights = score(plane).reshape(150, 150).cpu().numpy()
         shades = axes.contourf(line.numpy(), line.numpy(), heights, levels=30, cmap="Greys_r", alpha=0.55)
         figure.colorbar(shades, ax=axes, label="discriminator score")
-    x, y = some(real)
+    x, y = at_most_2000(real)
     axes.scatter(x, y, s=14, c=REAL, alpha=0.35, linewidths=0, label="real")
     if fake is not None:
-        x, y = some(fake)
+        x, y = at_most_2000(fake)
         axes.scatter(x, y, s=4, c=FAKE, alpha=0.8, linewidths=0, label="generated")
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     figure.legend(loc="outside lower center", ncols=2, markerscale=2, frameon=False)
     save_figure(path, figure)
 
 
-def save_beside(path: Path, pictures: Mapping[str, Path]) -> None:
+def save_side_by_side(path: Path, pictures: Mapping[str, Path]) -> None:
     """Pictures of one size side by side, each under its title."""
     images = [Image.open(picture).convert("RGB") for picture in pictures.values()]
     width, height = images[0].size
@@ -133,7 +133,7 @@ def save_latents(path: Path, latents: Mapping[str, Codes]) -> None:
     densities = [torch.histogramdd(points, [edges, edges], density=True).hist for points in latents.values()]
     filled = torch.cat([density[density > 0] for density in densities])
     least = filled.min().item()
-    norm = LogNorm(least / 4, max(filled.max().item(), 4 * least))  # a single point is not as dark as none
+    norm = LogNorm(least / 4, max(filled.max().item(), 4 * least))  # a single point is brighter than none
     for axes, title, density in zip(panels, latents, densities, strict=True):
         axes.set_facecolor("black")
         shown = density.T.where(density.T > 0, torch.nan).numpy()
@@ -144,8 +144,8 @@ def save_latents(path: Path, latents: Mapping[str, Codes]) -> None:
     save_figure(path, figure)
 
 
-def some(points: Stored) -> torch.Tensor:
-    """At most 2,000 of the points, evenly picked: [2, points], on the CPU."""
+def at_most_2000(points: Stored) -> torch.Tensor:
+    """At most 2,000 of the points, evenly spaced: [2, points], on the CPU."""
     rows = torch.linspace(0, len(points) - 1, min(2000, len(points))).long()
     return points.flatten(1)[rows].T.cpu()
 
@@ -153,7 +153,7 @@ def some(points: Stored) -> torch.Tensor:
 def save_curves(
     path: Path, records: Sequence[Mapping[str, Any]], floor: Mapping[str, float], images_per_step: int
 ) -> None:
-    """Losses and mean scores against steps, and the leading metrics against images seen, beside real against real."""
+    """Losses and mean scores against steps, and the leading metrics against images seen, with real against real."""
     losses = [record for record in records if "losses" in record]
     evaluations = [record for record in records if "metrics" in record]
     keys = [key for key in evaluations[0]["metrics"] if not key.endswith("_std")][:4] if evaluations else []
@@ -165,12 +165,12 @@ def save_curves(
     for panel, part in (("losses", "losses"), ("scores", "scores")):
         rows = [(record["step"], flat(record[part])) for record in losses]
         for name in dict.fromkeys(name for _, row in rows for name in row):
-            present = [(step, row[name]) for step, row in rows if name in row]  # a lazy penalty is not in every one
+            present = [(step, row[name]) for step, row in rows if name in row]  # a lazy penalty is not in every row
             panels[panel].plot(*zip(*present, strict=True), lw=0.9, label=name)
     panels["losses"].set(title="losses", xlabel="step")
     panels["scores"].set(title="mean discriminator score", xlabel="step")
     for key in keys:
-        scored = [record for record in evaluations if key in record["metrics"]]  # others were not finite
+        scored = [record for record in evaluations if key in record["metrics"]]  # the others were not finite
         seen = [record["step"] * images_per_step for record in scored]
         panels[key].plot(seen, [record["metrics"][key] for record in scored], "o-", ms=3, c=FAKE, label="generated")
         if key in floor:
@@ -184,7 +184,7 @@ def save_curves(
 
 
 def flat(values: Mapping[str, Any]) -> dict[str, float]:
-    """{"generator": {"adversarial": 1}} as {"generator adversarial": 1}; single numbers stay."""
+    """{"generator": {"adversarial": 1}} as {"generator adversarial": 1}; single numbers keep their names."""
     return {
         f"{outer} {inner}".strip(): number
         for outer, terms in values.items()

@@ -1,4 +1,4 @@
-"""What is said on stderr while a run trains, or long work is done: live on a terminal, plain lines elsewhere."""
+"""Progress on stderr while a run trains or long work is done: live on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -16,11 +16,11 @@ from gan_cli.runs.sink import Reading, Record, Sink
 from gan_cli.work import listening
 
 SECONDS_BETWEEN_LINES = 5.0
-SECONDS_UNSEEN = 2.0  # work that ends before is not shown
+SECONDS_UNSEEN = 2.0  # shorter work is not shown
 
 
 class BarAndReading(Bar):
-    """The bar, and under it what was read last: together they would not fit into 80 columns."""
+    """The bar, and below it the last reading: one line of 80 columns is too short for both."""
 
     reading = working = ""
 
@@ -30,7 +30,7 @@ class BarAndReading(Bar):
 
 
 class Progress(Sink):
-    """A context, and a sink: one line that moves while the run trains, and a line that stays for each score."""
+    """A context, and a sink: a live line while the run trains, and a permanent line for each score."""
 
     def __init__(self, total: int, first_step: int) -> None:
         self.console = Console(stderr=True)
@@ -86,7 +86,7 @@ class Progress(Sink):
             self.note(what)
 
     def is_due(self) -> bool:
-        """Whether it is time for another plain line, where there is no terminal."""
+        """Whether another plain line is due, without a terminal."""
         now = time.monotonic()
         if self.console.is_terminal or now - self.printed <= SECONDS_BETWEEN_LINES:
             return False
@@ -99,7 +99,7 @@ class Progress(Sink):
 
 @contextmanager
 def showing_work() -> Iterator[None]:
-    """Inside, long work is shown; for commands, and parts of them, that no run's own progress is shown for."""
+    """Inside, long work is shown; for commands, and parts of them, without a run's own progress."""
     line = WorkLine()
     try:
         with listening(line.show):
@@ -132,7 +132,7 @@ class WorkLine:
             return
         if self.console.is_terminal:
             self.spinner.update(text=Text(text))
-            if self.live is None:  # results go to stdout, wherever this line is shown
+            if self.live is None:  # stdout is for results only
                 self.live = Live(self.spinner, console=self.console, transient=True, redirect_stdout=False)
                 self.live.start()
         elif now - self.printed >= SECONDS_BETWEEN_LINES:

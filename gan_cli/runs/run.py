@@ -1,4 +1,4 @@
-"""A run from its first step to its summary: the loop's steps recorded, scored, drawn and saved."""
+"""A run from its first step to its summary: steps are recorded, scored, drawn and saved."""
 
 import math
 import time
@@ -24,10 +24,10 @@ DUE = ("log", "sample", "evaluate", "checkpoint")
 
 @dataclass
 class Run:
-    """An experiment in its folder. `seconds` counts training alone: no evaluation, pictures or checkpoints.
+    """An experiment in its folder. `seconds` counts only training: no evaluation, pictures or checkpoints.
 
-    `concluded` says whether everything that was due at `step` is done; a run that was stopped while it was scored
-    begins with that.
+    `concluded` says whether everything that was due at `step` is done; a run that was stopped during scoring begins
+    with the scores.
     """
 
     experiment: Experiment
@@ -46,11 +46,11 @@ class Run:
     def train(self) -> str:
         """Trains from `step` to the end, or until stopped; writes and returns the status.
 
-        Raises DivergedError, and whatever the training raises, after the summary says so.
+        Raises DivergedError, and any error of the training, after it is in the summary.
         """
         status, error = "failed", ""
         try:
-            with listening(self.tell_work):
+            with listening(self.report_work):
                 self.begin()
                 self.loop()
             status = "completed" if self.step == self.experiment.settings.steps and self.concluded else "interrupted"
@@ -67,7 +67,7 @@ class Run:
             self.finish(status, error)
         return status
 
-    def tell_work(self, what: str) -> None:
+    def report_work(self, what: str) -> None:
         for sink in self.sinks:
             sink.working(what)
 
@@ -76,7 +76,7 @@ class Run:
             sink.recorded(record)
 
     def begin(self) -> None:
-        """Saves the initial state, so that the run can be resumed; draws real images; scores them; ends what is due."""
+        """Saves the initial state, so that the run can be resumed; draws and scores real images; does what is due."""
         if self.step == 0:
             self.save()
         pictures.save_real(self.folder.samples / "real.png", self.experiment.training_set.values)
@@ -97,7 +97,7 @@ class Run:
     def loop(self) -> None:
         started, first_step, first_seconds = time.perf_counter(), self.step, self.seconds
         for step in train(self.experiment, self.step):
-            stopping = self.stop.signal is not None  # asked once: a signal from here on is for the next step
+            stopping = self.stop.signal is not None  # read once: a later signal is for the next step
             due = self.due(step.number)
             due["checkpoint"] |= stopping
             numbers = fetch(step, self.experiment) if any(due.values()) else None  # waits for the device
@@ -110,7 +110,7 @@ class Run:
             started = time.perf_counter()
 
     def report(self, numbers: Record, due: dict[str, bool], speed: float) -> None:
-        """Everything that is due after this step."""
+        """Records and does everything that is due after this step."""
         check_finite(numbers, self.step)
         if due["log"]:
             seen = self.step * self.experiment.settings.images_per_step
@@ -121,9 +121,9 @@ class Run:
         self.conclude(due)
 
     def conclude(self, due: dict[str, bool]) -> None:
-        """Pictures and scores of this step, the checkpoint last: it vouches for all before it.
+        """Pictures and scores of this step; the checkpoint is last, so that it comes after all it confirms.
 
-        Where a signal drops them, what was trained is saved all the same, with word of what is still to be done.
+        If a signal drops them, the run is saved as not concluded.
         """
         if due["evaluate"] or due["sample"] or due["checkpoint"]:
             check_weights(self.experiment, self.step)
@@ -138,15 +138,15 @@ class Run:
             self.save(best)
 
     def draw_and_score(self, draw: bool, score: bool) -> bool:
-        """A picture and a record of metrics; says whether this step is the best so far."""
+        """Saves a picture and records metrics; returns whether this step is the best so far."""
         num_drawn = pictures.num_drawn(self.experiment.training_set.image_shape) if draw else 0
         num_scored = self.experiment.num_eval_images if score and self.scorer is not None else 0
         if not num_drawn and not num_scored:
             return False
         with self.stop.dropping():
-            fake = self.generate(max(num_drawn, num_scored))  # once for both: image n is the same however many are made
+            fake = self.generate(max(num_drawn, num_scored))  # once for both: image n does not depend on the count
             scored = self.scorer.score(fake.values[:num_scored]) if self.scorer is not None and num_scored else None
-        if num_drawn:  # the same latents at every step: the first that are scored
+        if num_drawn:  # the same latents at every step: the first of those that are scored
             path = self.folder.samples / f"{self.step:08d}.png"
             real = self.experiment.training_set.values
             pictures.save_fake(path, fake.values[:num_drawn], real, scoring(self.experiment.gan))
@@ -178,7 +178,7 @@ class Run:
         checkpoint.prune(self.folder.checkpoints, self.experiment.settings.keep_checkpoints)
 
     def finish(self, status: str, error: str) -> None:
-        """Curves and summary.json, whatever happened."""
+        """Writes the curves and summary.json, for every status."""
         experiment, settings, records = self.experiment, self.experiment.settings, self.folder.records()
         images_seen = self.step * settings.images_per_step
         pictures.save_curves(self.folder.path / "curves.png", records, self.floor, settings.images_per_step)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a run stops where nothing is lost, and work that only scores is dropped at once."""
+"""Ctrl-C and SIGTERM: a run stops after the current step, without loss; scoring is dropped at once."""
 
 import ctypes
 import os
@@ -13,14 +13,14 @@ PR_SET_PDEATHSIG = 1
 
 
 class WorkDroppedError(KeyboardInterrupt):
-    """A signal ended work that can be done again: training state is whole."""
+    """A signal ended work that can be repeated; the training state is complete."""
 
 
 @dataclass
 class Stop:
-    """Set by the first Ctrl-C or SIGTERM; the step in progress is finished and saved. A second one is immediate.
+    """Set by the first Ctrl-C or SIGTERM; the current step is finished and saved. A second signal stops at once.
 
-    Once the run is `closing`, which takes a moment, there is nothing left to interrupt.
+    While the run is `closing`, further signals are ignored.
     """
 
     signal: int | None = None
@@ -29,7 +29,7 @@ class Stop:
 
     @contextmanager
     def dropping(self) -> Iterator[None]:
-        """Inside, the first signal raises WorkDroppedError wherever the program is; nothing inside may write."""
+        """Inside, the first signal raises WorkDroppedError at any point; code inside must not write."""
         self.droppable = True
         try:
             if self.signal is not None:
@@ -41,13 +41,13 @@ class Stop:
 
 @contextmanager
 def stop_on_signal(answer: str = "") -> Iterator[Stop]:
-    """Inside, signals are heard as `Stop` says; `answer` is what the first one is told at once, on stderr."""
+    """Inside, signals are handled as `Stop` says; the first one prints `answer` on stderr at once."""
     stop = Stop()
 
     def handle(number: int, frame: FrameType | None) -> None:
         again, stop.signal = stop.signal is not None, number
         if answer and not again and not stop.closing:
-            with suppress(OSError):  # a reader that has gone is no reason not to stop
+            with suppress(OSError):  # stop also if stderr is closed
                 os.write(2, f"\n{answer}\n".encode())
         if again and not stop.closing:
             stop.closing = True
@@ -65,7 +65,7 @@ def stop_on_signal(answer: str = "") -> Iterator[Stop]:
 
 
 def end_with(parent: int) -> None:
-    """SIGTERM, which saves and stops, when the parent dies; Linux alone can do that."""
+    """Sends this process SIGTERM, which saves and stops, when the parent dies; only on Linux."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:

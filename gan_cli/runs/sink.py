@@ -1,4 +1,4 @@
-"""What a run tells while it goes on, and to whom: the run does not know who listens."""
+"""What a run reports, and the base class of those that receive it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ class Reading:
 
 
 class Sink:
-    """Someone who is told; whatever a sink does not care for is left as it is here."""
+    """Receives a run's reports; a subclass overrides the methods it needs."""
 
     def advanced(self, reading: Reading) -> None:
-        """A step whose numbers have been read is done."""
+        """A step is done and its numbers have been read."""
 
     def recorded(self, record: Record) -> None:
         """A line of metrics.jsonl: losses, or metrics."""
 
     def working(self, what: str) -> None:
-        """Work besides training goes on: "sampling images 3/20"; empty when it is done."""
+        """The current work besides training, such as "sampling images 3/20"; empty when it is done."""
 
     def finished(self, summary: Record) -> None:
-        """The run has ended, however it did."""
+        """The run has ended, in any way."""

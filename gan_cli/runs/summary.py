@@ -1,4 +1,4 @@
-"""What a run comes to: summary.json and the table at the end."""
+"""The results of a run: summary.json and the table at the end."""
 
 import math
 import platform
@@ -18,18 +18,18 @@ from gan_cli.metrics.metrics import Scorer
 from gan_cli.runs.sink import Record
 
 Scores = Mapping[str, float]
-REAL = "real against real"  # what a person reads for the key `floor`
+REAL = "real against real"  # the title of the key `floor`
 
 
 def best_record(records: list[Record], leading: str, lower_is_better: bool) -> Record | None:
-    """The evaluation with the best leading metric; of equals, the latest."""
+    """The evaluation with the best leading metric; among equal ones the latest."""
     evaluated = [record for record in records if math.isfinite(record.get("metrics", {}).get(leading, math.nan))]
     sign = -1 if lower_is_better else 1
     return max(evaluated, key=lambda record: (sign * record["metrics"][leading], record["step"]), default=None)
 
 
 def trajectory(records: list[Record]) -> dict[str, dict[str, float]]:
-    """Over a run's evaluations: what a single last or best number hides."""
+    """Minimum, maximum, mean and standard deviation of each metric over a run's evaluations."""
     evaluated = [record["metrics"] for record in records if "metrics" in record]
     return {
         key: {
@@ -44,7 +44,7 @@ def trajectory(records: list[Record]) -> dict[str, dict[str, float]]:
 
 
 def protocol(dataset: Dataset, scorer: Scorer | None, num_fake: int, seed: int) -> dict[str, str | int | float]:
-    """How a score was measured; scores compare only where all of it is the same."""
+    """How a score was measured; scores compare only if all of it is the same."""
     measured = scorer.protocol if scorer is not None else {}
     return dataset.protocol | measured | {"num_fake": num_fake, "weights": "moving average", "evaluation_seed": seed}
 
@@ -67,7 +67,7 @@ def scores_table(title: str, columns: Mapping[str, Scores]) -> Table:
 
 
 def shown(scores: Scores, key: str) -> str:
-    """A score, with its standard deviation where it has one."""
+    """A score, with its standard deviation if it has one."""
     if key not in scores:
         return "-"
     deviation = scores.get(key.removesuffix("_mean") + "_std")
@@ -75,7 +75,7 @@ def shown(scores: Scores, key: str) -> str:
 
 
 def costs_table(costs: Mapping[str, SamplingCost]) -> Table:
-    """What each sampler's images cost, samplers across."""
+    """The cost of each sampler's images, samplers across."""
     table = Table(title="cost", title_justify="left", title_style="bold")
     table.add_column("", no_wrap=True)
     for name in costs:
@@ -88,7 +88,7 @@ def costs_table(costs: Mapping[str, SamplingCost]) -> Table:
 
 
 class PipeConsole(Console):
-    """Where rich would end the program with an error code because the reader has gone, says so instead."""
+    """Raises an error on a broken pipe, where rich would exit."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
@@ -126,6 +126,6 @@ def print_summary(summary: Mapping[str, Any], folder: Path) -> None:
 
 
 def short(value: object) -> str:
-    """Hashes cut to their first digits; the whole is in summary.json."""
+    """The value as text, hashes cut to their first digits; summary.json has all of them."""
     text = str(value)
     return text[:8] if len(text) == 64 else text

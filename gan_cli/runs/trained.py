@@ -1,4 +1,4 @@
-"""A run that has been trained, opened to be scored or sampled."""
+"""A trained run, opened for scoring or sampling."""
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -23,26 +23,26 @@ class Trained:
 
     @property
     def name(self) -> str:
-        """What results made from it are called by."""
+        """The name for results of this checkpoint."""
         return f"{self.found.folder.resolve().parents[1].name}-step-{self.found.step}"
 
 
 def open_trained(path: Path, which: str, trust: list[str], root: str | None, engine: Engine) -> Trained:
-    """Opens and trusts the checkpoint, builds the networks and restores them; `root` is where the data is now.
+    """Opens and checks the checkpoint, builds the networks and restores them; `root` is where the data is now.
 
-    Raises UserError for a checkpoint that is missing, damaged or not trusted, and a `root` that the data does not have.
+    Raises UserError for a checkpoint that is missing, damaged or not trusted, and for a `root` if the data has none.
     """
     found = checkpoint.find(path, which)
     config = trusted_config(found, trust)
     gan = build_gan(config, found.image_shape, engine, build_imposed(config, engine))
     found.restore(gan.parts(), engine.device)
-    return Trained(found, config, gan, placed(build_dataset(config), root))
+    return Trained(found, config, gan, with_root(build_dataset(config), root))
 
 
-def placed(dataset: Dataset, root: str | None) -> Dataset:
-    """The data set with its data in another place.
+def with_root(dataset: Dataset, root: str | None) -> Dataset:
+    """The data set with another root, if one is given.
 
-    It fetches nothing: a file from elsewhere must not choose where a download is written.
+    It downloads nothing: a file from elsewhere must not choose where a download is written.
     """
     names = {field.name for field in fields(dataset)}
     if root is not None and "root" not in names:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gan_cli.runs.pictures import GAP, save_beside, save_curves, save_grid, save_latents, save_points
+from gan_cli.runs.pictures import GAP, save_curves, save_grid, save_latents, save_points, save_side_by_side
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -55,7 +55,7 @@ def test_pictures_beside_each_other_keep_their_pixels(tmp_path: Path) -> None:
     shades = {"left": 40, "right": 200}
     for name, shade in shades.items():
         save_grid(tmp_path / f"{name}.png", torch.full((4, 1, 8, 8), shade, dtype=torch.uint8))
-    save_beside(tmp_path / "both.png", {name: tmp_path / f"{name}.png" for name in shades})
+    save_side_by_side(tmp_path / "both.png", {name: tmp_path / f"{name}.png" for name in shades})
     sheet = np.asarray(Image.open(tmp_path / "both.png").convert("L"))
     middle = sheet.shape[1] // 2
     assert {40, GAP} <= set(np.unique(sheet[:, :middle]))
