@@ -12,5 +12,5 @@ def test_the_score_is_the_leading_metric_whatever_it_is_called(tmp_path: Path) -
     line = Line("job", total=4, run=RunFolder(tmp_path))
     assert line.score == ""
     (tmp_path / "metrics.jsonl").write_text(json.dumps({"step": 2, "metrics": {"coverage": 0.25, "fid": 3.0}}) + "\n")
-    line.follow()
+    line.read_new()
     assert (line.step, line.score) == (2, "coverage 0.25")
