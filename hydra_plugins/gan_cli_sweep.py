@@ -1,4 +1,4 @@
-"""gan-sweep's sweeper and launcher where Hydra looks for them; every command imports this, so it imports no torch."""
+"""gan-sweep's sweeper and launcher, as Hydra plugins; every command imports this file, so it imports no torch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -34,7 +34,7 @@ class GridSweeper(Sweeper):
 
 
 class LocalLauncher(Launcher):
-    """Each job a process of its own on one of this machine's device slots."""
+    """Runs each job as a separate process on one of this machine's device slots."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.config, self.hydra_context = config, hydra_context

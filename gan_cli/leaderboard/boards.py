@@ -1,4 +1,4 @@
-"""Rows and boards: a method over its seeds, and the methods whose scores were measured alike."""
+"""Rows and boards: a method over its seeds, and methods whose scores were measured in the same way."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ PENDING = ("interrupted", "unfinished", "waiting")
 
 @dataclass(frozen=True)
 class Row:
-    """A method over its seeds; scores and costs are those of the completed runs, all others are counted."""
+    """A method over its seeds; scores and costs are those of the completed runs, the others are only counted."""
 
     method: str
     results: list[Result]
@@ -33,7 +33,7 @@ class Row:
 
     @property
     def lost(self) -> dict[str, int]:
-        """How many runs ended without a result that can be averaged, by how they did."""
+        """The number of runs that ended without a score, by state."""
         return self.counts(LOST)
 
     @property
@@ -82,8 +82,8 @@ class Board:
     protocol: dict[str, Any]
     rows: list[Row]
     metrics: list[str]  # the leading one first
-    headlines: list[str]  # those of which more is told, the leading one first
-    directions: dict[str, Direction]  # of what the runs say themselves
+    headlines: list[str]  # those shown in detail, the leading one first
+    directions: dict[str, Direction]  # as the runs' summaries say
     baseline: Row
 
     @property
@@ -92,12 +92,12 @@ class Board:
 
     @property
     def published(self) -> list[str]:
-        """Metrics of which others report a score for some row."""
+        """Metrics with a published score for some row."""
         return list(dict.fromkeys(metric for row in self.rows for metric in row.published))
 
     @property
     def sources(self) -> list[str]:
-        """Where published scores are from."""
+        """The sources of published scores."""
         found = (result.source for row in self.rows for result in row.results if result.published)
         return [source for source in dict.fromkeys(found) if source]
 
@@ -114,18 +114,18 @@ class Board:
 
     @property
     def updates(self) -> list[str]:
-        """Costs that count the updates of one player, by the names of summary.json."""
+        """The cost keys of summary.json that count the updates of one player."""
         costs = [result.summary["cost"] for row in self.rows for result in row.completed]
         return list(dict.fromkeys(key for cost in costs for key in cost if key.endswith("_updates")))
 
     @property
     def players(self) -> list[str]:
-        """Whose losses were recorded."""
+        """The players whose losses were recorded."""
         records = [record.get("losses", {}) for row in self.rows for result in row.results for record in result.records]
         return list(dict.fromkeys(player for losses in records for player in losses))
 
     def budgets(self) -> dict[str, list[Any]]:
-        """Parts of the budget in which the methods differ."""
+        """The parts of the budget that differ between methods."""
         values = {
             key: sorted({result.summary["cost"].get(key, 0) for row in self.rows for result in row.completed})
             for key in ("images_seen", *self.updates)
@@ -133,7 +133,7 @@ class Board:
         return {key: found for key, found in values.items() if len(found) > 1}
 
     def differing(self) -> dict[str, list[Any]]:
-        """Every config key in which the methods differ, with each row's value; None where a row has no such key."""
+        """Every config key that differs between methods, with each row's value; None if a row has no such key."""
         configs = [flatten(json.loads(row.results[0].method)) for row in self.rows]
         keys = sorted({key for config in configs for key in config})
         values = {key: [config.get(key) for config in configs] for key in keys}
@@ -141,7 +141,7 @@ class Board:
 
 
 def sampler_name(node: Mapping[str, Any]) -> str:
-    """AdvLatZ(Gaussian): what wraps what."""
+    """The sampler and the samplers inside it, such as AdvLatZ(Gaussian)."""
     inner = [sampler_name(value) for value in node.values() if isinstance(value, Mapping) and "_target_" in value]
     return node["_target_"].rsplit(".", 1)[-1] + (f"({', '.join(inner)})" if inner else "")
 
@@ -149,12 +149,12 @@ def sampler_name(node: Mapping[str, Any]) -> str:
 def boards(results: Sequence[Result], baseline: str | None) -> list[Board]:
     """One board for each protocol.
 
-    A run that never got to state its protocol goes where the other runs of its method are. Raises UserError for a
-    baseline that is no method.
+    A run without a summary, and so without a protocol, is on the board of its method's other runs. Raises UserError for
+    a baseline that is not a method.
     """
     labels = method_labels(results)
     if baseline is not None and baseline not in labels.values():
-        raise UserError(f"baseline={baseline} is no method here: choose one of {', '.join(labels.values())}")
+        raise UserError(f"baseline={baseline} is not a method here: choose one of {', '.join(labels.values())}")
     stated = {result.method: stamp(result) for result in results if result.summary}
     somewhere = next(iter(stated.values()), "{}")
     groups: dict[str, dict[str, list[Result]]] = {}
@@ -176,7 +176,7 @@ def board(protocol: dict[str, Any], rows: list[Row], baseline: str | None) -> Bo
     names = dict.fromkeys(key for metrics in measured for key in metrics["last"] if not key.endswith("_std"))
     leading = [metrics["leading"] for metrics in measured if metrics.get("leading") in names][:1]
     metrics = leading + [name for name in names if name not in leading]
-    told = dict.fromkeys(leading + [name for metrics in measured for name in metrics.get("headlines", [])])
+    headlines = dict.fromkeys(leading + [name for metrics in measured for name in metrics.get("headlines", [])])
     directions = {name: way for metrics in measured for name, way in directions_of(metrics).items()}
 
     def rank(row: Row) -> tuple[bool, bool, float]:
@@ -189,31 +189,31 @@ def board(protocol: dict[str, Any], rows: list[Row], baseline: str | None) -> Bo
         protocol=protocol,
         rows=sorted(rows, key=rank),
         metrics=metrics,
-        headlines=[name for name in told if name in names],
+        headlines=[name for name in headlines if name in names],
         directions=directions,
         baseline=chosen,
     )
 
 
 def directions_of(metrics: Mapping[str, Any]) -> dict[str, Direction]:
-    """As the run's scorer gave them; runs of earlier versions tell the leading metric's alone."""
+    """The directions in the run's summary; earlier versions give only that of the leading metric."""
     if "directions" not in metrics and "lower_is_better" in metrics:
         return {metrics["leading"]: "lower" if metrics["lower_is_better"] else "higher"}
     return metrics.get("directions", {})
 
 
 def method_labels(results: Sequence[Result]) -> dict[str, str]:
-    """A name for each method: its overrides but for those that all share, and what else it takes to tell two apart."""
-    spelt: dict[str, list[str]] = {}
+    """A name for each method: the overrides that not all share, and if two are equal, the config values that differ."""
+    overrides: dict[str, list[str]] = {}
     for result in results:
         own = [override for override in result.overrides if key_of(override) not in NOT_IN_A_LABEL]
-        spelt.setdefault(result.method, own)
-    shared = set.intersection(*map(set, spelt.values()))
+        overrides.setdefault(result.method, own)
+    shared = set.intersection(*map(set, overrides.values()))
     names = {
         method: " ".join(label(o) for o in own if o not in shared)
         or " ".join(label(o) for o in own if key_of(o) in CHOICE_OF_METHOD)
         or json.loads(method)["objective"]["_target_"].rsplit(".", 1)[-1]
-        for method, own in spelt.items()
+        for method, own in overrides.items()
     }
     for name in set(names.values()):
         alike = [method for method in names if names[method] == name]

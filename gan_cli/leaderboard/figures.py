@@ -1,4 +1,4 @@
-"""The pictures of a comparison: curves with seed bands, and what a study is about."""
+"""The pictures of a comparison: curves with seed bands, and a study's picture."""
 
 import itertools
 from collections.abc import Callable, Mapping
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Points = dict[int, tuple[float, float]]  # by step, or stretch of steps: where it is drawn, and the value
+Points = dict[int, tuple[float, float]]  # by step, or interval of steps: position and value
 LOG_RATIO = 20  # a metric that spans more than this is drawn on a logarithmic axis
 
 
 def curves(board: Board) -> "Figure":
-    """Leading metric and inception score (or all, if they are few) against steps and against seconds; losses."""
+    """The headline metrics (or the first two) against steps and against seconds; losses."""
     metrics = board.headlines if len(board.headlines) > 1 else board.metrics[:2]
     num_rows = max(1, len(metrics) + -(-len(board.players) // 2))
     figure = new_figure(12.0, 3.4 * num_rows + 0.5)
     panels = figure.subplots(num_rows, 2, squeeze=False)
     for (left, right), metric in zip(panels, metrics, strict=False):
-        along(left, board, lambda result, metric=metric: scored(result, metric), "step")  # type: ignore[misc]
+        draw_means(left, board, lambda result, metric=metric: scores_by_step(result, metric), "step")  # type: ignore[misc]
         left.set(title=metric, ylabel=metric)
-        along(right, board, lambda result, metric=metric: timed(result, metric), "seconds of training")  # type: ignore[misc]
+        draw_means(right, board, lambda result, metric=metric: scores_by_time(result, metric), "seconds of training")  # type: ignore[misc]
         right.set(title=metric)
     for axes, player in zip(panels[len(metrics) :].flat, board.players, strict=False):
-        along(axes, board, lambda result, player=player: lost(result, player), "step", symmetric=True)  # type: ignore[misc]
+        draw_means(axes, board, lambda result, player=player: losses_of(result, player), "step", symmetric=True)  # type: ignore[misc]
         axes.set(title=f"loss of the {player}, penalties included")
     handles, labels = panels[-1][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(4, max(1, len(labels))), frameon=False)
@@ -39,20 +39,20 @@ def curves(board: Board) -> "Figure":
 
 
 def styles() -> "itertools.cycle[dict[str, Any]]":
-    """Ten colours, then the same dashed."""
+    """Ten colours solid, then dashed, then dotted."""
     return itertools.cycle([{"color": f"C{number}", "ls": dash} for dash in ("-", "--", ":") for number in range(10)])
 
 
-def along(
+def draw_means(
     axes: "Axes", board: Board, read: Callable[[Result], Points], xlabel: str, *, symmetric: bool = False
 ) -> None:
-    """Each method's mean over seeds, in a band from their lowest to their highest."""
+    """Draws each method's mean over seeds, in a band from minimum to maximum."""
     highest, lowest = 0.0, np.inf
     for row, style in zip(board.rows, styles(), strict=False):
         series = [points for result in row.results if (points := read(result))]
         if not series:
             continue
-        steps = sorted({step for points in series for step in points})  # a run that was lost ends early
+        steps = sorted({step for points in series for step in points})  # a run that failed ends early
         x, y = (np.array([np.mean([p[step][n] for p in series if step in p]) for step in steps]) for n in (0, 1))
         if len(series) > 1:
             low, high = (
@@ -68,21 +68,21 @@ def along(
     axes.set_xlabel(xlabel)
 
 
-def scored(result: Result, metric: str) -> Points:
+def scores_by_step(result: Result, metric: str) -> Points:
     found = ((r["step"], r.get("metrics", {}).get(metric)) for r in result.records)
     return {step: (float(step), float(score)) for step, score in found if is_number(score)}
 
 
-def timed(result: Result, metric: str) -> Points:
-    """Seconds of training at each evaluation, between those that were recorded with the losses."""
+def scores_by_time(result: Result, metric: str) -> Points:
+    """Seconds of training at each evaluation, interpolated between the records of losses."""
     logged = [(0.0, 0.0)] + [(r["step"], r["seconds"]) for r in result.records if "seconds" in r]
     steps, seconds = zip(*logged, strict=True)
-    points = scored(result, metric) if len(logged) > 1 else {}
+    points = scores_by_step(result, metric) if len(logged) > 1 else {}
     return {step: (float(np.interp(step, steps, seconds)), score) for step, (_, score) in points.items()}
 
 
-def lost(result: Result, player: str) -> Points:
-    """The mean of the recorded losses in each of 200 stretches of the run."""
+def losses_of(result: Result, player: str) -> Points:
+    """The mean of the recorded losses in each of 200 intervals of the run."""
     width = max(1, result.config["steps"] // 200)
     found: dict[int, list[float]] = {}
     for record in result.records:
@@ -92,9 +92,9 @@ def lost(result: Result, player: str) -> Points:
 
 
 def study_picture(board: Board, picture: Mapping[str, Any]) -> "Figure | None":
-    """The last score of every run against the setting `x` that is studied, a colour for each value of `lines`.
+    """The last score of every run against the setting `x`, with a colour for each value of `lines`.
 
-    `picture` may name the metric as `y`, titles as `title` and `xlabel`, and say that numbers are but `categories`.
+    `picture` may also give the metric `y`, `title` and `xlabel`, and `categories` if numbers are only names.
     None if nothing has been scored.
     """
     metric = picture["y"] if picture.get("y") in board.metrics else board.leading or ""
@@ -143,6 +143,6 @@ def as_number(value: Any) -> float | None:
 
 
 def last_grid(row: Row) -> Result | None:
-    """The run whose pictures stand for a method: the first seed that got furthest."""
+    """The run whose pictures represent a method: the first seed with the highest step."""
     drawn = [result for result in row.results if any(result.run.samples.glob("[0-9]*.png"))]
     return max(drawn, key=lambda result: result.summary.get("step", 0), default=None)

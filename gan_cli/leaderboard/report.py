@@ -1,4 +1,4 @@
-"""leaderboard.csv, .md, .tex, curves.png and report.html, from what the runs left behind."""
+"""leaderboard.csv, .md, .tex, curves.png and report.html, from the files of runs."""
 
 import base64
 import io
@@ -22,12 +22,12 @@ from gan_cli.leaderboard.tables import comma_separated, latex, markdown, notes, 
 from gan_cli.runs.pictures import save_figure
 from gan_cli.runs.summary import console
 
-NUM_TOLD = 5  # columns that a terminal has room for, all others are in the files
-THUMBNAIL = 640  # pixels: photographs of 1,024 would make a page of a gigabyte
+NUM_SHOWN = 5  # columns that fit a terminal; the files have all of them
+THUMBNAIL = 640  # pixels; with images of 1,024 pixels the page would have a gigabyte
 
 
 def report(options: dict[str, Any]) -> None:
-    """gan-report: the tables of runs that are there already."""
+    """gan-report: the tables of existing runs."""
     folders = [Path(folder) for folder in options["folders"]]
     if not folders:
         raise UserError("which runs? give folders: gan-report outputs/sweeps/<sweep>")
@@ -41,7 +41,7 @@ def report(options: dict[str, Any]) -> None:
 def write_report(folders: Sequence[Path], out: Path, baseline: str | None) -> None:
     """Writes everything into `out`, and prints the first table of each board.
 
-    Raises UserError for folders without runs, a baseline that is no method, and a folder that cannot be written.
+    Raises UserError for folders without runs, a baseline that is not a method, and a folder that cannot be written.
     """
     found = boards(gather(folders), baseline or sweep_facts(folders, "baseline"))
     suffixes = ["", *(f"-{position}" for position in range(2, len(found) + 1))]
@@ -70,7 +70,7 @@ def write_report(folders: Sequence[Path], out: Path, baseline: str | None) -> No
 
 
 def page(found: Sequence[Board], drawings: Sequence[Mapping[str, Path]]) -> str:
-    """One page that needs nothing else: every picture is inside, every text escaped."""
+    """One page without other files: it contains every picture, and every text is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     loader = PackageLoader("gan_cli.leaderboard", ".")
@@ -91,7 +91,7 @@ def page(found: Sequence[Board], drawings: Sequence[Mapping[str, Path]]) -> str:
 
 
 def grids(board: Board) -> list[tuple[str, str]]:
-    """What each method makes of the same latents at its last step, after real images."""
+    """Real images, then each method's images from the same latents at its last step."""
     pictures: list[tuple[str, Path]] = []
     for row in board.rows:
         result = last_grid(row)
@@ -125,13 +125,13 @@ def show(found: Sequence[Board], out: Path) -> None:
     for board in found:
         text = text_tables(board)[0]
         table = Table(title=text.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
-        first = NUM_TOLD + len(board.published)
+        first = NUM_SHOWN + len(board.published)
         headlines = [name.removesuffix("_mean") for name in board.headlines]
-        told = [n for n, name in enumerate(text.header) if n < first or name.split()[0] in headlines]
-        for number in told:
+        shown = [n for n, name in enumerate(text.header) if n < first or name.split()[0] in headlines]
+        for number in shown:
             table.add_column(Text(text.header[number]), justify="right" if number else "left", overflow="fold")
         for row in text.rows:
-            table.add_row(*(Text(row[number]) for number in told))
+            table.add_row(*(Text(row[number]) for number in shown))
         printer.print(table)
         for note in notes(board):
             printer.print(Text(note), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Runs as they are found in folders: what each was, and what became of it."""
+"""Runs found in folders: the config, state and scores of each."""
 
 import json
 import warnings
@@ -21,9 +21,9 @@ NOT_OF_THE_METHOD = {"seed", "log_every", "sample_every", "checkpoint_every", "k
 
 @dataclass(frozen=True)
 class Result:
-    """One run; `summary` is empty where the run was stopped before it could write one.
+    """One run; `summary` is empty if the run was stopped before it wrote one.
 
-    `published` has the scores that others report for its setting, by metric, and `source` says where they do.
+    `published` has the scores that others report for its setting, by metric, and `source` says where.
     """
 
     run: RunFolder
@@ -41,12 +41,12 @@ class Result:
 
     @property
     def method(self) -> str:
-        """What runs of one method have in common: all that can change their results, but for the seed."""
+        """The part of the config that runs of one method share: all that can change results, except the seed."""
         return json.dumps({k: v for k, v in self.config.items() if k not in NOT_OF_THE_METHOD}, sort_keys=True)
 
     @property
     def scores(self) -> dict[str, Any]:
-        """Of the run's last step; a run that did not get there has none, however good it was on its way."""
+        """The scores of the last step; a run that did not complete has none, even if earlier scores were good."""
         return self.summary["metrics"]["last"] if self.state == "completed" else {}
 
     @cached_property
@@ -54,16 +54,16 @@ class Result:
         return self.run.records()
 
     def value(self, key: str) -> Any:
-        """Of a setting, as the command line spelt it, else a fact about the objective, else of the config."""
-        spelt = [value_of(override) for override in self.overrides if key_of(override) == key]
+        """A setting's value in the overrides, else in the objective's facts, else in the config."""
+        given = [value_of(override) for override in self.overrides if key_of(override) == key]
         facts = self.summary.get("objective", {})
-        return spelt[-1] if spelt else facts.get(key, flatten(self.config).get(key))
+        return given[-1] if given else facts.get(key, flatten(self.config).get(key))
 
 
 def gather(folders: Iterable[Path]) -> list[Result]:
-    """Every run in these folders, sweeps' in their order, each config once.
+    """Every run in these folders, each config once; a sweep's runs keep their order.
 
-    Raises UserError for a folder that is none, or if there are no runs.
+    Raises UserError if a folder does not exist, or if there are no runs.
     """
     found: dict[str, Result] = {}
     folders = list(folders)
@@ -112,6 +112,6 @@ def runs_in(folder: Path) -> Iterator[Result]:
 
 
 def sweep_facts(folders: Sequence[Path], key: str) -> Any:
-    """What the sweep itself says of its picture or its baseline, if the folders hold one sweep alone."""
+    """The sweep's own entry, such as its picture or its baseline, if the folders contain exactly one sweep."""
     files = [file for folder in folders for file in folder.rglob("sweep.json")]
     return SweepFolder(files[0].parent).read().get(key) if len(files) == 1 else None

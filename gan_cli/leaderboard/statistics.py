@@ -1,4 +1,4 @@
-"""What a few seeds say of a method, and of the difference between two."""
+"""Statistics over a few seeds: of a method, and of the difference between two methods."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ Verdict = Literal["too few seeds to tell", "no difference shown", "lower", "high
 
 @dataclass(frozen=True)
 class Spread:
-    """`n` finite values; `std` is the sample standard deviation, with n - 1, and absent for one value."""
+    """`n` finite values; `std` is the sample standard deviation, with n - 1, and None for one value."""
 
     n: int
     mean: float
@@ -26,7 +26,7 @@ class Spread:
 
 
 def spread(values: Iterable[Any]) -> Spread | None:
-    """Of the values that are finite numbers; None if there are none."""
+    """The spread of the values that are finite numbers; None if there are none."""
     kept = [float(value) for value in values if is_number(value)]
     if not kept:
         return None
@@ -39,7 +39,7 @@ def is_number(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class Difference:
-    """Of means, a method's minus the baseline's, with a bootstrap interval over seeds; `n` pairs, or the smaller n."""
+    """A method's mean minus the baseline's, with a bootstrap interval over seeds; `n` pairs, or the smaller n."""
 
     mean: float
     interval: tuple[float, float] | None
@@ -49,11 +49,11 @@ class Difference:
 
 
 def difference(method: Mapping[int, float], baseline: Mapping[int, float]) -> Difference | None:
-    """Scores by seed. Paired over the seeds that both have, if there are two such; None without scores on a side.
+    """Scores by seed. Paired over the seeds that both have, if there are at least two; None if one has no scores.
 
-    The interval is the 95 % percentile bootstrap's (Efron and Tibshirani 1993, chapter 13). Whether there are enough
-    seeds is asked of the exact permutation test: too few, if not even the clearest outcome, all signs alike or all of
-    one method on one side, has a probability of at most 5 %.
+    The interval is the 95 % percentile bootstrap's (Efron and Tibshirani 1993, chapter 13). The exact permutation test
+    says whether there are enough seeds: there are too few if even the clearest outcome (all signs equal, or all scores
+    of one method on one side) has a probability above 5 %.
     """
     shared = sorted(method.keys() & baseline.keys())
     paired = len(shared) > 1
@@ -78,7 +78,7 @@ def difference(method: Mapping[int, float], baseline: Mapping[int, float]) -> Di
 
 
 def bootstrap_interval(a: Any, b: Any, paired: bool) -> tuple[float, float]:
-    """The same for the same numbers: the resampling has a seed of its own."""
+    """The interval; the resampling has a fixed seed, so that it is the same for the same numbers."""
     result = bootstrap(
         (a, b),
         lambda x, y, axis: x.mean(axis) - y.mean(axis),

@@ -1,4 +1,4 @@
-"""Boards as tables of text, and those as Markdown, LaTeX and CSV."""
+"""Boards as tables of text, in Markdown, LaTeX and CSV."""
 
 import csv
 import io
@@ -83,7 +83,7 @@ def runs(row: Row) -> str:
 
 
 def quoted(metric: str) -> Callable[[Row], str]:
-    """A published score as it was published."""
+    """Shows a published score with the published digits."""
     return lambda row: f"{row.published[metric]:g}" if metric in row.published else "-"
 
 
@@ -109,7 +109,7 @@ def mean(values: Spread | None) -> float | None:
 
 
 def number(value: float) -> str:
-    """Three digits, without an exponent where one can be read without."""
+    """Three digits, without an exponent for numbers from 1,000 to 1e9."""
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"
 
 
@@ -122,19 +122,19 @@ def count(values: Spread | None) -> str:
 
 
 def notes(board: Board) -> list[str]:
-    """Plain sentences: how it was measured, at what budget, what was lost, and what the differences tell."""
+    """Sentences about the protocol, the budget, runs without a result, and the differences."""
     protocol = ", ".join(f"{key} {short(value)}" for key, value in board.protocol.items())
     said = [f"Protocol: {protocol}."] if protocol else []
     if board.floor is not None:
         said.append(
             f"Real against real, one random half of the real images against the other: {board.leading} "
-            f"{number(board.floor)}; a scale, no bound."
+            f"{number(board.floor)}; it gives a scale, and a method can be better."
         )
     if board.published:
         where = f" ({'; '.join(board.sources)})" if board.sources else ""
         said.append(
             f"Published numbers were measured elsewhere{where}, by other code, with the published settings and under "
-            "another protocol: a difference from a score here is no difference between methods."
+            "another protocol: a difference from a score here is not a difference between methods."
         )
     budgets = board.budgets()
     if budgets:
@@ -145,16 +145,16 @@ def notes(board: Board) -> list[str]:
     lost = [row.method for row in board.rows if row.lost]
     if lost:
         said.append(
-            f"Runs were lost of {', '.join(lost)}: their scores are those of the runs that completed, which flatters "
-            "them, so they are listed last."
+            f"Not all runs of {', '.join(lost)} have a result: their scores are means over the completed runs, which "
+            "are biased, so they are listed last."
         )
     if any(row.pending for row in board.rows):
-        said.append("Not all runs are done: repeat the command that started them.")
+        said.append("Not all runs are finished: repeat the command that started them.")
     return said + differences(board)
 
 
 def differences(board: Board) -> list[str]:
-    """What the interval of each method's difference from the baseline tells."""
+    """Sentences about the interval of each method's difference from the baseline."""
     found = {row.method: difference for row in board.rows if (difference := board.difference(row)) is not None}
     said = []
     for verdict in ("lower", "higher", "no difference shown", "too few seeds to tell"):
@@ -172,7 +172,7 @@ def differences(board: Board) -> list[str]:
 
 
 def separation(boards: Sequence[Board]) -> str:
-    """Why there is more than one table; empty for one."""
+    """The reason for more than one table; empty for one."""
     if len(boards) < 2:
         return ""
     keys = dict.fromkeys(key for board in boards for key in board.protocol)
@@ -181,7 +181,7 @@ def separation(boards: Sequence[Board]) -> str:
         values = [str(short(board.protocol.get(key, "none"))) for board in boards]
         if len(set(values)) > 1:
             parts.append(f"{key} ({' / '.join(values)})")
-    return f"{len(boards)} tables, whose scores do not compare: they were measured with different {', '.join(parts)}."
+    return f"{len(boards)} tables: their scores do not compare, because they have different {', '.join(parts)}."
 
 
 def markdown(boards: Sequence[Board]) -> str:
@@ -199,7 +199,7 @@ def markdown(boards: Sequence[Board]) -> str:
 
 
 def markdown_cell(text: str) -> str:
-    """As text, whatever is in it: nothing of it is Markdown or HTML."""
+    """Any text, escaped, so that nothing in it is Markdown or HTML."""
     entities = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "\\|"}
     escaped = "".join(entities.get(letter, letter) for letter in " ".join(text.split()))
     return re.sub(r"[`*\[\]]|\\(?!\|)|(?<!\w)_|_(?!\w)", r"\\\g<0>", escaped)

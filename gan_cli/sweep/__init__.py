@@ -1,1 +1,1 @@
-"""Many runs for one table: what is to be run, where, on which devices, and what has become of it."""
+"""Many runs for one table: the jobs, their folder, their devices and their states."""

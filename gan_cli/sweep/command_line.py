@@ -1,4 +1,4 @@
-"""gan-sweep's command line, before Hydra sees it: which folder it is for, and what it runs if it names nothing."""
+"""Completes gan-sweep's command line before Hydra parses it: with the sweep's folder, and a default study."""
 
 import sys
 from collections.abc import Sequence
@@ -20,13 +20,13 @@ from gan_cli.sweep.options import SWEEPING
 from gan_cli.sweep.sweep_folder import newest_of_kind
 
 DEFAULT_STUDY = "comparison"
-METHODS = {"objective", "experiment", "latent_sampler"}  # naming one of these says what to compare
-ANY_VALUE = {"seed", "objective"}  # what a later command may add to the same table
+METHODS = {"objective", "experiment", "latent_sampler"}  # a command line with one of these says what to compare
+ANY_VALUE = {"seed", "objective"}  # a later command may add values of these to the same table
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Where the sweep is to be, and which of its methods the others are compared with."""
+    """The sweep's folder, and the method that the others are compared with."""
 
     folder: Path
     baseline: str | None
@@ -41,11 +41,11 @@ def prepare() -> Prepared | None:
     overrides = OverridesParser.create().parse_overrides(flags.overrides)
     for override in overrides:
         if key_of(override) in ("run_dir", "resume"):
-            raise UserError(f"remove {override.input_line}: each job has a folder of its own in sweep_dir")
+            raise UserError(f"remove {override.input_line}: each job has its own folder in sweep_dir")
     extra = [] if chooses(overrides) else [f"study={DEFAULT_STUDY}"]
     options = compose_options(overrides)
     if options.dry_run and any(key_of(override) == "hydra/sweeper" for override in overrides):
-        raise UserError("dry_run lists the jobs of a grid; a search decides on them as it goes: remove dry_run")
+        raise UserError("dry_run lists the jobs of a grid, but a search chooses them while it runs: remove dry_run")
     folder = find(options, kind_of([*flags.overrides, *extra]))
     extra.append(f"sweep_dir={quoted(folder.absolute())}")
     known = dict(zip(flags.overrides, map(of_some_jobs, overrides), strict=True))
@@ -56,14 +56,14 @@ def prepare() -> Prepared | None:
 
 
 def chooses(overrides: Sequence[Override]) -> bool:
-    """Whether the command line says itself what to compare."""
+    """Whether the command line says what to compare."""
     named = {key_of(override) for override in overrides}
     swept = {key_of(override) for override in overrides if override.is_sweep_override()}
     return bool(named & (METHODS | {"study", "hydra/sweeper"}) or swept - {"seed"})
 
 
 def kind_of(arguments: Sequence[str]) -> dict[str, Any]:
-    """Commands of one kind share a table: they differ in seeds, objectives, and in values of the keys they sweep."""
+    """Commands of one kind share a table: they may differ in seeds, objectives, and values of the keys they sweep."""
     overrides = OverridesParser.create().parse_overrides(list(arguments))
     ignored = ANY_VALUE | (set(SWEEPING) - {"study"})
     values = {key_of(override): choices(override) for override in overrides}
@@ -75,7 +75,7 @@ def kind_of(arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def of_some_jobs(override: Override) -> str:
-    """As a sweep over one value, if it is a setting of a choice: Hydra then asks for it in the jobs, not before."""
+    """The override as a sweep over one value, if it sets a key of a choice: Hydra then applies it only to the jobs."""
     text, key = override.input_line or "", override.get_key_element()
     group, *inner = key_of(key).split(".")
     of_a_choice = inner and group != "hydra" if (CONF / group).is_dir() else introduced_by(key)
@@ -86,14 +86,14 @@ def of_some_jobs(override: Override) -> str:
 
 
 def compose_options(overrides: Sequence[Override]) -> DictConfig:
-    """The options of the sweep alone; the rest of the command line may be composed only job by job."""
+    """The options of the sweep; the other overrides may compose only within a job."""
     wanted = {*SWEEPING, "outputs"}
     own = [o.input_line or "" for o in overrides if key_of(o) in wanted]
     return compose("sweep", own, config_folders()[1:])
 
 
 def find(options: DictConfig, kind: dict[str, Any]) -> Path:
-    """The folder that is asked for, or the newest of the same kind, or a new one, which is not made yet."""
+    """The given folder, or the newest of the same kind, or a new one, which is not created yet."""
     if options.sweep_dir is not None:
         return Path(options.sweep_dir)
     sweeps = Path(options.outputs) / "sweeps"

@@ -1,4 +1,4 @@
-"""The keys of conf/sweep.yaml that are the sweep's own and no run's."""
+"""The keys of conf/sweep.yaml that belong to the sweep, not to a run."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a sweep runs: the union of grids of overrides, each point one job, as gan-train takes it."""
+"""The jobs of a sweep: the union of grids of overrides; each point is one job of gan-train."""
 
 import hashlib
 import itertools
@@ -32,7 +32,7 @@ def plan(
 ) -> list[Job]:
     """Every job, the same config only once, all methods of one seed before the next seed.
 
-    Raises UserError that names everything wrong with any of them, and Hydra's own exceptions.
+    Raises UserError that names every problem of all jobs, and Hydra's own exceptions.
     """
     rows = grid_points(study, params, arguments, parser)
     composed = compose_all([point for point, _ in rows], compose)
@@ -56,9 +56,9 @@ def plan(
 def grid_points(
     study: Mapping[str, Any], params: Mapping[str, str], arguments: Sequence[str], parser: OverridesParser
 ) -> list[tuple[Point, dict[str, float]]]:
-    """The products of each grid's choices, each with the scores that are published of it.
+    """The product of each grid's choices, each point with its published scores.
 
-    What the command line sets, also by debug=fast, replaces what the study sets.
+    The command line, including debug=fast, overrides the study.
     """
     points = []
     small = {key for argument in arguments for key in set_by_debug(argument)}
@@ -93,9 +93,10 @@ def seed_of(point: Point) -> str:
 
 
 def compose_all(points: Sequence[Point], compose: Compose) -> list[tuple[Point, DictConfig]]:
-    """Each point with its config, without what its choices do not take.
+    """Each point with its config, without the overrides that its choices do not have.
 
-    `objective=stdgan,realness num_outcomes=51` is meant for the one that has outcomes. What none takes is refused.
+    `objective=stdgan,realness num_outcomes=51` sets the outcomes of realness only. An override that no point has is an
+    error.
     """
     jobs: list[tuple[Point, DictConfig]] = []
     taken: set[str] = set()
@@ -122,7 +123,7 @@ def compose_all(points: Sequence[Point], compose: Compose) -> list[tuple[Point, 
 
 
 def read_run(composed: DictConfig) -> Config:
-    """The run's own config, without what is the sweep's."""
+    """The run's config, without the sweep's options."""
     return read_config(run_part(composed))[0]
 
 
@@ -132,7 +133,7 @@ def run_part(composed: DictConfig) -> DictConfig:
 
 
 def job_name(point: Point, shared: Collection[str], config: Config) -> str:
-    """What sets the job apart, to be read; and a hash of all of its config, to be sure."""
+    """The overrides that distinguish the job, and a hash of its whole config."""
     words = [label(override) for override in point if override not in shared and key_of(override) != "seed"]
     return f"{slug('-'.join(words))}-seed-{config['seed']}-{fingerprint(config)}".lstrip("-")
 

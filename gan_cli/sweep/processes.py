@@ -1,4 +1,4 @@
-"""Jobs as processes on device slots: none can harm another, and what becomes of each is written down."""
+"""Jobs as separate processes on device slots; how each ends is recorded."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ SECONDS_BETWEEN_LOOKS = 0.1
 
 @dataclass(frozen=True)
 class Slot:
-    """Where one job at a time runs: the environment that narrows its process to it."""
+    """A place for one job at a time: the environment that restricts its process to a device."""
 
     device: str
     environment: Mapping[str, str]
@@ -37,7 +37,7 @@ class Running:
 
 
 def device_slots(device: str, per_device: int | None, num_jobs: int) -> list[Slot]:
-    """`per_device` slots on each GPU (one, if not said), or on the CPU (one a core); cores are shared out.
+    """`per_device` slots on each GPU (default one), or on the CPU (default one per core); cores are divided.
 
     Raises UserError for a device that this machine lacks.
     """
@@ -47,7 +47,7 @@ def device_slots(device: str, per_device: int | None, num_jobs: int) -> list[Slo
         listed = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
         visible = [name for name in listed if name] or [str(number) for number in range(num_devices())]
         names = visible if kind.index is None else [visible[kind.index]]
-        places = [name for _ in range(per_device or 1) for name in names]  # every device once, before any twice
+        places = [name for _ in range(per_device or 1) for name in names]  # each device once before any twice
         devices = [(f"GPU {name}", {"CUDA_VISIBLE_DEVICES": name}) for name in places]
     else:
         devices = [(kind.type.upper(), {}) for _ in range(per_device or (cores if kind.type == "cpu" else 1))]
@@ -59,7 +59,7 @@ def device_slots(device: str, per_device: int | None, num_jobs: int) -> list[Slo
 def command(job: Job, folder: SweepFolder, searched: Sequence[str]) -> list[str]:
     """gan-train with the job's overrides, in its own folder.
 
-    Its slot shows it one GPU alone, which `device=auto` finds, and where `cuda:1` would name none.
+    Its slot shows it only one GPU; `device=auto` finds it, and `cuda:1` would not exist.
     """
     kept = [o for o in job.point if key_of(o) != "run_dir" and not o.startswith("device=cuda")]
     directories = [part for directory in config_folders()[1:] for part in ("--config-dir", str(directory))]
@@ -78,7 +78,7 @@ def run_all(
 ) -> None:
     """Runs every job, as many at once as there are slots.
 
-    A job that fails is named, and the others go on unless `fail_fast`. Raises InterruptedRunError once a signal has
+    A job that fails is named, and the others continue unless `fail_fast`. Raises InterruptedRunError after a signal has
     stopped them all.
     """
     waiting, running, free = deque(jobs), list[Running](), list(slots)
@@ -105,7 +105,7 @@ def run_all(
                 watch.refresh()
                 time.sleep(SECONDS_BETWEEN_LOOKS)
         except KeyboardInterrupt:
-            pass  # the second Ctrl-C: what has been saved so far is what the sweep goes on from
+            pass  # the second Ctrl-C: the sweep can continue from the saved checkpoints
         finally:
             for one in running:
                 one.process.kill()
@@ -115,7 +115,7 @@ def run_all(
 
 
 def start(job: Job, slot: Slot, folder: SweepFolder, searched: Sequence[str]) -> Running:
-    """In a session of its own: a Ctrl-C reaches the sweep alone, which stops its jobs itself."""
+    """Starts the job in a new session: Ctrl-C reaches only the sweep, which stops its jobs itself."""
     with folder.log(job.name).open("ab") as log:
         process = subprocess.Popen(
             command(job, folder, searched),
@@ -129,7 +129,7 @@ def start(job: Job, slot: Slot, folder: SweepFolder, searched: Sequence[str]) ->
 
 
 def conclude(ended: Running, folder: SweepFolder) -> tuple[State, str]:
-    """Writes down how a job's process ended; its state, and why it is not completed."""
+    """Records how a job's process ended; returns its state, and why it is not completed."""
     code = ended.process.returncode
     lines = folder.log(ended.job.name).read_text(encoding="utf-8", errors="replace").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "no output")

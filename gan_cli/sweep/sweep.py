@@ -1,4 +1,4 @@
-"""What gan-sweep does with its command line: plan the jobs, run those that are not done, and tell which failed."""
+"""What gan-sweep does with its command line: it plans the jobs, runs those that are due, and reports failures."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -34,12 +34,12 @@ def sweep(
     *,
     local: bool,
 ) -> None:
-    """Every job of a grid sweep through any launcher; one that is `local` runs them on this machine's devices.
+    """Runs every job of a grid sweep with any launcher; a `local` one uses this machine's devices.
 
-    Raises EndError if some job has not ended in a result, after all others have.
+    Raises EndError if some job has no result, after all jobs have ended.
     """
     options = read_sweep(config)
-    folder = SweepFolder(near(options["sweep_dir"]))
+    folder = SweepFolder(shortest(options["sweep_dir"]))
     own = [override for override in arguments if key_of(override) not in SWEEPING]
     parser = OverridesParser.create(config_loader=loader)
     study = options["study"] or {}
@@ -49,7 +49,7 @@ def sweep(
     due = [job for job in jobs if states[job.name] not in ENDED]
     if local:
         device_slots(config.device, options["slots_per_device"], len(due))  # refuses a device that is not there
-    tell(jobs, states, folder.path, sys.stdout if options["dry_run"] else sys.stderr)
+    print_jobs(jobs, states, folder.path, sys.stdout if options["dry_run"] else sys.stderr)
     if options["dry_run"]:
         return
     with folder.locked():
@@ -57,26 +57,26 @@ def sweep(
         folder.add(due, kind=kind, picture=study.get("picture"), baseline=options["baseline"])
         folder.quote(jobs)
         if due:
-            launcher.launch([[*job.point, *placed(job, folder)] for job in due], 0)
+            launcher.launch([[*job.point, *folder_overrides(job, folder)] for job in due], 0)
     broken = {name: state for name, state in folder.states(jobs).items() if state != "completed"}
     if broken:
-        told = ", ".join(f"{name} ({state})" for name, state in broken.items())
-        raise EndError(f"{len(broken)} of {len(jobs)} jobs did not complete: {told}; see {folder.logs}")
+        listed = ", ".join(f"{name} ({state})" for name, state in broken.items())
+        raise EndError(f"{len(broken)} of {len(jobs)} jobs did not complete: {listed}; see {folder.logs}")
 
 
-def placed(job: Job, folder: SweepFolder) -> list[str]:
+def folder_overrides(job: Job, folder: SweepFolder) -> list[str]:
     path = folder.path.absolute()
     return [f"sweep_dir={quoted(path)}", f"run_dir={quoted(path / job.name)}"]
 
 
-def near(path: str) -> Path:
-    """As it is shortest to read and to type."""
+def shortest(path: str) -> Path:
+    """The path relative to the current folder if it is inside, else absolute."""
     absolute, here = Path(path).absolute(), Path.cwd()
     return absolute.relative_to(here) if absolute.is_relative_to(here) else absolute
 
 
-def tell(jobs: Sequence[Job], states: Mapping[str, State], path: Path, stream: TextIO) -> None:
-    """The jobs, and what is already known of each."""
+def print_jobs(jobs: Sequence[Job], states: Mapping[str, State], path: Path, stream: TextIO) -> None:
+    """Prints the jobs, and the state of each."""
     shared = set.intersection(*(set(job.point) for job in jobs))
     common = " ".join(override for override in jobs[0].point if override in shared)
     print(f"{len(jobs)} jobs in {path}" + (f", all with {common}" if common else ""), file=stream)
@@ -87,9 +87,9 @@ def tell(jobs: Sequence[Job], states: Mapping[str, State], path: Path, stream: T
 
 
 def launch_locally(config: DictConfig, job_overrides: Sequence[Sequence[str]], loader: ConfigLoader) -> list[JobReturn]:
-    """Jobs of any sweeper, as processes on this machine."""
+    """Runs jobs of any sweeper as processes on this machine."""
     options = read_sweep(config)
-    folder = SweepFolder(near(options["sweep_dir"]))
+    folder = SweepFolder(shortest(options["sweep_dir"]))
     with folder.locked():
         jobs = [
             known_job(overrides, folder) or new_job(overrides, folder, config, loader) for overrides in job_overrides
@@ -106,7 +106,7 @@ def launch_locally(config: DictConfig, job_overrides: Sequence[Sequence[str]], l
 
 
 def known_job(overrides: Sequence[str], folder: SweepFolder) -> Job | None:
-    """The job that a grid sweep has entered in sweep.json under the run_dir that it gave it."""
+    """The job of a grid sweep, as recorded in sweep.json under the name of its run_dir."""
     places = [value_of(override) for override in overrides if key_of(override) == "run_dir"]
     if not places:
         return None
@@ -116,7 +116,7 @@ def known_job(overrides: Sequence[str], folder: SweepFolder) -> Job | None:
 
 
 def new_job(overrides: Sequence[str], folder: SweepFolder, config: DictConfig, loader: ConfigLoader) -> Job:
-    """A job of a search, which decides on each as it goes."""
+    """A job of a search, which chooses its jobs while it runs."""
     point = [override for override in overrides if key_of(override) not in SWEEPING]
     run = read_run(loader.load_sweep_config(config, list(overrides)))
     (job,) = folder.named([Job(job_name(point, set(), run), point, run)])
@@ -143,7 +143,7 @@ def leading_score(summary: Record | None) -> float | None:
 
 
 def run_job(composed: DictConfig, given: Sequence[str]) -> float | None:
-    """One job in the process that a launcher from elsewhere gives it."""
+    """One job in a process of another launcher."""
     overrides = [override for override in given if key_of(override) not in SWEEPING]
     config, options = read_config(run_part(composed))
     if options["run_dir"] is None:
@@ -153,7 +153,7 @@ def run_job(composed: DictConfig, given: Sequence[str]) -> float | None:
 
 
 def read_sweep(config: DictConfig) -> dict[str, Any]:
-    """The options of the sweep itself; raises UserError that names everything wrong with them at once."""
+    """The options of the sweep; raises UserError that names every problem at once."""
     own = OmegaConf.masked_copy(config, [key for key in SWEEPING if key in config])
     options = {"study": None} | read_plain(own, {str(key): SWEEPING[str(key)] for key in own}, "")
     if options["slots_per_device"] is not None and options["slots_per_device"] < 1:

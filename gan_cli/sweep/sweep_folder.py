@@ -1,4 +1,4 @@
-"""A sweep's folder: which runs belong to it, what became of each, and which folder a command goes on with."""
+"""A sweep's folder: its runs, the state of each, and which folder a command continues."""
 
 import json
 import signal
@@ -16,14 +16,14 @@ from gan_cli.runs.folder import RunFolder
 
 State = Literal["completed", "diverged", "failed", "interrupted", "unfinished", "waiting"]
 Point = list[str]  # overrides, as gan-train takes them
-ENDED: tuple[State, ...] = ("completed", "diverged")  # results; to repeat the run would repeat them
+ENDED: tuple[State, ...] = ("completed", "diverged")  # results that a repeated run would give again
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run: `name` is its folder's, `point` what it is made of, `config` what comes of that.
+    """One run: `name` is its folder's name, `point` its overrides, `config` the resolved config.
 
-    `published` has scores by metric that others report for this setting, and `source` says where they do.
+    `published` has scores by metric that others report for this setting, and `source` says where.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Job:
 
 
 class SweepFolder:
-    """`sweep.json`, and a folder for each run; docs/sweeps.md tells what each file is."""
+    """`sweep.json`, and a folder for each run; docs/sweeps.md describes each file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -43,7 +43,7 @@ class SweepFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps other sweeps out; may be entered again by the process that holds it."""
+        """Keeps other sweeps out; the process that holds it may enter again."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.path / ".lock", timeout=0, is_singleton=True)
@@ -69,9 +69,9 @@ class SweepFolder:
 
     def read(self) -> dict[str, Any]:
         """`kind`, `picture`, `baseline`, and by name its `jobs`: `overrides`, `config`, `exit_code`, `error`,
-        and where others have published scores of that setting, `published` and `source`.
+        and if others have published scores of that setting, `published` and `source`.
 
-        Empty if it is no sweep's folder.
+        Empty if it is not a sweep's folder.
         """
         try:
             content = json.loads(self.file.read_text(encoding="utf-8"))
@@ -80,7 +80,7 @@ class SweepFolder:
         return content if isinstance(content, dict) and isinstance(content.get("jobs"), dict) else {}
 
     def add(self, jobs: Iterable[Job], **facts: Any) -> None:
-        """Takes jobs in, and forgets how they ended before: they are about to be run."""
+        """Adds jobs that are about to run, and removes how they ended before."""
         content = {"jobs": {}} | self.read() | facts
         for job in jobs:
             known = content["jobs"].get(job.name, {})
@@ -89,7 +89,7 @@ class SweepFolder:
         write_json(self.file, content)
 
     def quote(self, jobs: Iterable[Job]) -> None:
-        """Writes down the published scores of jobs that are here, also of those that ended before these were known."""
+        """Records the published scores of known jobs, also of jobs that have already ended."""
         content = self.read()
         for job in jobs:
             if job.published and job.name in content["jobs"]:
@@ -108,12 +108,12 @@ class SweepFolder:
         return self.logs / f"{name}.log"
 
     def named(self, jobs: Iterable[Job]) -> list[Job]:
-        """Jobs under the names that the same runs already have here, whatever they were called by."""
+        """The jobs, with the names that the same configs already have in this folder."""
         known = {name.rsplit("-", 1)[-1]: name for name in self.read().get("jobs", {})}
         return [replace(job, name=known.get(job.name.rsplit("-", 1)[-1], job.name)) for job in jobs]
 
     def states(self, jobs: Iterable[Job]) -> dict[str, State]:
-        """By name, what has become of each."""
+        """The state of each job, by name."""
         known = self.read().get("jobs", {})
         return {job.name: state_of(self.run(job.name), known.get(job.name, {}).get("exit_code")) for job in jobs}
 
@@ -122,7 +122,7 @@ class SweepFolder:
 
 
 def state_of(run: RunFolder, exit_code: int | None) -> State:
-    """What the run itself says of its end, unless its process was killed or refused before it could say anything."""
+    """The state in the run's summary, or, if its process ended before it wrote one, from the exit code."""
     summary = run.summary()
     if summary is not None and summary["status"] in ENDED:
         return summary["status"]
@@ -134,6 +134,6 @@ def state_of(run: RunFolder, exit_code: int | None) -> State:
 
 
 def newest_of_kind(sweeps: Path, kind: Mapping[str, Any]) -> SweepFolder | None:
-    """The last sweep that a command of this kind has started and that no process is running."""
+    """The newest sweep of this kind that no process is running."""
     folders = (SweepFolder(file.parent) for file in sorted(sweeps.glob("*/*/sweep.json"), reverse=True))
     return next((folder for folder in folders if folder.read().get("kind") == kind and not folder.busy), None)

@@ -1,4 +1,4 @@
-"""What a sweep says on stderr while it runs: a live table on a terminal, a line for each job that ends elsewhere."""
+"""A sweep's progress on stderr: a live table on a terminal, otherwise a line for each job that ends."""
 
 import time
 from collections import Counter
@@ -23,7 +23,7 @@ ORDER = ("running", "failed", "diverged", "waiting", "interrupted", "completed")
 
 @dataclass
 class Line:
-    """What is known of one job; `read` bytes of its records have been seen."""
+    """One job's row; `read` bytes of its records have been read."""
 
     name: str
     total: int
@@ -35,18 +35,18 @@ class Line:
     losses: Record = field(default_factory=dict)
     metrics: Record = field(default_factory=dict)
     step: int = 0
-    activity: str = ""  # what it does besides training
+    activity: str = ""  # its current work besides training
 
-    def follow(self) -> None:
-        """Reads what the job has recorded since the last look, and what it does now."""
+    def read_new(self) -> None:
+        """Reads the job's new records, and what it does now."""
         self.read_records()
         self.activity = self.run.activity() or ("" if self.read else last_line(self.log))
 
     def read_records(self) -> None:
-        """A line that is half-written waits for the next look."""
+        """An incomplete line is read the next time."""
         try:
             with self.run.metrics.open("rb") as file:
-                if file.seek(0, 2) < self.read:  # the run was continued: its records have been written anew
+                if file.seek(0, 2) < self.read:  # the run was continued: its records have been written again
                     self.read = 0
                 file.seek(self.read)
                 new = file.read()
@@ -61,18 +61,18 @@ class Line:
 
     @property
     def score(self) -> str:
-        """The last evaluation's leading metric, which scorers give first."""
+        """The last evaluation's leading metric, which is first in a record."""
         key = next(iter(self.metrics), "")
         return f"{key} {self.metrics[key]:.4g}" if key else ""
 
     @property
     def left(self) -> float:
-        """The part of the job that is still to be done."""
+        """The fraction of the job that is not done yet."""
         return 0.0 if self.state not in ("waiting", "running") else 1 - self.step / self.total
 
 
 def last_line(log: Path) -> str:
-    """What a job said last, while it is still being built."""
+    """The last line of a job's log, for a job without records."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - 1000))
@@ -112,19 +112,18 @@ class Watch:
 
     def ended(self, name: str, state: State, reason: str, seconds: float) -> None:
         line = self.lines[name]
-        line.follow()
+        line.read_new()
         line.state = state
         if state == "completed":
             self.durations.append(seconds)
         counted = sum(one.state not in ("waiting", "running") for one in self.lines.values())
         what = line.score if state == "completed" else reason
-        told = (
-            f"[{counted}/{len(self.lines)}] {state if state != 'failed' else 'FAILED'}  {name}  {what}  {seconds:.0f} s"
-        )
-        self.note(f"{told}  {self.estimate()}".rstrip())
+        shown = state if state != "failed" else "FAILED"
+        text = f"[{counted}/{len(self.lines)}] {shown}  {name}  {what}  {seconds:.0f} s"
+        self.note(f"{text}  {self.estimate()}".rstrip())
 
     def estimate(self) -> str:
-        """From the jobs that are done: the steps that are left, at their speed, on as many slots."""
+        """The remaining time: the steps that are left, at the speed of the jobs that are done, on all slots."""
         left = sum(line.left for line in self.lines.values())
         if not self.durations or not left:
             return ""
@@ -135,7 +134,7 @@ class Watch:
         if self.console.is_terminal and time.monotonic() - self.looked > SECONDS_BETWEEN_READINGS:
             for line in self.lines.values():
                 if line.state == "running":
-                    line.follow()
+                    line.read_new()
             self.live.refresh()
             self.looked = time.monotonic()
 
@@ -143,7 +142,7 @@ class Watch:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def table(self) -> RenderableType:
-        """The jobs that fit the screen, those that run first; under them how many are in each state."""
+        """As many jobs as fit the screen, running ones first; below them the number in each state."""
         table = Table(box=None, expand=True, pad_edge=False)
         table.add_column("job", no_wrap=True, ratio=1)
         players = list(dict.fromkeys(player for line in self.lines.values() for player in line.losses))
@@ -166,5 +165,5 @@ class Watch:
                 Text(line.activity, "dim") if running and line.activity else line.score,
             )
         counts = Counter(line.state for line in self.lines.values())
-        told = ", ".join(f"{count} {state}" for state, count in counts.items())
-        return Group(table, Text(f"{told}   {self.estimate()}".rstrip(), "dim"))
+        totals = ", ".join(f"{count} {state}" for state, count in counts.items())
+        return Group(table, Text(f"{totals}   {self.estimate()}".rstrip(), "dim"))

@@ -120,7 +120,7 @@ def test_lost_runs_are_counted_and_their_method_comes_last(tmp_path: Path) -> No
     assert wgan.last("fid_digits") == Spread(1, 2.0, None, 2.0, 2.0)
     shown = [row[1] for row in text_tables(board)[0].rows]
     assert shown == ["2", "2", "1 of 2 (1 diverged)", "0 of 2 (2 failed)"]
-    assert any("Runs were lost of lsgan, stdgan" in note for note in notes(board))
+    assert any("Not all runs of lsgan, stdgan have a result" in note for note in notes(board))
     table = comma_separated(board)
     assert "nan" not in table.lower()
 
@@ -132,7 +132,7 @@ def test_protocols_never_share_a_table(tmp_path: Path) -> None:
     found = boards(gather([tmp_path]), None)
     assert [[row.method for row in board.rows] for board in found] == [["hinge", "stdgan"], ["lsgan"]]
     assert separation(found) == (
-        "2 tables, whose scores do not compare: they were measured with different num_fake (100 / 7)."
+        "2 tables: their scores do not compare, because they have different num_fake (100 / 7)."
     )
     written = markdown(found)
     assert written.index("num_fake (100 / 7)") < written.index("## Protocol 1") < written.index("## Protocol 2")
@@ -227,7 +227,7 @@ def test_a_baseline_is_chosen_or_refused(tmp_path: Path) -> None:
     assert found is not None
     assert found.mean == -2.0
     assert board.difference(board.baseline) is None
-    with pytest.raises(UserError, match="baseline=sdtgan is no method here: choose one of hinge, stdgan"):
+    with pytest.raises(UserError, match="baseline=sdtgan is not a method here: choose one of hinge, stdgan"):
         boards(gather([tmp_path]), "sdtgan")
 
 

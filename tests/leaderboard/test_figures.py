@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gan_cli.leaderboard.boards import boards
-from gan_cli.leaderboard.figures import curves, lost, scored, timed
+from gan_cli.leaderboard.figures import curves, losses_of, scores_by_step, scores_by_time
 from gan_cli.leaderboard.results import gather
 
 from .folders import make_run
@@ -26,8 +26,8 @@ def test_a_run_that_lost_an_evaluation_shifts_no_other(tmp_path: Path) -> None:
 def test_points_lie_at_their_steps_seconds_and_stretches(tmp_path: Path) -> None:
     make_run(tmp_path, "objective=hinge", fid=1.0)
     (result,) = gather([tmp_path])
-    assert scored(result, "fid_digits") == {10: (10, 4), 20: (20, 2), 30: (30, 1)}
-    assert timed(result, "fid_digits") == {
+    assert scores_by_step(result, "fid_digits") == {10: (10, 4), 20: (20, 2), 30: (30, 1)}
+    assert scores_by_time(result, "fid_digits") == {
         step: (pytest.approx(step / 10), 40 / step if step < 30 else 1) for step in (10, 20, 30)
     }
-    assert lost(result, "discriminator") == {step: (step + 0.5, 1.5) for step in (10, 20, 30)}
+    assert losses_of(result, "discriminator") == {step: (step + 0.5, 1.5) for step in (10, 20, 30)}

@@ -86,7 +86,7 @@ def test_two_protocols_are_two_tables_and_two_files(runs: Path, tmp_path: Path) 
     assert {"leaderboard.csv", "leaderboard-2.csv", "curves.png", "curves-2.png"} <= names
     assert "wgan" not in (tmp_path / "out" / "leaderboard.csv").read_text()
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "whose scores do not compare" in page
+    assert "their scores do not compare" in page
     assert page.index("Protocol 1") < page.index("Protocol 2")
 
 

@@ -90,22 +90,22 @@ def write(watch: Watch, name: str, text: str) -> None:
 
 def test_a_job_is_followed_record_by_record(watch: Watch) -> None:
     line = watch.lines["job-0"]
-    line.follow()
+    line.read_new()
     assert (line.step, line.score) == (0, "")
     losses = {"discriminator": {"a": 1.0, "b": 0.5}, "generator": {"a": 2.0}}
     torn = json.dumps({"step": 20, "losses": losses})
     write(watch, "job-0", json.dumps({"step": 10, "metrics": {"fid_digits": 0.123456, "kid": 7.0}}) + "\n" + torn[:9])
-    line.follow()
+    line.read_new()
     assert (line.step, line.score, line.losses) == (10, "fid_digits 0.1235", {})
     write(watch, "job-0", torn[9:] + "\n")
-    line.follow()
+    line.read_new()
     assert (line.step, line.losses) == (20, losses)
     write(watch, "job-0", '"losses": {}}\n')  # half a line, as after a file was written anew under our eyes
-    line.follow()
+    line.read_new()
     assert (line.step, line.losses) == (20, losses)
     line.run.metrics.write_text("")  # continued from its beginning
     write(watch, "job-0", json.dumps({"step": 1, "metrics": {"modes_covered": 8.0, "mode_kl": 0.0}}) + "\n")
-    line.follow()
+    line.read_new()
     assert (line.step, line.score) == (1, "modes_covered 8")
 
 

@@ -12,24 +12,24 @@ def test_the_score_is_the_leading_metric_whatever_it_is_called(tmp_path: Path) -
     line = Line("job", total=4, run=RunFolder(tmp_path), log=tmp_path / "job.log")
     assert line.score == ""
     (tmp_path / "metrics.jsonl").write_text(json.dumps({"step": 2, "metrics": {"coverage": 0.25, "fid": 3.0}}) + "\n")
-    line.follow()
+    line.read_new()
     assert (line.step, line.score) == (2, "coverage 0.25")
 
 
 def test_what_a_job_does_besides_training_is_shown(tmp_path: Path) -> None:
     run, log = RunFolder(tmp_path), tmp_path / "job.log"
     line = Line("job", total=4, run=run, log=log)
-    line.follow()
+    line.read_new()
     assert line.activity == ""
     log.write_text("run folder: job\npreparing images 512/2000\n")  # before the run has a folder of its own
-    line.follow()
+    line.read_new()
     assert line.activity == "preparing images 512/2000"
     run.recorded({"step": 2, "losses": {"critic": {"adversarial": 1.0}}})
-    line.follow()
+    line.read_new()
     assert line.activity == ""
     run.working("sampling images, block 3/20")
-    line.follow()
+    line.read_new()
     assert line.activity == "sampling images, block 3/20"
     run.working("")
-    line.follow()
+    line.read_new()
     assert line.activity == ""
