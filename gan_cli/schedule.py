@@ -22,6 +22,9 @@ class Schedule:
         if not 0 <= self.since < self.until:
             raise ValueError(f"since={self.since} must be at least 0 and below until={self.until}")
 
+    def __str__(self) -> str:
+        return f"{{start: {self.start}, end: {self.end}, until: {self.until}, shape: {self.shape}}}"  # as YAML has it
+
     def at(self, step: int) -> float:
         """The value after `step` finished steps."""
         remaining = min(max((self.until - step) / (self.until - self.since), 0.0), 1.0)
