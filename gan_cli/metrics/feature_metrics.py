@@ -59,16 +59,18 @@ class FeatureMetrics(Metrics):
         if "fid" not in self.names:
             raise ValueError("names must hold fid: it picks the best checkpoint")
 
-    def against(self, table: TrainingSet, num_fake: int) -> "FeatureScorer":
-        if table.values.dtype != torch.uint8:
+    def against(self, training_set: TrainingSet, num_fake: int) -> "FeatureScorer":
+        if training_set.values.dtype != torch.uint8:
             raise ValueError("FID and IS need images, not toy points: use the data set's own metrics")
-        extractor = self.extractor.load().to(table.device)
+        extractor = self.extractor.load().to(training_set.device)
         fewest = max(MIN_IMAGES, self.inception_score_splits)
         if num_fake < fewest:
             raise ValueError(f"num_eval_images={num_fake} must be at least {fewest}")
-        if len(table) < 2 * fewest:
-            raise ValueError(f"the data set has {len(table)} images, its metrics need at least {2 * fewest}: add some")
-        return FeatureScorer(self, extractor, self.real_features(extractor, table))
+        if len(training_set) < 2 * fewest:
+            raise ValueError(
+                f"the data set has {len(training_set)} images, its metrics need at least {2 * fewest}: add some"
+            )
+        return FeatureScorer(self, extractor, self.real_features(extractor, training_set))
 
     def features(self, extractor: LoadedExtractor, pixels: Stored, whose: str) -> "ImageFeatures":
         """In batches of `batch_size`, each moved to the extractor's device, wherever the pixels lie."""
@@ -85,11 +87,11 @@ class FeatureMetrics(Metrics):
         features, logits = (torch.cat(parts) for parts in zip(*outputs, strict=True))
         return ImageFeatures(features, logits)
 
-    def real_features(self, extractor: LoadedExtractor, table: TrainingSet) -> "ImageFeatures":
+    def real_features(self, extractor: LoadedExtractor, training_set: TrainingSet) -> "ImageFeatures":
         """From the cache, under a key of all they depend on; a file that cannot be trusted is made again."""
         key = {
-            "pixels": table.digest or sha256_of(table.values),
-            "shape": list(table.values.shape),
+            "pixels": training_set.digest or sha256_of(training_set.values),
+            "shape": list(training_set.values.shape),
             "extractor": extractor.name,
             "weights": extractor.weights_sha256,
             "torch_fidelity": version("torch-fidelity"),
@@ -101,7 +103,7 @@ class FeatureMetrics(Metrics):
                 return in_background("reading the real images' features", read_features, path, stamp)
             except (OSError, ValueError, KeyError, EOFError, AttributeError, BadZipFile) as error:
                 warnings.warn(f"computing real features again: {path} is corrupt or foreign ({error})", stacklevel=2)
-        real = self.features(extractor, table.values, "real")
+        real = self.features(extractor, training_set.values, "real")
         try:
             write_features(path, stamp, real)
         except OSError as error:

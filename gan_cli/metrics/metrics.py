@@ -53,5 +53,5 @@ class Metrics(Ranged, ABC):
     """Which metrics, and how: settings only."""
 
     @abstractmethod
-    def against(self, table: TrainingSet, num_fake: int) -> Scorer:
+    def against(self, training_set: TrainingSet, num_fake: int) -> Scorer:
         """Raises WeightsUnavailableError where an extractor has none, and ValueError for too few images."""

@@ -20,11 +20,11 @@ class ModeMetrics(Metrics):
 
     max_deviations: Annotated[float, Gt(0)]
 
-    def against(self, table: TrainingSet, num_fake: int) -> "ModeScorer":
-        if table.modes is None:
+    def against(self, training_set: TrainingSet, num_fake: int) -> "ModeScorer":
+        if training_set.modes is None:
             raise ValueError("mode metrics count the modes of a toy mixture: use dataset=ring, grid or grid3")
-        radius = self.max_deviations * table.modes.std
-        return ModeScorer(table.modes.centers, radius, table.values.cpu(), self.max_deviations)
+        radius = self.max_deviations * training_set.modes.std
+        return ModeScorer(training_set.modes.centers, radius, training_set.values.cpu(), self.max_deviations)
 
 
 @dataclass(frozen=True)
