@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
@@ -186,12 +186,10 @@ def torch_modes() -> Callable[[], Any]:
     import torch  # here, because the console scripts import this module before torch is needed
 
     gradients, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
-    gpu = torch.cuda.current_device() if torch.cuda.is_initialized() else None
 
     @contextmanager
     def entered() -> Iterator[None]:
-        on_gpu = nullcontext() if gpu is None else torch.cuda.device(gpu)
-        with torch.inference_mode(inference), torch.set_grad_enabled(gradients), on_gpu:
+        with torch.inference_mode(inference), torch.set_grad_enabled(gradients):
             yield
 
     return entered
