@@ -3,8 +3,8 @@
     python benchmarks/same_numbers.py record FILE [CHECKOUT]    trains every case, with the program in CHECKOUT
     python benchmarks/same_numbers.py compare FILE FILE         names what differs; exit code 1 if anything does
 
-Record both on one machine, with one version of PyTorch. What is recorded of each run: digests of the weights, buffers
-and optimizer states at the last step, all records but their times, the scores, and the pictures of generated images.
+Record both on one machine, with one version of PyTorch. Of each run it records digests of the weights, buffers and
+optimizer states at the last step, all records except their times, the scores, and the pictures of generated images.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ OBJECTIVES = ("stdgan", "lsgan", "hinge", "wgan", "wgan_gp", "relativistic", "fg
 
 
 def cases() -> dict[str, list[str]]:
-    """Overrides by the name of the case; one that starts with `eval` or `sample` revisits the run it names."""
+    """Overrides by the name of the case; a case that starts with `eval` or `sample` uses the run it names."""
     runs = {f"objective={name}": [*SMALL, f"objective={name}"] for name in OBJECTIVES}
     runs |= {f"f-GAN {name}": [*SMALL, "objective=fgan", f"objective.divergence={name}"] for name in DIVERGENCES}
     for pairing in ("paired", "average"):
@@ -94,13 +94,13 @@ def cases() -> dict[str, list[str]]:
     }
 
 
-SPELT_BEFORE = {"linear decay": [*SHORT, *SMALL, "decay_start=2"]}  # in versions that know no schedules
+OLD_OVERRIDES = {"linear decay": [*SHORT, *SMALL, "decay_start=2"]}  # for versions without schedules
 
 
 def record(file: Path, checkout: Path) -> None:
     wanted = cases()
     if not (checkout / "gan_cli" / "schedule.py").is_file():
-        wanted |= SPELT_BEFORE
+        wanted |= OLD_OVERRIDES
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(os.cpu_count()) as pool:
         folder = Path(scratch)
         found: dict[str, Any] = {}
@@ -118,10 +118,10 @@ def digests(name: str, overrides: list[str], folder: Path, checkout: Path) -> di
     if not of:
         run = folder / name
         call("train", [*overrides, f"run_dir='{run}'"], checkout)
-        return dict(of_a_run(run))
+        return dict(run_digests(run))
     out = folder / f"{name} out"
-    placed = [f"out='{out}'"] if command == "sample" or overrides else []
-    said = call(command, [f"checkpoint='{folder / of}'", *overrides, *placed], checkout)
+    output = [f"out='{out}'"] if command == "sample" or overrides else []
+    said = call(command, [f"checkpoint='{folder / of}'", *overrides, *output], checkout)
     found: dict[str, Any] = {f"picture {path.name}": sha256(path.read_bytes()) for path in sorted(out.glob("*.png"))}
     found |= {f"file {path.name}": sha256(path.read_bytes()) for path in sorted(out.glob("*.csv"))}
     if command == "eval":
@@ -144,7 +144,7 @@ def call(command: str, arguments: list[str], checkout: Path) -> str:
 COMMANDS = {"train": "train", "eval": "evaluate", "sample": "sample"}
 
 
-def of_a_run(run: Path) -> Iterator[tuple[str, Any]]:
+def run_digests(run: Path) -> Iterator[tuple[str, Any]]:
     summary = json.loads((run / "summary.json").read_text())
     yield "scores", {key: summary["metrics"][key] for key in ("last", "best", "floor", "trajectory")}
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]

@@ -1,4 +1,4 @@
-"""Modes and quality of every objective on ring and grid, sampled plainly and with AdvLatGAN-z, as a table.
+"""Modes and quality of every objective on ring and grid, sampled from the prior and with AdvLatGAN-z, as a table.
 
 python benchmarks/toys.py [folder]   Runs that are finished in the folder are not trained again.
 """
@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-OBJECTIVES = {  # with what each needs beside its defaults: a critic has to be ahead of its generator
+OBJECTIVES = {  # with the settings each needs: a critic needs more updates than its generator
     "stdgan": [],
     "lsgan": [],
     "hinge": [],

@@ -221,10 +221,10 @@ def test_the_checkpoints_prior_is_kept_under_any_sampler(command: Command) -> No
         (["latent_sampler=advlat_z", "latent_sampler.prior=null"], "latent_sampler.prior must be left alone"),
         (["latent_sampler=advlat_z", "latent_sampler.prior=5"], "latent_sampler.prior must be left alone"),
         (["latent_sampler=advlat_z", "latent_sampler._target_=null"], "must name a class"),
-        (["latent_sampler=advlat_qua"], "advlat_qua changes training alone"),
+        (["latent_sampler=advlat_qua"], "advlat_qua only changes training"),
         (["+latent_dim=3"], "+latent_dim=3 is the checkpoint's own: remove it"),
-        (["latent_sampler=advlat_z", "out=run"], "out=run is there already and not an empty folder"),
-        (["latent_sampler=advlat_z", "out=run/summary.json/deeper"], "cannot be made"),
+        (["latent_sampler=advlat_z", "out=run"], "out=run exists and is not an empty folder"),
+        (["latent_sampler=advlat_z", "out=run/summary.json/deeper"], "cannot be created"),
         (["latent_sampler=advlat_z", "latent_sampler.radius=none"], "radius=none must be a number or null"),
         (["latent_sampler=advlat_z", "latent_sampler.step_size=1e39"], "step_size=1e+39 must be a finite number"),
         (["latent_sampler=uniform", "latent_sampler.latent_dim=7"], "latent_sampler.latent_dim=7 is the checkpoint's"),
@@ -277,7 +277,7 @@ def test_debug_makes_any_run_small(command: Command) -> None:
     assert (code, json.loads(Path("other/summary.json").read_text())["step"]) == (0, 3)
 
 
-@pytest.mark.filterwarnings("default:training goes on without scores")
+@pytest.mark.filterwarnings("default:training continues without scores")
 def test_photographs_without_inception_weights_are_trained_and_reported_as_unscored(
     command: Command, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -478,7 +478,7 @@ def test_an_interrupted_run_says_how_to_go_on(
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["status"] == "interrupted"
     step = summary["step"]
-    assert f"interrupted at step {step}; go on with: gan-train resume=run" in err
+    assert f"interrupted at step {step}; continue with: gan-train resume=run" in err
     assert (tmp_path / "run" / "checkpoints" / f"step-{step:08d}").is_dir()
     records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [record["step"] for record in records] == list(range(1, step + 1))
@@ -508,7 +508,7 @@ def test_an_impatient_user_still_gets_a_summary(training: "subprocess.Popen[str]
         time.sleep(0.03)
     _, err = training.communicate(timeout=60)
     assert training.returncode == 130
-    assert "go on with: gan-train resume=run" in err
+    assert "continue with: gan-train resume=run" in err
     assert "Traceback" not in err
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "interrupted"
 

@@ -32,7 +32,7 @@ def evaluate(options: dict[str, Any]) -> None:
         return
     chosen = options["sampler_name"]
     if options["out"] is not None and chosen is None:
-        raise UserError("out is where the pictures of a latent sampler go: add latent_sampler=<choice>")
+        raise UserError("out is for the pictures of a latent sampler: add latent_sampler=<choice>")
     trained = open_trained(Path(options["checkpoint"]), options["which"], options["trust"], root, engine)
     default = f"gan-eval-{trained.name}-{chosen}-{secrets.token_hex(3)}"
     out = free_folder(options["out"] or default) if chosen is not None else None
@@ -85,7 +85,7 @@ def chosen_sampler(options: dict[str, Any], prior: LatentSampler) -> LatentSampl
     sampler = build_sampler(options["latent_sampler"], prior)
     if sampler.innermost is not sampler and not sampler.refines_evaluation:
         raise UserError(
-            f"{options['sampler_name']} changes training alone: choose one that changes sampling, as advlat_z does"
+            f"{options['sampler_name']} only changes training: choose one that changes sampling, as advlat_z does"
         )
     return sampler
 

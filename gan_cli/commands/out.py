@@ -13,12 +13,12 @@ def free_folder(name: str) -> Path:
     out = Path(name)
     try:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise UserError(f"out={out} is there already and not an empty folder: choose another with out=<folder>")
+            raise UserError(f"out={out} exists and is not an empty folder: choose another with out=<folder>")
         home = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
         if not home.is_dir() or not os.access(home, os.W_OK):
-            raise UserError(f"out={out} cannot be made: {home} cannot be written to")
+            raise UserError(f"out={out} cannot be created: {home} cannot be written to")
     except OSError as error:
-        raise UserError(f"out={out} cannot be made: {error}") from error
+        raise UserError(f"out={out} cannot be created: {error}") from error
     return out
 
 

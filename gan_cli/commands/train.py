@@ -93,7 +93,7 @@ def run(request: Request) -> None:
     with prepared(request) as this:
         status = this.train()
     if status == "interrupted":
-        message = f"interrupted at step {this.step}; go on with: gan-train resume={this.folder.path}"
+        message = f"interrupted at step {this.step}; continue with: gan-train resume={this.folder.path}"
         raise InterruptedRunError(message, this.stop.signal or signal.SIGINT)
     print_summary(this.folder.summary() or {}, this.folder.path)
 
@@ -109,7 +109,7 @@ def prepared(request: Request) -> Iterator[Run]:
             experiment = build_experiment(request.config, choose_engine(request.device))
             scorer, unavailable = build_scorer(experiment.dataset, experiment.training_set, experiment.num_eval_images)
         if unavailable:
-            warnings.warn(f"training goes on without scores: {unavailable}", stacklevel=1)
+            warnings.warn(f"training continues without scores: {unavailable}", stacklevel=1)
         if found is not None:
             found.restore(experiment.parts(), experiment.game.engine.device)
         folder = make_run_folder(request.make_folder)
@@ -145,7 +145,7 @@ def make_run_folder(make_folder: Callable[[], Path]) -> RunFolder:
         folder = RunFolder(make_folder())
         folder.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"the run's folder cannot be made: {error}") from error
+        raise UserError(f"the run's folder cannot be created: {error}") from error
     return folder
 
 

@@ -1,4 +1,4 @@
-"""Where real images come from."""
+"""The base class of data sets."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -14,20 +14,20 @@ from gan_cli.shapes import Images
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset(Ranged, ABC):
-    """Where real images come from, and how generated ones are scored against them."""
+    """Real images, and the metrics that score generated images against them."""
 
     metrics: Metrics
     stored: ClassVar[torch.dtype] = torch.uint8  # of the training set's values
 
     @abstractmethod
     def load(self) -> TrainingSet:
-        """Every image; raises ValueError, with the way out, where they cannot be had."""
+        """Every image; raises ValueError, which says how to fix it, if they are not available."""
 
     @property
     @abstractmethod
     def protocol(self) -> dict[str, str | int | float]:
-        """What a score on this data depends on: its name, split, resolution and resize."""
+        """The properties of the data that a score depends on: its name, split, resolution and resize."""
 
     def augment(self, images: Images) -> Images:
-        """What is done to real images each time they are trained on, with the step's randomness."""
+        """Changes real images each time they are trained on, with the step's randomness."""
         return images

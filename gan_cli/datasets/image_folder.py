@@ -1,4 +1,4 @@
-"""Photographs of one's own: a folder, or a zip or tar file that is read in place."""
+"""The user's own images: a folder, or a zip or tar file that is read in place."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +9,9 @@ from gan_cli.datasets.source import ArchiveSource, FolderSource, Source
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFolder(PreparedDataset):
-    """Every image file in `root`, below `subfolder` if that is given.
+    """Every image file in `root`, or below `subfolder` if that is given.
 
-    Where every file lies in a folder, the first-level folders, sorted, are the classes; otherwise there are no labels.
+    If every file is in a subfolder, the first-level folders, sorted, are the classes; otherwise there are no labels.
     """
 
     root: str

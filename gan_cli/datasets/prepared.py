@@ -30,7 +30,7 @@ from gan_cli.work import doing, in_background, track
 
 FORMAT = 1
 PIXELS, LABELS, MANIFEST = "pixels.u8", "labels.npy", "manifest.json"
-CHUNK = 512  # images in flight: what bounds the memory of preparing
+CHUNK = 512  # images decoded at a time; it bounds the memory
 MAX_NAMED = 20
 FILTERS = {name: Image.Resampling[name.upper()] for name in ("lanczos", "bicubic", "bilinear", "box")}
 TRANSFORM = ("image_size", "channels", "crop", "crop_size", "resize", "limit")
@@ -48,13 +48,13 @@ DAMAGE = (
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedDataset(Dataset):
-    """Images [channels, image_size, image_size], in memory only as far as they are used.
+    """Images [channels, image_size, image_size], read into memory only when they are used.
 
-    `crop` takes the square of `crop_size` pixels in the centre (null: the shorter side), or none, and stretches;
-    `resize` is the filter, antialiased. `limit` takes that many, evenly spaced over the whole set. While training,
-    `horizontal_flip` mirrors every other image, and `dequantize` adds U[0, 1) / 128; neither touches the images that
-    scores compare with. Files are turned upright by their EXIF tag; transparent pixels lie on white; of 16 bits of grey
-    the high byte is kept. Files that are no whole image are all named in one error, or with `on_corrupt=skip` counted.
+    `crop=center` takes the central square of `crop_size` pixels (null: the shorter side); `none` stretches the image.
+    `resize` is the filter, antialiased. `limit` takes that many images, evenly spaced over the whole set. In training,
+    `horizontal_flip` mirrors each image with probability one half, and `dequantize` adds U[0, 1) / 128; scores use real
+    images without either. Images are rotated upright by their EXIF tag; transparency is composited over white; 16-bit
+    grey keeps its high byte. Broken files are all named in one error, or with `on_corrupt=skip` counted.
     """
 
     image_size: Annotated[int, Ge(1)]
@@ -74,7 +74,7 @@ class PreparedDataset(Dataset):
 
     @abstractmethod
     def source(self) -> Source:
-        """Where the encoded images are; raises ValueError, with the way out, where there are none."""
+        """The source of encoded images; raises ValueError, which says how to fix it, if there are none."""
 
     @property
     @abstractmethod
@@ -97,7 +97,7 @@ class PreparedDataset(Dataset):
             folder.parent.mkdir(parents=True, exist_ok=True)
             manifest = read_manifest(folder, key)
             if manifest is None:
-                with alone(folder.with_name(f".{folder.name}.lock")):  # a second process waits, and finds it done
+                with alone(folder.with_name(f".{folder.name}.lock")):  # a second process waits, then uses the result
                     manifest = read_manifest(folder, key) or self.prepare(source, key, folder)
         except OSError as error:
             where = f"{folder.parent}: free some space, or set GAN_CLI_CACHE to another folder"
@@ -110,12 +110,12 @@ class PreparedDataset(Dataset):
         return TrainingSet(values, torch.from_numpy(np.load(folder / LABELS)), digest=manifest["sha256"])
 
     def prepare(self, source: Source, key: dict[str, Any], folder: Path) -> dict[str, Any]:
-        """Decodes everything with all cores under a temporary name, which then takes `folder`'s place."""
+        """Decodes everything with all cores into a temporary folder, which then replaces `folder`."""
         entries = source.entries()
         chosen = np.linspace(0, len(entries) - 1, min(self.limit or len(entries), len(entries))).round().astype(int)
         entries = [entries[index] for index in chosen]
         partial = folder.with_name(f".{folder.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)  # of a process that died: we hold the lock
+        shutil.rmtree(partial, ignore_errors=True)  # left by a killed process: this one holds the lock
         partial.mkdir()
         try:
             labels, skipped, pixels_sha256 = self.decode_all(
@@ -127,7 +127,7 @@ class PreparedDataset(Dataset):
             shape = [len(labels), self.channels, self.image_size, self.image_size]
             done = {"count": len(labels), "shape": shape, "sha256": pixels_sha256, "skipped": skipped}
             write_json(partial / MANIFEST, key | done)
-            shutil.rmtree(folder, ignore_errors=True)  # one that could not be trusted
+            shutil.rmtree(folder, ignore_errors=True)  # an unusable one
             os.rename(partial, folder)
             sync(folder.parent)
             return key | done
@@ -164,7 +164,7 @@ class PreparedDataset(Dataset):
                 threads.shutdown(wait=False, cancel_futures=True)
 
     def decode(self, content: Content) -> np.ndarray | None:
-        """[channels, image_size, image_size] bytes, or None for what is not a whole image of sane size."""
+        """Bytes [channels, image_size, image_size], or None for a broken or too large image."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -196,7 +196,7 @@ class PreparedDataset(Dataset):
 
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """Holds the lock file, once whichever process holds it has let it go."""
+    """Waits for the lock file, then holds it."""
     lock = FileLock(path)
     try:
         lock.acquire(blocking=False)
@@ -213,14 +213,14 @@ def alone(path: Path) -> Iterator[None]:
 
 
 def mapped(path: Path, shape: Sequence[int]) -> torch.Tensor:
-    """The file's bytes, read-only: a mapping that could be written to must fit into memory, though it never is."""
+    """The file's bytes, mapped read-only: a writable mapping would have to fit into memory."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return torch.from_numpy(np.memmap(path, dtype=np.uint8, mode="r", shape=tuple(shape)))
 
 
 def read_manifest(folder: Path, key: dict[str, Any]) -> dict[str, Any] | None:
-    """What was prepared under this key, if it is all there."""
+    """The manifest of the images prepared under this key, if all files are there."""
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         whole = (folder / PIXELS).stat().st_size == np.prod(manifest["shape"]) and (folder / LABELS).is_file()
@@ -233,13 +233,13 @@ def read_manifest(folder: Path, key: dict[str, Any]) -> dict[str, Any] | None:
 def broken_files(names: Sequence[str], count: int) -> str:
     named = ", ".join(names[:MAX_NAMED]) + (", ..." if len(names) > MAX_NAMED else "")
     return (
-        f"{len(names)} of {count} image files cannot be read, remove or mend them, or leave them out with "
+        f"{len(names)} of {count} image files cannot be read, remove or repair them, or leave them out with "
         f"dataset.on_corrupt=skip: {named}"
     )
 
 
 def opaque(image: Image.Image) -> Image.Image:
-    """8-bit grey or RGB: 16-bit grey keeps its high byte, and transparency is laid over white."""
+    """The image as 8-bit grey or RGB: 16-bit grey keeps its high byte, transparency is composited over white."""
     if image.mode.startswith("I"):
         return Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
     if image.has_transparency_data:

@@ -1,4 +1,4 @@
-"""Where encoded images lie: a folder, an archive read in place, or a set that torchvision knows."""
+"""Sources of encoded images: a folder, an archive read in place, or a data set of torchvision."""
 
 import hashlib
 import io
@@ -17,8 +17,8 @@ from PIL import Image
 from gan_cli.work import in_background, track
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-SORTED_AT_ONCE = 100_000  # files; sorting cannot be interrupted, and is quick for what is sorted in part
-MAX_FILE_BYTES = 2**28  # of one image; an archive may claim any size for what unpacks from it
+SORTED_AT_ONCE = 100_000  # files; sorting cannot be interrupted, and is fast if the input is partly sorted
+MAX_FILE_BYTES = 2**28  # of one image; an archive may claim any unpacked size
 Content = Callable[[], Image.Image]
 
 
@@ -28,13 +28,13 @@ class Entry(NamedTuple):
 
 
 class Source(ABC):
-    """Encoded images, listed before any is opened. Raises ValueError, with the way out, where there are none."""
+    """Encoded images, listed before any is opened. Raises ValueError, which says how to fix it, if there are none."""
 
     name: str
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """What the images are, as JSON, found without opening one: what is prepared from them is kept under it."""
+        """Identifies the images, as JSON, without opening one; it is part of the key of prepared images."""
 
     @abstractmethod
     def entries(self) -> list[Entry]:
@@ -42,7 +42,7 @@ class Source(ABC):
 
     @abstractmethod
     def contents(self, chosen: Sequence[int]) -> Iterator[Content]:
-        """Images to be opened, in the order of `chosen`, which ascends; opening may be left to other threads."""
+        """Functions that open the images with numbers `chosen`, in ascending order; other threads may call them."""
 
 
 class FolderSource(Source):
@@ -58,7 +58,7 @@ class FolderSource(Source):
             raise ValueError(f"dataset.root={root} holds no image files ({', '.join(EXTENSIONS)})")
 
     def identity(self) -> dict[str, Any]:
-        listing = hashlib.sha256(b"[")  # of the list's repr, which is a second's work for a million files
+        listing = hashlib.sha256(b"[")  # of the list's repr, which takes a second for a million files
         for number, file in enumerate(track(self.files, "hashing the list of files")):
             listing.update((", " * (number > 0) + repr(file)).encode(errors="surrogateescape"))
         listing.update(b"]")
@@ -74,7 +74,7 @@ class FolderSource(Source):
 
 
 def image_files(folder: str) -> Iterator[tuple[str, int, int]]:
-    """Path, bytes and time of the last change of each image file: one look at each, for there may be many."""
+    """Path, size in bytes and modification time of each image file; each is checked once, because there may be many."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
@@ -125,7 +125,7 @@ class ArchiveSource(Source):
         return regular and below and name.suffix.lower() in EXTENSIONS
 
     def contents(self, chosen: Sequence[int]) -> Iterator[Content]:
-        """In the archive's own order, once through: a compressed tar file cannot be read in any other."""
+        """In the archive's own order, in one pass: a compressed tar file allows no other."""
         with in_background(f"opening {self.path.name}", self.opened) as archive:
             wanted = set(chosen)
             for index, member in enumerate(member for member in members(archive) if self.wanted(member)):
@@ -142,7 +142,7 @@ def member_name(member: "zipfile.ZipInfo | tarfile.TarInfo") -> str:
 
 
 def reader(archive: "zipfile.ZipFile | tarfile.TarFile", member: "zipfile.ZipInfo | tarfile.TarInfo") -> Content:
-    """The member's bytes, read here and now, to be decoded anywhere."""
+    """Reads the member's bytes at once; any thread may decode them."""
     claimed = member.file_size if isinstance(member, zipfile.ZipInfo) else member.size
     if claimed > MAX_FILE_BYTES:
         return partial(refuse, f"it unpacks to {claimed:,} bytes")
@@ -164,7 +164,7 @@ def refuse(reason: str) -> Image.Image:
 
 
 def folder_labels(names: Sequence[str]) -> list[int]:
-    """First-level folders, sorted, are the classes, where every file lies in one; otherwise there are none."""
+    """Labels by first-level folder, sorted, if every file is in one; otherwise -1 for all."""
     parts = [PurePosixPath(name).parts for name in track(names, "finding the classes of images")]
     if any(len(part) == 1 for part in parts):
         return [-1] * len(names)

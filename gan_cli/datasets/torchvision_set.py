@@ -1,4 +1,4 @@
-"""The data sets that torchvision reads, and where it can, fetches."""
+"""The data sets that torchvision reads, and downloads where it can."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from gan_cli.datasets.source import Content, Entry, Source
 from gan_cli.work import in_background
 
 Name = Literal["mnist", "fashion_mnist", "cifar10", "cifar100", "stl10", "celeba", "lsun", "imagenet"]
-TITLES: dict[Name, tuple[str, str]] = {  # how it is called, and what has to lie in the root
+TITLES: dict[Name, tuple[str, str]] = {  # torchvision's name, and what the root has to contain
     "mnist": ("MNIST", "the four unpacked MNIST files (train-images-idx3-ubyte, ...) in MNIST/raw"),
     "fashion_mnist": ("FashionMNIST", "the four unpacked files (train-images-idx3-ubyte, ...) in FashionMNIST/raw"),
     "cifar10": ("CIFAR10", "the unpacked folder cifar-10-batches-py"),
@@ -26,7 +26,7 @@ CANNOT_BE_FETCHED = ("lsun", "imagenet")
 
 @dataclass(frozen=True, kw_only=True)
 class TorchvisionSet(PreparedDataset):
-    """One `split` of a data set in `root`; with `download`, what is missing is fetched once and checked.
+    """One `split` of a data set in `root`; with `download`, missing files are downloaded once and checked.
 
     LSUN's splits are its classes, such as church_outdoor_train.
     """
@@ -67,7 +67,7 @@ class TorchvisionSource(Source):
 
     @cached_property
     def images(self) -> Any:
-        """torchvision's own; raises ValueError that says what belongs where."""
+        """torchvision's data set; raises ValueError that says which files belong where."""
         title, wanted = TITLES[self.name]
         remedy = f"put {wanted} in {self.root.resolve()}, or set dataset.root"
         try:
@@ -107,7 +107,7 @@ def image_of(images: Any, index: int) -> Any:
 
 
 def remove_empty(root: Path, there: set[Path]) -> None:
-    """Folders that a failed download has made and left empty."""
+    """Removes empty folders that a failed download has created."""
     made = [root, *root.parents, *(path for path in root.rglob("*") if path.is_dir())] if root.is_dir() else []
     for folder in sorted(made, key=lambda path: -len(path.parts)):
         if folder not in there and not any(folder.iterdir()):

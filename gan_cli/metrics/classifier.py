@@ -1,4 +1,4 @@
-"""Small digit classifiers whose weights ship with the package, for data that Inception was not made for."""
+"""Small digit classifiers whose weights ship with the package, for data that Inception does not fit."""
 
 from dataclasses import dataclass
 from importlib.resources import as_file, files

@@ -1,4 +1,4 @@
-"""Networks whose features images are compared by."""
+"""Feature extractors: networks that map images to the features that metrics compare."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 @dataclass(frozen=True)
 class LoadedExtractor:
-    """A frozen network with its weights checked.
+    """A frozen network with checked weights.
 
     `network` maps bytes [batch, `channels`, height, width] to (features, logits). `suffix` ends the metrics' names:
     only the standard Inception weights have none. Features are computed on `device`.
@@ -31,4 +31,4 @@ class Extractor(ABC):
 
     @abstractmethod
     def load(self) -> LoadedExtractor:
-        """On the CPU; raises WeightsUnavailableError where there are no weights, and ValueError for wrong ones."""
+        """The network, on the CPU; raises WeightsUnavailableError without weights, and ValueError for wrong ones."""

@@ -1,4 +1,4 @@
-"""FID, IS, KID, precision and recall, by torch-fidelity's own functions on features of images.
+"""FID, IS, KID, precision and recall, with torch-fidelity's own functions on features of images.
 
 FID: Heusel et al. 2017 (arXiv:1706.08500); IS: Salimans et al. 2016 (arXiv:1606.03498); KID: Binkowski et al. 2018
 (arXiv:1801.01401); precision and recall: Kynkaanniemi et al. 2019 (arXiv:1904.06991).
@@ -37,14 +37,14 @@ DIRECTIONS: dict[str, dict[str, Direction]] = {  # of the metrics that each of `
     "kid": {"kid_mean": "lower"},
     "precision_recall": {"precision": "higher", "recall": "higher"},
 }
-MIN_IMAGES = 10  # precision and recall look at the third neighbour; a half of the real images has to have one
+MIN_IMAGES = 10  # precision and recall need a third neighbour, also in one half of the real images
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureMetrics(Metrics):
     """Which metrics to compute on `extractor`'s features; KID averages `kid_subsets` subsets of `kid_subset_size`.
 
-    The subset size is lowered to the number of images there are. `batch_size` is the extractor's only.
+    The subset size is at most the number of images. `batch_size` is only the extractor's.
     """
 
     extractor: Extractor
@@ -73,7 +73,7 @@ class FeatureMetrics(Metrics):
         return FeatureScorer(self, extractor, self.real_features(extractor, training_set))
 
     def features(self, extractor: LoadedExtractor, pixels: Stored, whose: str) -> "ImageFeatures":
-        """In batches of `batch_size`, each moved to the extractor's device, wherever the pixels lie."""
+        """Features in batches of `batch_size`, each moved from the pixels' device to the extractor's."""
         return in_background(f"features of {whose} images", self.extract, extractor, pixels)
 
     @torch.no_grad()
@@ -88,7 +88,7 @@ class FeatureMetrics(Metrics):
         return ImageFeatures(features, logits)
 
     def real_features(self, extractor: LoadedExtractor, training_set: TrainingSet) -> "ImageFeatures":
-        """From the cache, under a key of all they depend on; a file that cannot be trusted is made again."""
+        """Features from the cache, whose key holds all they depend on; a corrupt file is computed again."""
         key = {
             "pixels": training_set.digest or sha256_of(training_set.values),
             "shape": list(training_set.values.shape),
@@ -111,7 +111,7 @@ class FeatureMetrics(Metrics):
         return real
 
     def compare(self, fake: "ImageFeatures", real: "ImageFeatures") -> dict[str, float]:
-        """The metrics of `fake` against `real`, by their plain names."""
+        """The metrics of `fake` against `real`, by their names without a suffix."""
         scores: dict[str, float] = {}
         for name in track([name for name in COMPARISONS if name in self.names], "comparing"):
             scores |= in_background(name, COMPARISONS[name], self, fake, real)

@@ -1,4 +1,4 @@
-"""The standard Inception network of FID and IS, as torch-fidelity holds it."""
+"""The standard Inception network of FID and IS, in torch-fidelity's version."""
 
 import socket
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from gan_cli.metrics.extractor import Extractor, LoadedExtractor
 from gan_cli.metrics.metrics import WeightsUnavailableError
 from gan_cli.work import in_background
 
-STANDARD_SHA256 = "6726825d"  # how the SHA-256 of the standard weights begins, as their file name says
+STANDARD_SHA256 = "6726825d"  # the first digits of the standard weights' SHA-256, as in their file name
 FILE_NAME = URL_INCEPTION_V3.rsplit("/", 1)[1]
 
 
@@ -21,8 +21,8 @@ FILE_NAME = URL_INCEPTION_V3.rsplit("/", 1)[1]
 class InceptionExtractor(Extractor):
     """Inception-v3 with the weights converted from TensorFlow (2015-12-05), in torch-fidelity's format.
 
-    `weights` is their file; without one, torch's hub cache is looked in, and the file fetched into it once. Their
-    SHA-256 has to begin with `sha256`. Metrics carry their plain names only under the standard weights.
+    `weights` is their file; without one, it is looked for in torch's hub cache, and downloaded into it once. Their
+    SHA-256 has to begin with `sha256`. Only with the standard weights do metrics have names without a suffix.
     """
 
     weights: str | None

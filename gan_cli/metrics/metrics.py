@@ -13,14 +13,14 @@ Direction = Literal["lower", "higher"]  # which values of a metric are the bette
 
 
 class WeightsUnavailableError(Exception):
-    """The extractor's weights cannot be had on this machine; the message says where to put them."""
+    """The extractor's weights are not available on this machine; the message says where to put them."""
 
 
 class Scorer(ABC):
-    """Metrics tied to the real images they compare with, and what each of them means: nobody else knows by its name.
+    """Metrics with the real images they compare with; only the scorer knows what each metric means.
 
-    `leading` is the metric that picks the best checkpoint; `headlines` those that tables and pictures tell most of, the
-    leading one first; `directions` says of every metric that is no standard deviation which way it is better.
+    `leading` is the metric that selects the best checkpoint; `headlines` are those that tables and pictures show in
+    detail, the leading one first; `directions` says which values are better, except for standard deviations.
     """
 
     leading: str
@@ -29,23 +29,23 @@ class Scorer(ABC):
 
     @property
     def lower_is_better(self) -> bool:
-        """Of the leading metric."""
+        """Whether lower values of the leading metric are better."""
         return self.directions[self.leading] == "lower"
 
     @property
     @abstractmethod
     def protocol(self) -> Protocol:
-        """What a score depends on, besides the data and the generator."""
+        """The settings that a score depends on, besides the data and the generator."""
 
     @abstractmethod
     def score(self, fake: Stored) -> dict[str, float]:
-        """Every metric of generated images, stored as the real ones are; the leading one first."""
+        """Every metric of generated images, which are stored like real ones; the leading one first."""
 
     @abstractmethod
     def floor(self) -> dict[str, float]:
-        """The same metrics on two random halves of the real images, one scored against the other: a scale.
+        """The same metrics on two random halves of the real images, one scored against the other.
 
-        A person reads it as real against real.
+        Tables and pictures show it as "real against real".
         """
 
 
@@ -54,4 +54,4 @@ class Metrics(Ranged, ABC):
 
     @abstractmethod
     def against(self, training_set: TrainingSet, num_fake: int) -> Scorer:
-        """Raises WeightsUnavailableError where an extractor has none, and ValueError for too few images."""
+        """The scorer; raises WeightsUnavailableError without the extractor's weights, ValueError for too few images."""

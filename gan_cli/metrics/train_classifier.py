@@ -62,7 +62,7 @@ def fit(network: Classifier, pixels: Tensor, labels: Tensor, epochs: int) -> Non
 
 @torch.no_grad()
 def set_scale(network: Classifier, pixels: Tensor) -> None:
-    """Gives the features a root mean square of one, the scale KID's kernel was made for; the logits stay."""
+    """Scales the features to a root mean square of one, which KID's kernel expects; the logits do not change."""
     last = network.features[-2]
     assert isinstance(last, nn.Linear)
     scale = network.features(pixels[:1000].float() / 127.5 - 1).square().mean().sqrt()

@@ -1,1 +1,1 @@
-"""One run: its events, its folder, its checkpoints, and what it says while it goes on."""
+"""One run: its events, folder, checkpoints, summary, progress and pictures."""

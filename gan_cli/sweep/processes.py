@@ -111,7 +111,7 @@ def run_all(
                 one.process.kill()
                 one.process.wait()
     if stop.signal:
-        raise InterruptedRunError(f"interrupted; the same command goes on with {folder.path}", stop.signal)
+        raise InterruptedRunError(f"interrupted; the same command continues {folder.path}", stop.signal)
 
 
 def start(job: Job, slot: Slot, folder: SweepFolder, searched: Sequence[str]) -> Running:

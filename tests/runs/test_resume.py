@@ -287,7 +287,7 @@ def test_interrupted_while_scored_and_continued(
     folder = tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:
         interrupt(patch, scoring, number)
-        with pytest.raises(InterruptedRunError, match=f"interrupted at step {step}; go on with") as end:
+        with pytest.raises(InterruptedRunError, match=f"interrupted at step {step}; continue with") as end:
             train_in(folder, "stdgan", *more)
     assert end.value.code == 128 + number
     found = newest(folder)

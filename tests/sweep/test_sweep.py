@@ -161,7 +161,7 @@ def test_a_sweep_that_runs_keeps_others_out_of_its_folder(tmp_path: Path) -> Non
     os.killpg(first.pid, signal.SIGINT)  # as Ctrl-C in a terminal does
     _, err = first.communicate(timeout=120)
     assert first.returncode == 130
-    assert "the same command goes on with mine" in err
+    assert "the same command continues mine" in err
     states = [json.loads(file.read_text())["status"] for file in (tmp_path / "mine").glob("*/summary.json")]
     assert states
     assert set(states) == {"interrupted"}
