@@ -14,7 +14,7 @@ $(READY): pyproject.toml constraints.txt
 	$(VENV)/bin/pip install --quiet $(VERSIONS) -e ".[dev]"
 	touch $(READY)
 
-install: $(READY)  ## A .venv with the package, its commands, and its dependencies as constraints.txt has them
+install: $(READY)  ## A .venv with the package, its commands, and its dependencies at the versions of constraints.txt
 
 train: $(READY)  ## A first run: RealnessGAN on the embedded digits
 	$(VENV)/bin/gan-train objective=realness num_outcomes=51
@@ -37,15 +37,15 @@ sweep: $(READY)  ## The default comparison: eleven methods, three seeds, about h
 toys: $(READY)  ## The table of docs/methods.md: every objective on ring and grid, three seeds, about half an hour
 	PATH=$(CURDIR)/$(VENV)/bin:$$PATH $(VENV)/bin/python benchmarks/toys.py
 
-check: $(READY) binaries  ## Format, lint, types, and no binary file where none belongs
+check: $(READY) binaries  ## Format, lint, types, and no binary file outside docs/ and gan_cli/metrics/weights/
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 
-binaries:  ## Names files of git's index that are no text, outside docs/ and gan_cli/metrics/weights/
+binaries:  ## Lists binary files in git's index outside docs/ and gan_cli/metrics/weights/
 	@files=$$(git ls-files --eol -- ':!docs' ':!gan_cli/metrics/weights') && ! echo "$$files" | grep '^i/-text'
 
-layers: $(READY)  ## Lines of the core, imports that run up, circles
+layers: $(READY)  ## Lines of the core, imports of higher layers, import cycles
 	$(VENV)/bin/python -m tests.layers
 
 .PHONY: help install train test test-slow test-all test-newest sweep toys check binaries layers

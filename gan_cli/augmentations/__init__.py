@@ -1,4 +1,4 @@
-"""Augmentations: what both players' images go through before the discriminator."""
+"""Augmentations of the discriminator's images, for both players."""
 
 from gan_cli.augmentations.augmentation import Augmentation
 from gan_cli.augmentations.none import NoAugmentation

@@ -1,4 +1,4 @@
-"""What images go through before the discriminator sees them."""
+"""The base class of augmentations, which change images before the discriminator sees them."""
 
 from abc import ABC, abstractmethod
 
@@ -7,11 +7,11 @@ from gan_cli.shapes import Images
 
 
 class Augmentation(Part, ABC):
-    """A random, differentiable change of real and generated images alike.
+    """A random, differentiable change of both real and generated images.
 
-    It is used while training only: what is scored, drawn or sampled by the discriminator is seen as it is.
+    It is used only in training: scoring, drawing and sampling use unchanged images.
     """
 
     @abstractmethod
     def __call__(self, images: Images) -> Images:
-        """As many images of the same shape, with the global random state of their device."""
+        """The same number of images of the same shape, with the global random state of their device."""

@@ -8,7 +8,7 @@ from gan_cli.shapes import Images
 
 @dataclass(frozen=True, kw_only=True)
 class NoAugmentation(Augmentation):
-    """Shows every image as it is."""
+    """Returns every image unchanged."""
 
     def __call__(self, images: Images) -> Images:
         return images

@@ -38,12 +38,17 @@ def calibrated(method: Method, real: Tensor | None, fake: Tensor) -> LogRatio:
     line, `isotonic` any increasing step function. Raises ValueError where images to fit to are missing.
     """
     if method == "none":
-        return lambda scores: scores.double()
+        return uncalibrated
     if real is None:
         raise ValueError(f"calibration={method} needs real images to compare with")
     return {"logistic": logistic, "isotonic": isotonic}[method](
         real.double().cpu().numpy(), fake.double().cpu().numpy()
     )
+
+
+def uncalibrated(scores: Tensor) -> Tensor:
+    """The score as a log density ratio."""
+    return scores.double()
 
 
 def logistic(real: np.ndarray, fake: np.ndarray) -> LogRatio:

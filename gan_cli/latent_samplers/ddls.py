@@ -9,7 +9,15 @@ from annotated_types import Ge, Gt
 
 from gan_cli.game import Game
 from gan_cli.gradients import input_gradient
-from gan_cli.latent_samplers.calibration import Calibrated, LogRatio, calibrated, image_scores, latent_scores, proposals
+from gan_cli.latent_samplers.calibration import (
+    Calibrated,
+    LogRatio,
+    calibrated,
+    image_scores,
+    latent_scores,
+    proposals,
+    uncalibrated,
+)
 from gan_cli.latent_samplers.latent_sampler import LatentSampler, Refinement
 from gan_cli.shapes import Codes, Examples, Latents, Scores
 from gan_cli.work import track
@@ -35,8 +43,10 @@ class DDLS(Calibrated):
 
     def fitted(self, game: Game, real: Examples | None) -> LatentSampler:
         prior = self.prior.fitted(game, real)
-        if self.calibration == "none" or real is None:
-            return FittedDDLS(prior=prior, settings=self, log_ratio=calibrated("none", None, torch.empty(0)))
+        if self.calibration == "none":
+            return FittedDDLS(prior=prior, settings=self, log_ratio=uncalibrated)
+        if real is None:
+            raise ValueError(f"calibration={self.calibration} needs real images to compare with")
         fake = proposals(prior, game, real.labels, real)
         log_ratio = calibrated(self.calibration, image_scores(game, real), latent_scores(game, fake))
         return FittedDDLS(prior=prior, settings=self, log_ratio=log_ratio)

@@ -1,4 +1,4 @@
-"""Regularizers: what keeps a player in bounds."""
+"""Regularizers: penalties and constraints on a player."""
 
 from gan_cli.regularizers.adversarial_training import AdversarialTraining
 from gan_cli.regularizers.dragan import Dragan

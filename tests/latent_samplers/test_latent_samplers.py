@@ -433,6 +433,8 @@ def test_a_score_that_falls_with_realness_counts_for_nothing() -> None:
 def test_calibration_needs_real_images() -> None:
     with pytest.raises(ValueError, match="needs real images"):
         calibrated("isotonic", None, torch.zeros(3))
+    with pytest.raises(ValueError, match="calibration=logistic needs real images"):
+        DDLS(prior=ONE, steps=1, step_size=0.02, calibration="logistic").fitted(GAME, None)
     with pytest.raises(ValueError, match="chains start at real images"):
         mh().fitted(GAME, None)
     assert drs(calibration="logistic").reads_real(StdGAN(saturating=False))
