@@ -20,7 +20,7 @@ EXAMPLE = CONF.parent / "examples" / "library.py"
 
 
 def test_every_name_is_there_and_listed() -> None:
-    assert sorted(gan_cli.HOMES) == sorted(gan_cli.__all__)
+    assert sorted(gan_cli.MODULES) == sorted(gan_cli.__all__)
     assert all(getattr(gan_cli, name).__name__ == name for name in gan_cli.__all__)
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         gan_cli.trian  # noqa: B018

@@ -136,7 +136,7 @@ def fits(value: Any, hint: Any) -> bool:
         return any(fits(value, argument) for argument in arguments)
     if is_node(value):
         if origin in (list, dict, Sequence, Mapping):
-            return False
+            return origin in (dict, Mapping) and arguments[1] is Any
         try:
             return not isinstance(hint, type) or issubclass(get_class(value["_target_"]), hint)
         except Exception:  # a class that cannot be imported is reported separately

@@ -378,7 +378,7 @@ def test_clipping_reaches_weights_and_biases_but_no_statistics() -> None:
     [
         (lambda: R1(weight=1.0, every=0), "every=0"),
         (lambda: R2(weight=-1.0), "weight=-1.0"),
-        (lambda: R2(weight=Schedule(start=1.0, end=-1.0, until=9, shape="linear")), "weight=Schedule"),
+        (lambda: R2(weight=Schedule(start=1.0, end=-1.0, until=9, shape="linear")), "weight={start: 1.0, end: -1.0"),
         (lambda: WeightClipping(limit=0.0), "limit=0.0"),
         (lambda: Dragan(weight=1.0, target=1.0, scale=-1.0, noise="normal"), "scale=-1.0"),
         (lambda: vat(epsilon=0.0), "epsilon=0.0"),
