@@ -160,12 +160,13 @@ def test_a_finished_run_is_evaluated_and_sampled_again(command: Command) -> None
     assert first == again  # image 3 of a seed is the same however many are asked for
     code, out, err = command("sample", f"checkpoint={run}", "out=again")
     assert (code, err.count("\n")) == (2, 1)
-    assert "out=again is there already" in err
+    assert "out=again exists and is not an empty folder" in err
 
 
 TOY = ["experiment=toy_grid", "steps=2", "batch_size=8", "num_eval_images=50", "dataset.points_per_mode=20"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sampler", "settings", "gradients"),
     [
@@ -484,6 +485,7 @@ def test_an_interrupted_run_says_how_to_go_on(
     assert [record["step"] for record in records] == list(range(1, step + 1))
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_continued_by_repeating_its_command(training: "subprocess.Popen[str]", tmp_path: Path) -> None:
     training.kill()
     training.communicate()
@@ -544,6 +546,7 @@ def test_an_objective_of_ones_own_needs_one_file_and_one_yaml(tmp_path: Path) ->
     assert run("eval", "checkpoint=run", "trust=[mine]") == (0, ANY)
 
 
+@pytest.mark.slow
 def test_a_second_process_is_kept_out(training: "subprocess.Popen[str]", tmp_path: Path) -> None:
     other = process("train", *LONG, "run_dir=run", cwd=tmp_path)
     _, err = other.communicate(timeout=60)

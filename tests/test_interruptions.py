@@ -84,6 +84,7 @@ def interrupt(process: "subprocess.Popen[str]") -> None:
     assert time.monotonic() - began < SECONDS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("job", ["extract", "compare"])
 def test_features_and_their_comparison(job: str, start: Callable[..., "subprocess.Popen[str]"], tmp_path: Path) -> None:
     process = start("-c", JOB, job)

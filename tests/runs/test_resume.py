@@ -273,8 +273,12 @@ def interrupt(patch: pytest.MonkeyPatch, at: int, number: signal.Signals) -> Non
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
     ("scoring", "step", "more"),
-    [(1, 2, []), (2, 4, []), (3, 6, []), (1, 3, ["evaluate_every=3", "checkpoint_every=0"])],
-    ids=["first", "second", "last", "between checkpoints"],
+    [
+        pytest.param(1, 2, [], id="first", marks=pytest.mark.slow),
+        pytest.param(2, 4, [], id="second", marks=pytest.mark.slow),
+        pytest.param(3, 6, [], id="last", marks=pytest.mark.slow),
+        pytest.param(1, 3, ["evaluate_every=3", "checkpoint_every=0"], id="between checkpoints"),
+    ],
 )
 def test_interrupted_while_scored_and_continued(
     scoring: int, step: int, more: list[str], number: signal.Signals, undisturbed: dict[str, Path], tmp_path: Path

@@ -54,6 +54,7 @@ def test_the_command_line_replaces_what_the_study_says() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_debug_makes_a_study_small_whatever_it_sets() -> None:
     jobs = planned("debug=fast", "num_eval_images=64", study="advlat_z", params={"seed": "0"})
     assert {job.config["steps"] for job in jobs} == {20}

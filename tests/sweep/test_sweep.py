@@ -107,6 +107,7 @@ def test_another_seed_and_another_objective_join_the_table(tmp_path: Path) -> No
         assert (sweep / name).read_text() == (sweep / f"{name}.before").read_text()
 
 
+@pytest.mark.slow
 def test_published_numbers_of_a_study_reach_every_table(tmp_path: Path) -> None:
     (tmp_path / "mine" / "study").mkdir(parents=True)
     (tmp_path / "mine" / "study" / "quoted.yaml").write_text(
@@ -151,6 +152,7 @@ def test_two_sweeps_started_at_once_have_a_folder_each(tmp_path: Path) -> None:
     assert all(len(list(folder.glob("*/summary.json"))) == 2 for folder in folders)
 
 
+@pytest.mark.slow
 def test_a_sweep_that_runs_keeps_others_out_of_its_folder(tmp_path: Path) -> None:
     long = ["objective=stdgan,hinge", "sweep_dir=mine", *QUICK, "steps=1000000", "device=cpu"]
     first = sweeping(*long, cwd=tmp_path)
@@ -168,6 +170,7 @@ def test_a_sweep_that_runs_keeps_others_out_of_its_folder(tmp_path: Path) -> Non
     assert "interrupted" in (tmp_path / "mine" / "leaderboard.md").read_text()
 
 
+@pytest.mark.slow
 def test_jobs_save_and_end_when_the_sweep_is_killed(tmp_path: Path) -> None:
     process = sweeping("objective=stdgan", "seed=0", "sweep_dir=mine", *QUICK, "steps=1000000", cwd=tmp_path)
     wait_for(lambda: list((tmp_path / "mine").glob("*/metrics.jsonl")))
@@ -192,6 +195,7 @@ def test_fail_fast_stops_the_others(tmp_path: Path) -> None:
     assert not list(folder.glob("way-none-seed-2-*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -239,6 +243,7 @@ def test_dry_run_lists_and_writes_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_diverged_job_is_a_result(tmp_path: Path) -> None:
     command = ["objective=stdgan,wgan", "seed=0", *QUICK, "discriminator_optimizer.lr=1e30"]
     code, _, err = swept(*command, cwd=tmp_path)
