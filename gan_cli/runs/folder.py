@@ -92,7 +92,8 @@ class RunFolder(Sink):
         for sample in self.samples.glob("*.png"):
             if sample.stem.isdecimal() and int(sample.stem) > step:
                 sample.unlink()
-        (self.path / "summary.json").unlink(missing_ok=True)
+        for file in (self.path / "summary.json", self.activity_file):
+            file.unlink(missing_ok=True)
 
     def summary(self) -> Record | None:
         try:

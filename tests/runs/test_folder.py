@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from gan_cli.runs.folder import RunFolder
 
 
 @pytest.mark.parametrize("module", ["gan_cli.runs.folder", "gan_cli.runs.sink", "gan_cli.runs.signals"])
@@ -12,3 +15,11 @@ def test_a_folder_is_opened_without_hydra_or_torch(module: str) -> None:
     code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_a_killed_run_was_doing_is_forgotten_when_it_goes_on(tmp_path: Path) -> None:
+    killed = RunFolder(tmp_path)
+    killed.working("sampling images, block 3/20")
+    assert RunFolder(tmp_path).activity() == "sampling images, block 3/20"
+    RunFolder(tmp_path).rewind(0)
+    assert RunFolder(tmp_path).activity() == ""
