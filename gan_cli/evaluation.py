@@ -47,7 +47,7 @@ def generate(gan: GAN, count: int, seed: int, real: Examples | None, dtype: torc
     """
     values: list[Stored] = []
     chosen: list[Codes] = []
-    engine, started = gan.game.engine, time.perf_counter()
+    engine, started, home = gan.game.engine, time.perf_counter(), CPU
     with gan.at_rest() as game:
         torch.manual_seed(mix("fit", seed))
         sampler = gan.latent_sampler.fitted(game, real)
@@ -60,7 +60,8 @@ def generate(gan: GAN, count: int, seed: int, real: Examples | None, dtype: torc
             if not images.isfinite().all():
                 raise DivergedError("generated images are not finite: the generator or its latent sampler diverged")
             stored = encode(images, dtype)
-            home = engine.device if engine.holds(count * stored[0].nbytes) else CPU
+            if block == 0 and engine.holds(2 * count * stored[0].nbytes):  # twice: the blocks, and all in one
+                home = engine.device
             values.append(stored.to(home))
             chosen.append(latents.codes.cpu())
         made = len(values) * BLOCK

@@ -147,5 +147,10 @@ class Experiment:
 
 
 def stateful(leaves: Mapping[str, object]) -> dict[str, Stateful]:
-    found = [item for path, leaf in leaves.items() for item in nested(path, leaf)]
-    return {path: part for path, part in found if isinstance(part, Stateful)}
+    """Every part with a state, by its path; what lies inside one is in that one's state."""
+    found: dict[str, Stateful] = {}
+    for name, leaf in leaves.items():
+        for path, part in nested(name, leaf):
+            if isinstance(part, Stateful) and not any(path.startswith(f"{outer}.") for outer in found):
+                found[path] = part
+    return found

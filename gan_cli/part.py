@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+from torch import nn
 
 from gan_cli.ranges import Ranged
 from gan_cli.shapes import Turn
@@ -31,9 +32,18 @@ class Part(Ranged):
 
 
 def nested(path: str, part: object) -> Iterator[tuple[str, object]]:
-    """The part and all parts inside it, each with its dotted path."""
+    """The part and all parts inside it, also in lists, mappings and modules, each with its dotted path."""
     yield path, part
     if isinstance(part, Part):
-        for name, value in vars(part).items():
-            if isinstance(value, Part | Stateful) and not name.startswith("_"):
-                yield from nested(f"{path}.{name}", value)
+        children = dict(part.named_children()) if isinstance(part, nn.Module) else {}
+        for name, value in {**vars(part), **children}.items():
+            if not name.startswith("_"):
+                yield from inside(f"{path}.{name}", value)
+
+
+def inside(path: str, value: object) -> Iterator[tuple[str, object]]:
+    if isinstance(value, Part | Stateful):
+        yield from nested(path, value)
+    elif isinstance(value, list | tuple | dict):
+        for name, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from inside(f"{path}.{name}", item)

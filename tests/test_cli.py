@@ -220,6 +220,7 @@ def test_the_checkpoints_prior_is_kept_under_any_sampler(command: Command) -> No
         (["latent_sampler=advlat_z", other], f"{other}: the prior is the checkpoint's own: remove it"),
         (["latent_sampler=advlat_z", "+latent_sampler.prior.foo=1"], "the prior is the checkpoint's own: remove it"),
         (["latent_sampler=advlat_z", "latent_sampler.prior=null"], "latent_sampler.prior must be left alone"),
+        (["+latent_sampler.steps=3"], "a latent sampler is chosen first: latent_sampler=<choice>"),
         (["latent_sampler=advlat_z", "latent_sampler.prior=5"], "latent_sampler.prior must be left alone"),
         (["latent_sampler=advlat_z", "latent_sampler._target_=null"], "must name a class"),
         (["latent_sampler=advlat_qua"], "advlat_qua only changes training"),

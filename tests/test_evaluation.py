@@ -1,11 +1,13 @@
 """What is scored depends on a seed and an image's number alone, and scoring disturbs nothing."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 
 from gan_cli.augmentations import Augmentation, NoAugmentation
+from gan_cli.engine import Engine
 from gan_cli.errors import DivergedError
 from gan_cli.evaluation import generate, scoring
 from gan_cli.experiment import GAN, Experiment
@@ -118,3 +120,19 @@ def test_what_is_scored_is_not_augmented(experiment: Build) -> None:
     assert torch.equal(scoring(augmented)(shown), scoring(gan)(shown))
     with augmented.at_rest() as rested:
         assert isinstance(rested.augmentation, NoAugmentation)
+
+
+def test_images_are_kept_in_one_place_however_memory_fills(experiment: Build) -> None:
+    """Room is asked for once, for all images: a device that fills while they are made does not part them."""
+    asked: list[int] = []
+
+    class Filling(Engine):
+        def holds(self, num_bytes: int) -> bool:
+            asked.append(num_bytes)
+            return len(asked) == 1
+
+    tiny = experiment(*TINY)
+    gan = replace(tiny.gan, game=replace(tiny.game, engine=Filling()))
+    fake = generate(gan, 600, seed=0, real=None, dtype=torch.uint8)
+    assert len(fake.values) == 600
+    assert asked == [2 * 600 * 16 * 16]

@@ -72,7 +72,11 @@ def request_to_resume(options: dict[str, Any], overrides: list[str]) -> Request:
     if others:
         raise UserError(f"resume continues a run as it was started: remove {' '.join(others)}")
     path = Path(options["resume"])
-    if not (path / "checkpoints").is_dir():
+    try:
+        is_run = (path / "checkpoints").is_dir()
+    except OSError as error:
+        raise UserError(f"resume={path} cannot be read: {error}") from error
+    if not is_run:
         raise UserError(f"resume={path} is not a run's folder")
     found = checkpoint.newest(path)
     if found is None:
@@ -123,7 +127,7 @@ def prepared(request: Request) -> Iterator[Run]:
         if found is None:
             folder.start(request.composed, request.overrides)
         step = found.step if found is not None else 0
-        folder.rewind(step)
+        folder.rewind(step, found is None or found.concluded)
         progress = held.enter_context(Progress(experiment.settings.steps, step))
         yield Run(
             experiment=experiment,

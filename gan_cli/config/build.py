@@ -30,16 +30,18 @@ from gan_cli.schedule import value_at
 from gan_cli.seeding import mix
 from gan_cli.turns import PlayTurn, discriminator_turn, generator_turn
 
+LAST_STEP = 2**62  # where every schedule has ended
+
 
 def build_experiment(config: Config, engine: Engine) -> Experiment:
     """Loads the data and builds everything else; raises UserError if parts do not fit together."""
     settings = build_settings(config)
     dataset = build_dataset(config)
     training_set = load_training_set(dataset)
-    if len(training_set) < settings.batch_size:
-        raise UserError(
-            f"batch_size={settings.batch_size} is more than the {len(training_set)} images of the data set: lower it"
-        )
+    for name in ("batch_size", "generator_batch_size"):
+        size = getattr(settings, name) or 0
+        if size > len(training_set):
+            raise UserError(f"{name}={size} is more than the {len(training_set)} images of the data set: lower it")
     bounds = build_bounds(config, engine)
     gan = build_gan(config, training_set.image_shape, engine, bounds)
     sizes = {"generator": settings.generator_batch_size or settings.batch_size, "discriminator": settings.batch_size}
@@ -164,11 +166,12 @@ def build_player(
 ) -> Player:
     """The player with its optimizer; settings with a schedule have their value at step 0."""
     path = f"{name}_optimizer"
-    # torch refuses betas that mix int and float, as [0, 0.9] in YAML does
     node = {key: as_pair(with_schedules(value)) for key, value in config[path].items()}
-    start = {key: value_at(value, 0) for key, value in node.items()}
-    floats = {key: tuple(map(float, value)) if isinstance(value, tuple) else value for key, value in start.items()}
-    optimizer = build(path, floats, params=network.parameters())
+    start, end = ({key: plain(value_at(value, step)) for key, value in node.items()} for step in (0, LAST_STEP))
+    build(path, end, params=[nn.Parameter(torch.zeros(1))])  # refuses what a schedule ends in
+    if "momentum" in start and start["momentum"] == 0 != end["momentum"]:
+        raise UserError(f"{path}.momentum must start above 0: torch keeps no momentum that starts with none")
+    optimizer = build(path, start, params=network.parameters())
     schedules = [
         (number, key, value)
         for key, value in node.items()
@@ -177,6 +180,11 @@ def build_player(
         if group[key] == optimizer.defaults[key]  # other groups have their own setting
     ]
     return Player(name, network, optimizer, play, num_turns, batch_size, schedules)
+
+
+def plain(value: Any) -> Any:
+    """A value as torch takes it: it refuses betas that mix int and float, as [0, 0.9] in YAML does."""
+    return tuple(map(float, value)) if isinstance(value, tuple) else value
 
 
 def build(path: str, node: Mapping[str, Any], **given: Any) -> Any:

@@ -61,6 +61,8 @@ def config_problems(config: Config) -> list[str]:
         return problems
     named = dict(targets(config))
     problems += [f"{path} must name a class: {path}._target_=<class>" for path in sorted(NODES - set(named))]
+    if isinstance(config["model"], dict):
+        problems += [unknown(f"model.{key}", NODES) for key in config["model"] if f"model.{key}" not in NODES]
     if not isinstance(config["regularizer"], dict) or not all(is_node(node) for node in config["regularizer"].values()):
         problems.append("regularizer must hold one named regularizer each: regularizer=none or regularizer=[r1]")
     return problems + setting_problems(config) + part_problems(config)
@@ -179,7 +181,7 @@ def node_problems(path: str, node: dict[str, Any]) -> list[str]:
     parameters = {
         name: parameter for name, parameter in inspect.signature(target).parameters.items() if name not in from_code
     }
-    given = {key: value for key, value in node.items() if not key.startswith("_")}
+    given = {key: value for key, value in node.items() if key != "_target_"}
     problems = [
         unknown(f"{path}.{key}", {f"{path}.{name}" for name in parameters}) for key in given if key not in parameters
     ]

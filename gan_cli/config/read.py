@@ -116,6 +116,8 @@ def read_options(
     options = resolved(composed, "which run? give its folder: checkpoint=outputs/<run>")
     del options["latent_dim"]
     options.setdefault("latent_sampler", None)
+    if options["latent_sampler"] is not None and sampler is None:
+        raise UserError("a latent sampler is chosen first: latent_sampler=<choice>, and its settings after it")
     problems = [unknown(key, hints) for key in options if key not in hints]
     problems += missing(options, hints) + type_problems(options, hints)
     lowest = {"num_images": 1, "num_eval_images": 1, "seed": 0, "evaluation_seed": 0}

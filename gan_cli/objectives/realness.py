@@ -65,7 +65,7 @@ class Realness(Objective):
         if not self.support_min < self.support_max:
             raise ValueError(f"support_min={self.support_min} must be below support_max={self.support_max}")
         if self.anchors == "resampled_each_step":
-            object.__setattr__(self, "step_anchors", StepAnchors(self))
+            object.__setattr__(self, "step_anchors", StepAnchors(self.num_outcomes))
 
     def before_step(self, device: torch.device) -> None:
         if self.step_anchors is not None:
@@ -184,13 +184,12 @@ class Realness(Objective):
 
 
 class StepAnchors(nn.Module):
-    """The histograms of the present step, and before the first one their exact means."""
+    """The histograms of the present step; uniform before the first one, or before they are restored."""
 
-    def __init__(self, objective: Realness) -> None:
+    def __init__(self, num_outcomes: int) -> None:
         super().__init__()
         for side in SIDES:
-            law, count = objective.law(side), objective.num_anchor_samples
-            self.register_buffer(side, torch.tensor(expected_histogram(law, count, objective.num_outcomes)))
+            self.register_buffer(side, torch.full((num_outcomes,), 1 / num_outcomes))
 
 
 class ResamplingHead(nn.Module):

@@ -62,6 +62,11 @@ def save(
 ) -> Path:
     """Writes `checkpoints`/step-<step>, then points `latest` at it; the folder appears only when it is complete."""
     folder = checkpoints / f"step-{step:08d}"
+    if concluded and is_unconcluded(folder):  # the same step of the same run: never without a checkpoint in between
+        meta = json.loads((folder / META).read_text(encoding="utf-8"))
+        write_json(folder / META, meta | {"concluded": True})
+        point(checkpoints, "latest", folder)
+        return folder
     partial = checkpoints / f".{folder.name}.{os.getpid()}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -90,6 +95,14 @@ def save(
         shutil.rmtree(partial, ignore_errors=True)
     point(checkpoints, "latest", folder)
     return folder
+
+
+def is_unconcluded(folder: Path) -> bool:
+    """Whether an undamaged checkpoint is there whose step is not concluded."""
+    try:
+        return not open_checkpoint(folder).concluded
+    except CheckpointError:
+        return False
 
 
 def point(checkpoints: Path, name: str, folder: Path) -> None:
@@ -138,7 +151,11 @@ def newest(run: Path) -> Checkpoint | None:
 
 def find(path: Path, which: str) -> Checkpoint:
     """The checkpoint at `path`, or the `latest` or `best` of the run folder at `path`."""
-    if not path.exists():
+    try:
+        exists = path.exists()
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise CheckpointError(f"checkpoint={path} cannot be read: {error}") from error
+    if not exists:
         raise CheckpointError(f"checkpoint={path} does not exist: give a run folder or one of its checkpoints")
     if path.name in (STATE, META):
         path = path.parent

@@ -81,12 +81,18 @@ class RunFolder(Sink):
         """All records before the first incomplete one, which a crash may have left."""
         return whole_records(self.metrics.read_bytes() if self.metrics.exists() else b"")
 
-    def rewind(self, step: int) -> None:
-        """Removes incomplete files, and everything recorded after `step`, which will be trained again."""
+    def rewind(self, step: int, concluded: bool = True) -> None:
+        """Removes incomplete files, and everything recorded after `step`, which will be trained again.
+
+        Scores of a step that is not `concluded` are removed, too: they are computed again.
+        """
         for folder in (self.checkpoints, self.samples):
             folder.mkdir(parents=True, exist_ok=True)
-        sweep_partial(self.checkpoints)
-        kept = [json.dumps(record) + "\n" for record in self.records() if record["step"] <= step]
+        for folder in (self.path, self.checkpoints):
+            sweep_partial(folder)
+        last = step if concluded else step - 1
+        known = (record for record in self.records() if record["step"] <= (last if "metrics" in record else step))
+        kept = [json.dumps(record) + "\n" for record in known]
         with atomic(self.metrics) as partial:
             partial.write_text("".join(kept), encoding="utf-8")
         for sample in self.samples.glob("*.png"):

@@ -212,6 +212,9 @@ REFUSED: list[tuple[list[str], str]] = [
     (["generator_batch_size=1"], "generator_batch_size=1 must be at least 2"),
     (["generator_batch_size=many"], "generator_batch_size=many must be an integer or null"),
     (["objective._target_=gan_cli.nothing"], "cannot be imported"),
+    (["+model.foo=3"], "unknown key 'model.foo'"),
+    (["+latent_sampler._partial_=true"], "unknown key 'latent_sampler._partial_'"),
+    (["+objective._args_=[1]"], "unknown key 'objective._args_'"),
     (["dataset.metrics=inception"], "is not the metrics: choose with metrics@dataset.metrics=<choice>"),
 ]
 
@@ -231,6 +234,22 @@ MISFITS: list[tuple[list[str], str]] = [
     (["model=resnet"], "resnet takes square images of 32, 48, 64, 128 pixels with 1 or 3 channels, not 1 x 16 x 16"),
     (["model=cnn", "dataset.image_size=28"], "set dataset.image_size=32"),
     (["batch_size=5000"], "batch_size=5000 is more than the 1797 images"),
+    (["generator_batch_size=5000"], "generator_batch_size=5000 is more than the 1797 images"),
+    (
+        ["generator_optimizer.lr={start: 1e-3, end: -2e-3, until: 3, shape: linear}"],
+        "generator_optimizer: Invalid learning rate: -0.002",
+    ),
+    (
+        ["generator_optimizer.betas=[0.0, {start: 0.9, end: 1.5, until: 3, shape: linear}]"],
+        "generator_optimizer: Invalid beta parameter at index 1: 1.5",
+    ),
+    (
+        [
+            "optimizer@generator_optimizer=rmsprop",
+            "generator_optimizer.momentum={start: 0.0, end: 0.9, until: 3, shape: linear}",
+        ],
+        "generator_optimizer.momentum must start above 0",
+    ),
     (["model.generator.width=0"], "width=0 must be at least 1"),
     (["generator_optimizer.lr=-1"], "generator_optimizer: Invalid learning rate"),
     (["dataset=image_folder", "dataset.root=/nowhere/at/all"], "is not a folder"),

@@ -213,3 +213,28 @@ def test_a_trusted_package_may_bring_its_own_objective(
     with pytest.raises(UserError, match=r"add trust=\[mine\]"):
         trusted_config(found, [])
     assert trusted_config(found, ["mine"])["objective"]["_target_"] == "mine.Mine"
+
+
+def test_a_step_that_is_concluded_later_is_never_without_its_checkpoint(
+    saved: Path, experiment: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tensors stay where they are: only the word that nothing is due any more is written anew."""
+    state = saved / "checkpoints" / "step-00000007" / "state.pt"
+    before = (state.stat().st_ino, sha256(state))
+
+    def refuse(path: Path, ignore_errors: bool = False) -> None:
+        assert "step-00000007" not in path.name, "the only checkpoint is removed"
+
+    monkeypatch.setattr("gan_cli.runs.checkpoint.shutil.rmtree", refuse)
+    save(
+        saved / "checkpoints",
+        experiment(*TINY).parts(),
+        step=7,
+        seconds=1.5,
+        config=config_of([*TINY, "steps=10"]),
+        image_shape=(1, 16, 16),
+        overrides=TINY,
+        concluded=True,
+    )
+    assert find(saved, "latest").concluded
+    assert (state.stat().st_ino, sha256(state)) == before
