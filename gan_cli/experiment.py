@@ -50,6 +50,10 @@ class RunSettings(Ranged):
         """Real images shown to the discriminator in one step."""
         return self.batch_size * self.discriminator_steps
 
+    def images_to_score(self, num_real: int) -> int:
+        """As set, else the number of real images, at most 50,000."""
+        return self.num_eval_images or min(num_real, 50_000)
+
 
 @dataclass(frozen=True)
 class GAN:
@@ -142,8 +146,7 @@ class Experiment:
 
     @property
     def num_eval_images(self) -> int:
-        """The number of images to score: as set, else the number of real images, at most 50,000."""
-        return self.settings.num_eval_images or min(len(self.training_set), 50_000)
+        return self.settings.images_to_score(len(self.training_set))
 
 
 def stateful(leaves: Mapping[str, object]) -> dict[str, Stateful]:

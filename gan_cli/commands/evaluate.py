@@ -38,12 +38,11 @@ def evaluate(options: dict[str, Any]) -> None:
     out = free_folder(options["out"] or default) if chosen is not None else None
     samplers = samplers_to_score(trained, options)
     settings = build_settings(trained.config)
-    with showing_work():
-        training_set = load_training_set(trained.dataset).to_engine(engine)
-    count = options["num_eval_images"] or settings.num_eval_images or min(len(training_set), 50_000)
     seed = settings.evaluation_seed if options["evaluation_seed"] is None else options["evaluation_seed"]
     made: dict[str, Generated] = {}
     with showing_work():
+        training_set = load_training_set(trained.dataset).to_engine(engine)
+        count = options["num_eval_images"] or settings.images_to_score(len(training_set))
         scorer, unavailable = build_scorer(trained.dataset, training_set, count)
         if scorer is None:
             raise UserError(unavailable)

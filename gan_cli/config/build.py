@@ -44,15 +44,13 @@ def build_experiment(config: Config, engine: Engine) -> Experiment:
             raise UserError(f"{name}={size} is more than the {len(training_set)} images of the data set: lower it")
     bounds = build_bounds(config, engine)
     gan = build_gan(config, training_set.image_shape, engine, bounds)
-    sizes = {"generator": settings.generator_batch_size or settings.batch_size, "discriminator": settings.batch_size}
-    turns: dict[str, tuple[PlayTurn, int]] = {
-        "discriminator": (discriminator_turn, settings.discriminator_steps),
-        "generator": (generator_turn, settings.generator_steps),
-    }
-    networks = {"discriminator": gan.game.discriminator, "generator": gan.game.generator}
+    game, size = gan.game, settings.batch_size
+    size_of_generator = settings.generator_batch_size or size
     players = [
-        build_player(name, config, networks[name], play, num_turns, sizes[name])
-        for name, (play, num_turns) in turns.items()
+        build_player(
+            "discriminator", config, game.discriminator, discriminator_turn, settings.discriminator_steps, size
+        ),
+        build_player("generator", config, game.generator, generator_turn, settings.generator_steps, size_of_generator),
     ]
     warn_of_unused(bounds, {player.name: settings.steps * player.num_turns for player in players})
     return Experiment(gan, players, bounds, dataset, training_set.to_engine(engine), settings)

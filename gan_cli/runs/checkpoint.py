@@ -62,9 +62,9 @@ def save(
 ) -> Path:
     """Writes `checkpoints`/step-<step>, then points `latest` at it; the folder appears only when it is complete."""
     folder = checkpoints / f"step-{step:08d}"
-    if concluded and is_unconcluded(folder):  # the same step of the same run: never without a checkpoint in between
+    if is_unconcluded(folder):  # the same step of the same run: never without a checkpoint in between
         meta = json.loads((folder / META).read_text(encoding="utf-8"))
-        write_json(folder / META, meta | {"concluded": True})
+        write_json(folder / META, meta | {"concluded": concluded})
         point(checkpoints, "latest", folder)
         return folder
     partial = checkpoints / f".{folder.name}.{os.getpid()}.partial"

@@ -215,10 +215,11 @@ def test_a_trusted_package_may_bring_its_own_objective(
     assert trusted_config(found, ["mine"])["objective"]["_target_"] == "mine.Mine"
 
 
+@pytest.mark.parametrize("concluded", [True, False])
 def test_a_step_that_is_concluded_later_is_never_without_its_checkpoint(
-    saved: Path, experiment: Build, monkeypatch: pytest.MonkeyPatch
+    saved: Path, experiment: Build, monkeypatch: pytest.MonkeyPatch, concluded: bool
 ) -> None:
-    """Its tensors stay where they are: only the word that nothing is due any more is written anew."""
+    """Its tensors stay where they are; only meta.json is written again."""
     state = saved / "checkpoints" / "step-00000007" / "state.pt"
     before = (state.stat().st_ino, sha256(state))
 
@@ -234,7 +235,7 @@ def test_a_step_that_is_concluded_later_is_never_without_its_checkpoint(
         config=config_of([*TINY, "steps=10"]),
         image_shape=(1, 16, 16),
         overrides=TINY,
-        concluded=True,
+        concluded=concluded,
     )
-    assert find(saved, "latest").concluded
+    assert find(saved, "latest").concluded == concluded
     assert (state.stat().st_ino, sha256(state)) == before
