@@ -1,5 +1,7 @@
 """Errors that end a command: one line for the user, and an exit code."""
 
+from gan_cli.text import printable
+
 
 class EndError(Exception):
     """Ends the program; the message is one line."""
@@ -30,4 +32,5 @@ class InterruptedRunError(EndError):
 
 
 def one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    """The error's message in one line that is safe to print; its class if it has none."""
+    return printable(error) or type(error).__name__

@@ -5,12 +5,17 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from gan_cli.text import printable
+
 MAX_SLUG = 60
+MOST_JSON_BYTES = 10_000_000  # of a file that describes a run
 
 
 @contextmanager
@@ -44,6 +49,35 @@ def sweep_partial(folder: Path) -> None:
 def write_json(path: Path, content: Any) -> None:
     with atomic(path) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path, hint: Any, most_bytes: int = MOST_JSON_BYTES) -> Any:
+    """The file's content as plain data, if it is of the type `hint`, such as a TypedDict: nothing in it is believed.
+
+    Raises OSError for a file that cannot be read, and ValueError, one line, for one that is too large or holds
+    something else.
+    """
+    from pydantic import ValidationError  # here: it takes a tenth of a second
+
+    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+        raise ValueError(f"{printable(path)} is not a file")
+    with path.open("rb") as file:
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise ValueError(f"{printable(path)} has more than {most_bytes:,} bytes")
+    try:
+        return adapter(hint).validate_json(content, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ValueError(printable(f"{path}: {place + ': ' if place else ''}{first['msg']}")) from error
+
+
+@cache
+def adapter(hint: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(hint)
 
 
 def sha256(path: Path) -> str:

@@ -8,6 +8,7 @@ PACKAGE = Path(__file__).parents[1] / "gan_cli"
 # A layer is a folder or root module of its own name, but for ground and core. Lowest first: each imports itself and
 # lower ones.
 GROUND = (
+    "text",
     "errors",
     "files",
     "shapes",
