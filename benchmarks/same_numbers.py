@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 
 SHORT = [
     *("steps=6", "batch_size=16", "log_every=1", "sample_every=3", "evaluate_every=3", "num_eval_images=64"),
@@ -153,25 +154,33 @@ def run_digests(run: Path) -> Iterator[tuple[str, Any]]:
         one.get("sampling", {}).pop("seconds", None)
     yield "records", records
     for step in ("step-00000000", "step-00000004", "step-00000006"):
-        path = run / "checkpoints" / step / "state.pt"
-        if path.is_file():
-            for part, state in torch.load(path, weights_only=True).items():
-                yield f"{step} {part}", sha256(b"".join(flat(state)))
+        for part, state in parts_of(run / "checkpoints" / step).items():
+            yield f"{step} {part}", sha256(b"".join(flat(state)))
     for picture in sorted((run / "samples").glob("*.png")):
         yield f"picture {picture.name}", sha256(picture.read_bytes())
 
 
-def flat(state: Any) -> Iterator[bytes]:
-    """Every tensor with its place; of an optimizer's groups the learning rate alone."""
-    if isinstance(state, torch.Tensor):
-        yield f"{state.dtype} {tuple(state.shape)}".encode() + state.contiguous().numpy().tobytes()
-    elif isinstance(state, dict):
-        for key, value in sorted(state.items(), key=lambda item: str(item[0])):
-            if key == "param_groups":
-                yield repr([group["lr"] for group in value]).encode()
-            else:
-                yield str(key).encode()
-                yield from flat(value)
+def parts_of(checkpoint: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """The tensors of each part; versions up to 0.1.0 have them in a file of torch's, with an optimizer's groups."""
+    found: dict[str, dict[str, torch.Tensor]] = {}
+    if (checkpoint / "state.pt").is_file():
+        for part, state in torch.load(checkpoint / "state.pt", weights_only=True).items():
+            inner = state["state"] if "param_groups" in state else {"": state}
+            values = {
+                f"{number}/{key}".lstrip("/"): value for number, one in inner.items() for key, value in one.items()
+            }
+            found[part] = values
+    elif (checkpoint / "state.safetensors").is_file():
+        for name, value in load_file(checkpoint / "state.safetensors").items():
+            part, _, key = name.partition("/")
+            found.setdefault(part, {})[key] = value
+    return {part: values for part, values in found.items() if values}
+
+
+def flat(state: dict[str, torch.Tensor]) -> Iterator[bytes]:
+    """Every tensor with its name."""
+    for key, value in sorted(state.items()):
+        yield f"{key} {value.dtype} {tuple(value.shape)}".encode() + value.contiguous().numpy().tobytes()
 
 
 def sha256(content: bytes) -> str:

@@ -9,9 +9,9 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -27,9 +27,11 @@ from gan_cli.config.overrides import quoted
 from gan_cli.errors import EndError, InterruptedRunError, UserError
 from gan_cli.runs.signals import end_with
 from gan_cli.sweep.command_line import Prepared, prepare
+from gan_cli.text import printable
 from gan_cli.work import abandoned_calls
 
 REFUSED_BY_HYDRA = 1
+MOST_SAID = 10_000  # characters of one error: it may name many problems
 
 
 def train() -> None:
@@ -99,7 +101,48 @@ def set_up(program: str) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot print ± must not cause an error
-    warnings.showwarning = lambda message, *where: print(f"{program}: warning: {message}", file=sys.stderr)
+    sys.stderr = Unheard(sys.stderr)
+    warnings.showwarning = lambda message, *where: print(
+        f"{program}: warning: {printable(message, MOST_SAID)}", file=sys.stderr
+    )
+
+
+class Unheard(io.TextIOBase):
+    """A stream whose reader may go, as `2>&1 | head` or a terminal does: nothing is raised, and the rest is lost."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        return self.attempt(lambda: self.stream.write(text)) or len(text)
+
+    def flush(self) -> None:
+        self.attempt(self.stream.flush)
+
+    def attempt(self, action: Callable[[], Any]) -> Any:
+        try:
+            return action()
+        except (OSError, ValueError):  # broken, full, or closed
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+            return None
+
+    def isatty(self) -> bool:
+        return self.stream.isatty()
+
+    def fileno(self) -> int:
+        return self.stream.fileno()
+
+    def writable(self) -> bool:
+        return True
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self.stream.encoding
+
+    @property
+    def buffer(self) -> Any:
+        return self.stream.buffer
 
 
 class Job:
@@ -126,9 +169,12 @@ Choices = dict[str, str | None]
 
 
 def run_train(composed: DictConfig, overrides: list[str], choices: Choices) -> None:
-    from gan_cli.commands.train import train
-    from gan_cli.config.read import read_config
+    from gan_cli.commands.train import resume, train
+    from gan_cli.config.read import read_config, read_resuming
 
+    if composed.resume is not None:
+        resume(read_resuming(composed, overrides))
+        return
     config, options = read_config(composed)
     train(config, options, overrides, OmegaConf.to_yaml(composed), f"{choices['objective']}-{choices['dataset']}")
 
@@ -182,6 +228,15 @@ def bare_folders() -> Iterator[None]:
 
 
 @contextmanager
+def place_of_data() -> Iterator[None]:
+    """Lets a run be resumed with `dataset.root=`: its data set is the checkpoint's, not the one that is composed."""
+    if any(word.startswith("resume=") for word in sys.argv[1:]):
+        places = ("dataset.root=", "dataset.download=")
+        sys.argv[1:] = [f"++{word}" if word.startswith(places) else word for word in sys.argv[1:]]
+    yield
+
+
+@contextmanager
 def writing_tables() -> Iterator[None]:
     """Writes the sweep's tables when it has ended, in any way."""
     sweep = prepare()
@@ -208,11 +263,15 @@ def write_tables(sweep: Prepared | None) -> None:
         write_report([sweep.folder], sweep.folder, None)
 
 
-CONTEXTS: dict[str, Callable[[], AbstractContextManager[None]]] = {"sweep": writing_tables, "report": bare_folders}
+CONTEXTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
+    "train": place_of_data,
+    "sweep": writing_tables,
+    "report": bare_folders,
+}
 
 
 def exit_with(program: str, message: str, code: int) -> None:
-    print(f"{program}: {message}", file=sys.stderr)
+    print(f"{program}: {printable(message, MOST_SAID)}", file=sys.stderr)
     sys.exit(code)
 
 

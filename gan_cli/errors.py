@@ -23,6 +23,10 @@ class DivergedError(EndError):
     """A loss or a weight is no longer a finite number."""
 
 
+class OutOfMemoryError(EndError):
+    """The device has too little memory; the message says what to lower."""
+
+
 class InterruptedRunError(EndError):
     """The run was stopped by a signal, and can be continued."""
 

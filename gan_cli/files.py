@@ -10,12 +10,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Ge
+from typing_extensions import TypedDict
 
 from gan_cli.text import printable
 
 MAX_SLUG = 60
 MOST_JSON_BYTES = 10_000_000  # of a file that describes a run
+
+
+class Hashed(TypedDict):
+    """The first `bytes` of a file, and their SHA-256."""
+
+    sha256: str
+    bytes: Annotated[int, Ge(0)]
 
 
 @contextmanager
@@ -44,6 +54,25 @@ def sweep_partial(folder: Path) -> None:
     """Removes incomplete files of a killed process; call it only while holding the folder's lock."""
     for leftover in folder.glob(".*.partial"):
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+
+
+def remove(path: Path) -> None:
+    """Removes a file or a folder, if it is there; a folder is renamed first: what is left of it is seen as partial."""
+    if path.is_dir() and not path.is_symlink():
+        doomed = path
+        if not path.name.endswith(".partial"):
+            doomed = path.rename(path.with_name(f".{path.name}.{os.getpid()}.removed.partial"))
+        shutil.rmtree(doomed)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def is_there(path: Path) -> bool:
+    """Whether the path is a regular file; false also for a path that cannot be looked up."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def write_json(path: Path, content: Any) -> None:

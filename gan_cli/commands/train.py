@@ -1,4 +1,4 @@
-"""What gan-train does with a checked config: it starts a new run, or continues the one in `run_dir` or `resume`."""
+"""What gan-train does with a checked config or with `resume`: it starts a run, or continues one."""
 
 import signal
 import sys
@@ -12,23 +12,29 @@ from typing import Any
 from gan_cli.config.build import build_experiment, build_scorer
 from gan_cli.config.nodes import Config, flatten
 from gan_cli.engine import choose_engine
-from gan_cli.errors import InterruptedRunError, UserError
+from gan_cli.errors import InterruptedRunError, UserError, one_line
 from gan_cli.runs import checkpoint
-from gan_cli.runs.checkpoint import Checkpoint, trusted_config
+from gan_cli.runs.checkpoint import Checkpoint
 from gan_cli.runs.folder import RunFolder, create
 from gan_cli.runs.progress import Progress, showing_work
 from gan_cli.runs.run import Run
 from gan_cli.runs.signals import stop_on_signal
 from gan_cli.runs.summary import print_summary
+from gan_cli.runs.trained import trusted_config
+from gan_cli.text import printable
 
 ANSWER = "stopping: saving the run; Ctrl-C again stops at once"
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to train: the config, its command line, and the checkpoint to continue from."""
+    """What to train: the config as it is stored, its command line, and the checkpoint to continue from.
+
+    `built` is the config to build from: its data may be in another place now.
+    """
 
     config: Config
+    built: Config
     overrides: list[str]
     composed: str  # the config before it was resolved, for .hydra/config.yaml
     device: str
@@ -37,13 +43,29 @@ class Request:
 
 
 def train(config: Config, options: dict[str, Any], overrides: list[str], composed: str, short_name: str) -> None:
-    if options["resume"] is not None:
-        run(request_to_resume(options, overrides))
-    elif options["run_dir"] is not None:
+    """gan-train: starts a run in a new folder, or starts or continues the one in `run_dir`."""
+    if options["run_dir"] is not None:
         run(request_in_folder(Path(options["run_dir"]), config, options, overrides, composed))
     else:
         outputs = Path(options["outputs"])
-        run(Request(config, overrides, composed, options["device"], lambda: create(outputs, short_name)))
+        run(Request(config, config, overrides, composed, options["device"], lambda: create(outputs, short_name)))
+
+
+def resume(options: dict[str, Any]) -> None:
+    """gan-train resume=<run>: continues the run as it was started."""
+    path = Path(options["resume"])
+    try:
+        is_run = (path / "checkpoints").is_dir()
+    except (OSError, ValueError) as error:
+        raise UserError(f"resume={printable(path)} cannot be read: {one_line(error)}") from error
+    if not is_run:
+        raise UserError(f"resume={path} is not a run's folder")
+    found = checkpoint.newest(path)
+    if found is None:
+        raise UserError(f"resume={path} has no checkpoint: it was never started")
+    place = options["dataset"]
+    built = trusted_config(found, options["trust"], place["root"], download=bool(place["download"]))
+    run(Request(found.config, built, found.overrides, "", options["device"], lambda: path, found))
 
 
 def request_in_folder(
@@ -53,36 +75,16 @@ def request_in_folder(
     try:
         if path.exists() and not path.is_dir():
             raise UserError(f"run_dir={path} is not a folder")
-    except OSError as error:
-        raise UserError(f"run_dir={path} cannot be a folder: {error}") from error
-    present = {file.name for file in path.iterdir()} - {".lock"} if path.is_dir() else set()
+        present = {file.name for file in path.iterdir()} - {".lock"} if path.is_dir() else set()
+    except (OSError, ValueError) as error:
+        raise UserError(f"run_dir={printable(path)} cannot be a folder: {one_line(error)}") from error
     if present and ".hydra" not in present:
         raise UserError(f"run_dir={path} holds files that are not a run's: choose an empty or a new folder")
     found = checkpoint.newest(path)
     if found is not None and found.config != config:
         changes = difference(found.config, config)
         raise UserError(f"run_dir={path} was started with another config ({changes}): choose another run_dir")
-    return Request(config, overrides, composed, options["device"], lambda: path, found)
-
-
-def request_to_resume(options: dict[str, Any], overrides: list[str]) -> Request:
-    """Continues the run in `resume` as it was started."""
-    allowed = ("resume", "device", "trust")
-    others = [override for override in overrides if override.split("=")[0].lstrip("+") not in allowed]
-    if others:
-        raise UserError(f"resume continues a run as it was started: remove {' '.join(others)}")
-    path = Path(options["resume"])
-    try:
-        is_run = (path / "checkpoints").is_dir()
-    except OSError as error:
-        raise UserError(f"resume={path} cannot be read: {error}") from error
-    if not is_run:
-        raise UserError(f"resume={path} is not a run's folder")
-    found = checkpoint.newest(path)
-    if found is None:
-        raise UserError(f"resume={path} has no checkpoint: it was never started")
-    config = trusted_config(found, options["trust"])
-    return Request(config, found.overrides, "", options["device"], lambda: path, found)
+    return Request(config, config, overrides, composed, options["device"], lambda: path, found)
 
 
 def run(request: Request) -> None:
@@ -110,12 +112,12 @@ def prepared(request: Request) -> Iterator[Run]:
         if found is not None:  # a run that is still writing could remove this checkpoint
             held.enter_context(RunFolder(found.folder.parents[1]).locked())
         with showing_work():
-            experiment = build_experiment(request.config, choose_engine(request.device))
+            experiment = build_experiment(request.built, choose_engine(request.device))
             scorer, unavailable = build_scorer(experiment.dataset, experiment.training_set, experiment.num_eval_images)
         if unavailable:
             warnings.warn(f"training continues without scores: {unavailable}", stacklevel=1)
         if found is not None:
-            found.restore(experiment.parts(), experiment.game.engine.device)
+            found.restore(experiment.parts())
         folder = make_run_folder(request.make_folder)
         if found is None:
             held.enter_context(folder.locked())
@@ -127,7 +129,8 @@ def prepared(request: Request) -> Iterator[Run]:
         if found is None:
             folder.start(request.composed, request.overrides)
         step = found.step if found is not None else 0
-        folder.rewind(step, found is None or found.concluded)
+        checkpoint.sweep_incomplete(folder.checkpoints)
+        folder.rewind(step, found is None or found.concluded, None if found is None else found.records)
         progress = held.enter_context(Progress(experiment.settings.steps, step))
         yield Run(
             experiment=experiment,
@@ -149,7 +152,7 @@ def make_run_folder(make_folder: Callable[[], Path]) -> RunFolder:
         folder = RunFolder(make_folder())
         folder.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"the run's folder cannot be created: {error}") from error
+        raise UserError(f"the run's folder cannot be created: {one_line(error)}") from error
     return folder
 
 

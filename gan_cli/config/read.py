@@ -12,6 +12,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from gan_cli.config.check import BASES, SETTINGS, config_problems, missing, part_problems, type_problems, unknown
 from gan_cli.config.compose import compose
+from gan_cli.config.environment import as_typed
 from gan_cli.config.hints import explain
 from gan_cli.config.nodes import Config, leaves
 from gan_cli.config.overrides import key_of
@@ -24,6 +25,8 @@ OPTIONS: dict[str, Any] = {  # of this process, not of the experiment
     "resume": str | None,
     "trust": list[str],
 }
+RESUMED = ("resume", "device", "trust", "dataset.root", "dataset.download")  # what may be given with resume
+RESUMING: dict[str, Any] = {"resume": str, "device": str, "trust": list[str], "dataset": dict[str, str | bool | None]}
 EVALUATION: dict[str, Any] = {
     "self_check": bool,
     "checkpoint": str,
@@ -65,6 +68,8 @@ def config_of(overrides: Sequence[str] = (), folder: Path | None = None) -> Conf
 def read_config(composed: DictConfig) -> tuple[Config, dict[str, Any]]:
     """The experiment's own config as plain resolved data, and the options of this process.
 
+    Text that is read from the environment stays as it was typed, `${oc.env:NAME}`; it is read when a part is built.
+
     Raises UserError that names every unknown key, wrong type and value out of range at once.
     """
     read = set(BASES) | set(OPTIONS) | set(SETTINGS) | interpolated_keys(composed)
@@ -77,7 +82,26 @@ def read_config(composed: DictConfig) -> tuple[Config, dict[str, Any]]:
     problems += missing(config, OPTIONS) + type_problems(config, OPTIONS) + config_problems(config)
     if problems:
         raise UserError("; ".join(problems))
-    return {key: value for key, value in config.items() if key not in OPTIONS}, {key: config[key] for key in OPTIONS}
+    experiment = {key: value for key, value in config.items() if key not in OPTIONS}
+    return as_typed(composed, experiment), {key: config[key] for key in OPTIONS}
+
+
+def read_resuming(composed: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
+    """The options of gan-train with `resume`; `dataset` says where the data is now, and whether to download it.
+
+    Raises UserError for any other override: the run's config is in its folder.
+    """
+    others = [override for override in overrides if key_of(override) not in RESUMED]
+    if others:
+        raise UserError(f"resume continues a run as it was started: remove {' '.join(others)}")
+    options = resolved(OmegaConf.masked_copy(composed, ["resume", "device", "trust"]), "")
+    given = {key_of(override) for override in overrides}
+    place = {key: OmegaConf.select(composed, f"dataset.{key}") for key in ("root", "download")}
+    options["dataset"] = {key: value if f"dataset.{key}" in given else None for key, value in place.items()}
+    problems = type_problems(options, RESUMING)
+    if problems:
+        raise UserError("; ".join(problems))
+    return options
 
 
 def read_plain(composed: DictConfig, hints: Mapping[str, Any], question: str) -> dict[str, Any]:

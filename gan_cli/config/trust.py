@@ -1,41 +1,70 @@
 """Checks a config from a file: it may only name parts of this package, or of one that the user trusts."""
 
 import json
+import re
+from typing import Any
 
 import torch
 from torch.optim import Optimizer
 
 from gan_cli.config.build import build_gan, build_imposed
-from gan_cli.config.check import bases_of, find_class
-from gan_cli.config.nodes import Config, leaves, targets
+from gan_cli.config.check import BASES, SETTINGS, bases_of, config_problems, find_class
+from gan_cli.config.compose import CONF
+from gan_cli.config.environment import interpolates_more
+from gan_cli.config.limits import limit_problems
+from gan_cli.config.nodes import Config, targets
 from gan_cli.engine import Engine
 from gan_cli.errors import UserError
+from gan_cli.text import printable
+
+
+def check_config(
+    config: Config, image_shape: tuple[int, int, int], num_bytes: int, trust: list[str], *, ours: bool
+) -> None:
+    """Refuses a config from a file unless it is one that this program could have written; nothing is built before.
+
+    `num_bytes` bounds its weights. `ours` says that this user has started the run: only then may a value be read from
+    the environment, and may choices of the user's own have added keys at the root.
+    """
+    problems = limit_problems(config) + ([] if ours else surplus(config))
+    text = json.dumps(config)
+    if interpolates_more(text) if ours else "${" in text:
+        problems.append("it holds an interpolation, which is not resolved for a file")
+    if not problems:
+        check_trust(config, trust)
+        problems = config_problems(config)
+    if problems:
+        raise UserError(printable("; ".join(problems)))
+    check_size(config, image_shape, num_bytes)
+
+
+def surplus(config: Config) -> list[str]:
+    """Keys at the root that no part, no setting and no interpolation of conf/ reads."""
+    texts = (file.read_text(encoding="utf-8") for file in CONF.rglob("*.yaml"))
+    known = {*BASES, *SETTINGS, *(key for text in texts for key in re.findall(r"\$\{(\w+)\}", text))}
+    return [f"unknown key '{printable(key, 60)}': nothing reads it" for key in config if key not in known]
 
 
 def check_trust(config: Config, trust: list[str]) -> None:
-    """Refuses a config from a file unless it only names classes of this package, torch.optim or a trusted package.
+    """Refuses a config that names classes of other packages than this one, torch.optim, and the trusted ones.
 
     Each class has to be a subclass of its group's base class, and be defined in the named package. Nothing is imported
-    or called before its package is known to be trusted, and no value is interpolated.
+    or called before its package is known to be trusted.
     """
     packages = {"gan_cli", *trust}
-    if "${" in json.dumps(config):
-        paths = [path for path, value in leaves(config) if "${" in str(value)]
-        raise UserError(f"the config of the checkpoint holds an interpolation ({', '.join(paths) or 'in a key'})")
     for path, node in targets(config):
         name = node["_target_"]
         optimizer = bases_of(path) == (Optimizer,)
         if not isinstance(name, str) or not name.startswith((*(f"{package}." for package in packages), "torch.optim.")):
-            package = str(name).split(".")[0]
-            raise UserError(
-                f"the checkpoint's {path}._target_={name} is outside gan_cli: add trust=[{package}] to allow it"
-            )
+            package, shown = printable(str(name).split(".")[0], 60), printable(f"{path}._target_={name}", 200)
+            raise UserError(f"its {shown} is outside gan_cli: add trust=[{package}] to allow it")
         try:
             target = find_class(path, name)
         except UserError as error:
-            raise UserError(f"the checkpoint's {error}; known: {', '.join(known_targets(bases_of(path)))}") from error
+            known = ", ".join(known_targets(bases_of(path)))
+            raise UserError(f"its {printable(error, 300)}; known: {known}") from error
         if target.__module__.split(".")[0] not in packages | ({"torch"} if optimizer else set()):
-            raise UserError(f"the checkpoint's {path}._target_={name} is not defined in {name.split('.')[0]}")
+            raise UserError(f"its {path}._target_={printable(name, 200)} is not defined in {name.split('.')[0]}")
 
 
 def known_targets(bases: tuple[type, ...]) -> list[str]:
@@ -56,6 +85,27 @@ def check_size(config: Config, image_shape: tuple[int, int, int], num_bytes: int
         sketch = build_gan(config, image_shape, engine, build_imposed(config, engine)).game
     weights = sum(p.numel() for network in (sketch.generator, sketch.discriminator) for p in network.parameters())
     if weights > num_bytes:
-        raise UserError(
-            f"the checkpoint's config is refused: it asks for {weights:,} weights, which the file does not hold"
-        )
+        raise UserError(f"it asks for {weights:,} weights, which the file does not hold")
+
+
+def placed(config: Config, *, ours: bool, root: str | None, download: bool) -> Config:
+    """The config with its data where the user says it is, and without a download unless the user asks for it.
+
+    A config from elsewhere must not choose which files are read: for data with a root, that has to be given.
+    """
+    dataset: dict[str, Any] = dict(config["dataset"])
+    if root is not None and "root" not in dataset:
+        raise UserError("its data set has no root: remove dataset.root")
+    if not ours and root is None and "root" in dataset:
+        raise UserError("it was not started by you here, so its paths are not believed: add dataset.root=<folder>")
+    inside = dataset.get("subfolder")
+    if not ours and inside is not None and (".." in inside.split("/") or inside.startswith("/")):
+        raise UserError("its dataset.subfolder leads out of dataset.root")
+    if root is not None:
+        dataset["root"] = root
+    if "download" in dataset:
+        dataset["download"] = download
+    if not ours and "weights" in dataset["metrics"].get("extractor", {}):
+        extractor = dataset["metrics"]["extractor"] | {"weights": None}  # found by their hash, not by a path
+        dataset["metrics"] = dataset["metrics"] | {"extractor": extractor}
+    return config | {"dataset": dataset}

@@ -1,29 +1,42 @@
 """Checkpoints: a folder with tensors and plain JSON, hashed, written completely or not at all, and not trusted."""
 
-import json
-import math
 import os
-import shutil
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
-from zipfile import ZIP_STORED, BadZipFile, ZipFile
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge, Le
+from typing_extensions import TypedDict
 
-from gan_cli.config.check import config_problems
-from gan_cli.config.nodes import Config
-from gan_cli.config.trust import check_size, check_trust
-from gan_cli.errors import CheckpointError, UserError
-from gan_cli.files import atomic, sha256, sync, write_json
+from gan_cli.errors import CheckpointError, one_line
+from gan_cli.files import Hashed, atomic, is_there, read_json, remove, sha256, sync, write_json
 from gan_cli.part import Stateful
+from gan_cli.runs.state import restore_state, write_state
+from gan_cli.text import printable
 
-FORMAT = 2
-STATE, META = "state.pt", "meta.json"
-MAX_META_BYTES = 10_000_000
+FORMAT = 3
+WRITTEN_BY = {1: "gan_cli 0.1.0"}  # by the format of their checkpoints
+STATE, META = "state.safetensors", "meta.json"
+MOST_STEPS = 10**12
+Side = Annotated[int, Ge(1), Le(65_536)]
+
+
+class Meta(TypedDict):
+    """meta.json of this format."""
+
+    step: Annotated[int, Ge(0), Le(MOST_STEPS)]
+    seconds: Annotated[float, Ge(0), Le(1e12)]
+    image_shape: tuple[Side, Side, Side]
+    config: dict[str, Any]
+    overrides: list[str]
+    concluded: bool
+    signature: str
+    state: Hashed
+    records: Hashed
 
 
 @dataclass(frozen=True)
@@ -37,16 +50,17 @@ class Checkpoint:
     image_shape: tuple[int, int, int]
     overrides: list[str]
     concluded: bool  # whether the scores and pictures that were due after the step are done
+    signature: str  # of the config, by the user who started the run
+    records: Hashed  # what metrics.jsonl held
 
-    def restore(self, parts: Mapping[str, Stateful], device: torch.device) -> None:
-        """Loads every part; raises CheckpointError if the file does not fit."""
-        state = load_state(self.folder / STATE, device)
-        for name, part in parts.items():
-            try:
-                part.load_state_dict(state[name])
-            except (KeyError, ValueError, RuntimeError, TypeError, AttributeError) as error:
-                reason = " ".join(str(error).split())[:500]
-                raise CheckpointError(f"{self.folder} does not fit this experiment's {name}: {reason}") from error
+    @property
+    def num_bytes(self) -> int:
+        """Of the tensors."""
+        return (self.folder / STATE).stat().st_size
+
+    def restore(self, parts: Mapping[str, Stateful]) -> None:
+        """Copies the state into the parts; raises CheckpointError, before any is changed, if it does not fit."""
+        restore_state(self.folder / STATE, parts)
 
 
 def save(
@@ -59,20 +73,24 @@ def save(
     image_shape: tuple[int, int, int],
     overrides: list[str],
     concluded: bool,
+    signature: str,
+    records: Hashed,
 ) -> Path:
-    """Writes `checkpoints`/step-<step>, then points `latest` at it; the folder appears only when it is complete."""
-    folder = checkpoints / f"step-{step:08d}"
+    """Writes `checkpoints`/step-<step>, then points `latest` at it; the folder appears only when it is complete.
+
+    Raises OSError, with the old checkpoints unchanged, if it cannot be written.
+    """
+    folder = checkpoints / name_of(step)
+    changing = {"concluded": concluded, "records": records}
     if is_unconcluded(folder):  # the same step of the same run: never without a checkpoint in between
-        meta = json.loads((folder / META).read_text(encoding="utf-8"))
-        write_json(folder / META, meta | {"concluded": concluded})
+        write_json(folder / META, read_json(folder / META, dict[str, Any]) | changing)
         point(checkpoints, "latest", folder)
         return folder
     partial = checkpoints / f".{folder.name}.{os.getpid()}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
+    remove(partial)
     partial.mkdir(parents=True)
     try:
-        with (partial / STATE).open("wb") as file:
-            torch.save({name: part.state_dict() for name, part in parts.items()}, file)
+        write_state(partial / STATE, parts)
         meta = {
             "format": FORMAT,
             "step": step,
@@ -80,21 +98,25 @@ def save(
             "image_shape": image_shape,
             "config": config,
             "overrides": overrides,
-            "concluded": concluded,
-            "files": {STATE: {"sha256": sha256(partial / STATE), "bytes": (partial / STATE).stat().st_size}},
+            "signature": signature,
+            "state": {"sha256": sha256(partial / STATE), "bytes": (partial / STATE).stat().st_size},
             "torch": torch.__version__,
+            **changing,
         }
         write_json(partial / META, meta)
         sync(partial / STATE)
         sync(partial)
-        if folder.exists():
-            shutil.rmtree(folder)
+        remove(folder)
         partial.rename(folder)
         sync(checkpoints)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        remove(partial)
     point(checkpoints, "latest", folder)
     return folder
+
+
+def name_of(step: int) -> str:
+    return f"step-{step:08d}"
 
 
 def is_unconcluded(folder: Path) -> bool:
@@ -115,21 +137,35 @@ def prune(checkpoints: Path, keep: int) -> None:
     best = named(checkpoints, "best")
     for folder in complete(checkpoints)[:-keep]:
         if folder != best:
-            shutil.rmtree(folder)
+            remove(folder)
+
+
+def sweep_incomplete(checkpoints: Path) -> None:
+    """Removes folders of checkpoints that a killed process has not completely written or removed."""
+    for folder in checkpoints.glob("step-*"):
+        if step_of(folder) is not None and not is_there(folder / META):
+            remove(folder)
+
+
+def step_of(folder: Path) -> int | None:
+    digits = re.fullmatch(r"step-(\d{8,12})", folder.name)
+    return int(digits[1]) if digits else None
 
 
 def complete(checkpoints: Path) -> list[Path]:
     """Checkpoint folders, oldest step first."""
-    return sorted(folder for folder in checkpoints.glob("step-*") if (folder / META).is_file())
+    found = {folder: step_of(folder) for folder in checkpoints.glob("step-*") if is_there(folder / META)}
+    return sorted((folder for folder, step in found.items() if step is not None), key=lambda folder: found[folder] or 0)
 
 
 def named(checkpoints: Path, name: str) -> Path | None:
     """The checkpoint that `best` or `latest` names, if it exists."""
     try:
-        folder = checkpoints / Path((checkpoints / name).read_text().strip()).name
+        with (checkpoints / name).open("rb") as file:
+            folder = checkpoints / file.read(100).decode("ascii").strip()
     except (OSError, ValueError):
         return None
-    return folder if (folder / META).is_file() else None
+    return folder if step_of(folder) is not None and is_there(folder / META) else None
 
 
 def newest(run: Path) -> Checkpoint | None:
@@ -153,13 +189,13 @@ def find(path: Path, which: str) -> Checkpoint:
     """The checkpoint at `path`, or the `latest` or `best` of the run folder at `path`."""
     try:
         exists = path.exists()
-    except OSError as error:  # a name that is too long, a folder that may not be read
-        raise CheckpointError(f"checkpoint={path} cannot be read: {error}") from error
+    except (OSError, ValueError) as error:  # a name that is too long, a folder that may not be read
+        raise CheckpointError(f"checkpoint={printable(path)} cannot be read: {one_line(error)}") from error
     if not exists:
         raise CheckpointError(f"checkpoint={path} does not exist: give a run folder or one of its checkpoints")
     if path.name in (STATE, META):
         path = path.parent
-    if (path / META).is_file():
+    if is_there(path / META):
         return open_checkpoint(path)
     if not (path / "checkpoints").is_dir():
         raise CheckpointError(f"checkpoint={path} is neither a run folder nor a checkpoint of this program")
@@ -175,59 +211,24 @@ def find(path: Path, which: str) -> Checkpoint:
 
 
 def open_checkpoint(folder: Path) -> Checkpoint:
-    """Reads the JSON and checks the hash of the tensors; nothing is unpickled."""
-    meta_file, state_file = folder / META, folder / STATE
+    """Reads the JSON and checks the hash of the tensors."""
+    state_file = folder / STATE
     try:
-        if meta_file.stat().st_size > MAX_META_BYTES:
-            raise CheckpointError(f"{meta_file} is larger than any checkpoint's: it is not one")
-        meta = json.loads(meta_file.read_text(encoding="utf-8"))
-        if meta["format"] != FORMAT:
-            raise CheckpointError(f"{folder} is of checkpoint format {meta['format']}; this version reads {FORMAT}")
-        expected = meta["files"][STATE]
+        written = read_json(folder / META, dict[str, Any]).get("format")
+        if written != FORMAT:
+            writer = WRITTEN_BY.get(written, "another version") if isinstance(written, int) else "another program"
+            raise CheckpointError(
+                f"{folder} is of checkpoint format {printable(written, 40)}, written by {writer}; "
+                f"this version reads {FORMAT}"
+            )
+        meta: Meta = read_json(folder / META, Meta)
+        expected = meta["state"]
+        if not is_there(state_file):
+            raise CheckpointError(f"checkpoint {folder} cannot be read: {STATE} is not there")
         if state_file.stat().st_size != expected["bytes"] or sha256(state_file) != expected["sha256"]:
             raise CheckpointError(f"checkpoint {folder} is damaged: {STATE} is not what was written")
-        channels, height, width = (int(size) for size in meta["image_shape"])
-        if meta["step"] < 0 or not math.isfinite(meta["seconds"]):
-            raise ValueError("no such step")
-        return Checkpoint(
-            folder=folder,
-            step=int(meta["step"]),
-            seconds=float(meta["seconds"]),
-            config=dict(meta["config"]),
-            image_shape=(channels, height, width),
-            overrides=[str(override) for override in meta["overrides"]],
-            concluded=bool(meta["concluded"]),
-        )
     except OSError as error:
-        raise CheckpointError(f"checkpoint {folder} cannot be read: {error}") from error
-    except (KeyError, TypeError, ValueError, RecursionError, OverflowError) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(f"checkpoint {folder} is damaged: {META} is not what was written") from error
-
-
-def trusted_config(found: Checkpoint, trust: list[str]) -> Config:
-    """The checkpoint's config, after a check that it names only trusted classes with valid parameters."""
-    config = found.config
-    check_trust(config, trust)
-    problems = config_problems(config)
-    if not problems and found.step > config["steps"]:
-        problems = [f"step {found.step} is beyond steps={config['steps']}"]
-    if problems:
-        raise UserError(f"the config of {found.folder} is refused: {'; '.join(problems)}")
-    check_size(config, found.image_shape, (found.folder / STATE).stat().st_size)
-    return config
-
-
-def load_state(path: Path, device: torch.device) -> dict[str, Any]:
-    """Tensors and plain containers only; a compressed file is refused, because its unpacked size has no bound."""
-    try:
-        with ZipFile(path) as archive:
-            if any(member.compress_type != ZIP_STORED for member in archive.infolist()):
-                raise CheckpointError(f"{path} is compressed, which this program never writes")
-        state = torch.load(path, map_location=device, weights_only=True)
-    except (BadZipFile, UnpicklingError, RuntimeError, EOFError, KeyError, OSError, AttributeError) as error:
-        raise CheckpointError(f"{path} does not hold a checkpoint's tensors") from error
-    if not isinstance(state, dict):
-        raise CheckpointError(f"{path} does not hold a checkpoint's tensors")
-    return state
+        raise CheckpointError(f"checkpoint {folder} cannot be read: {one_line(error)}") from error
+    except ValueError as error:
+        raise CheckpointError(f"checkpoint {folder} is damaged: {one_line(error)}") from error
+    return Checkpoint(folder, **{name: value for name, value in meta.items() if name != "state"})  # type: ignore[arg-type]

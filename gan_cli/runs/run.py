@@ -1,20 +1,29 @@
 """A run from its first step to its summary: steps are recorded, scored, drawn and saved."""
 
+import errno
 import math
+import shutil
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from gan_cli.ema import tensors
-from gan_cli.errors import DivergedError
+from gan_cli.errors import DivergedError, EndError, OutOfMemoryError, one_line
 from gan_cli.evaluation import Generated, generate, scoring
 from gan_cli.experiment import Experiment
 from gan_cli.metrics.metrics import Scorer
 from gan_cli.runs import checkpoint, pictures
+from gan_cli.runs.checkpoint import name_of
 from gan_cli.runs.folder import RunFolder
+from gan_cli.runs.origin import signature
 from gan_cli.runs.signals import Stop, WorkDroppedError
 from gan_cli.runs.sink import Reading, Record, Sink
+from gan_cli.runs.state import num_bytes
 from gan_cli.runs.summary import best_record, protocol, trajectory, versions
 from gan_cli.trainer import Step, train
 from gan_cli.work import listening
@@ -34,7 +43,7 @@ class Run:
     scorer: Scorer | None
     unavailable: str  # why there is no scorer
     folder: RunFolder
-    sinks: Sequence[Sink]
+    sinks: list[Sink]
     stop: Stop
     config: dict[str, Any]
     overrides: list[str]
@@ -42,6 +51,7 @@ class Run:
     seconds: float = 0.0
     concluded: bool = True
     floor: dict[str, float] = field(default_factory=dict)
+    best: Record | None = None  # the evaluation with the best leading metric
 
     def train(self) -> str:
         """Trains from `step` to the end, or until stopped; writes and returns the status.
@@ -54,32 +64,73 @@ class Run:
                 self.begin()
                 self.loop()
             status = "completed" if self.step == self.experiment.settings.steps and self.concluded else "interrupted"
-        except DivergedError as diverged:
-            status, error = "diverged", str(diverged)
-            raise
         except KeyboardInterrupt:
             status = "interrupted"
         except Exception as failure:
-            error = f"{type(failure).__name__}: {failure}"
-            raise
+            end = self.explained(failure)
+            status = "diverged" if isinstance(end, DivergedError) else "failed"
+            error = str(end) if isinstance(end, EndError) else f"{type(end).__name__}: {one_line(end)}"
+            if end is failure:
+                raise
+            raise end from failure
         finally:
             self.stop.closing = True
             self.finish(status, error)
         return status
 
+    def explained(self, failure: Exception) -> Exception:
+        """The error with what the user can do about it, where that is known."""
+        reached = f"at step {self.step + 1}"
+        if is_out_of_memory(failure):
+            settings = self.experiment.settings
+            smaller = " or ".join(
+                f"{name}={size // 2}"
+                for name, size in (
+                    ("batch_size", settings.batch_size),
+                    ("generator_batch_size", settings.generator_batch_size),
+                )
+                if size is not None and size > 3
+            )
+            advice = f"try {smaller}, or a smaller model" if smaller else "try a smaller model"
+            return OutOfMemoryError(f"out of memory {reached} with batch_size={settings.batch_size}: {advice}")
+        if isinstance(failure, OSError):
+            saved = [checkpoint.step_of(folder) for folder in checkpoint.complete(self.folder.checkpoints)]
+            safe = f"the run is safe up to step {saved[-1]}" if saved else "nothing of the run is saved"
+            need = num_bytes(self.experiment.parts()) / 1e6
+            left = f"; {shutil.disk_usage(self.folder.path).free / 1e6:,.0f} MB are free" if is_full(failure) else ""
+            return EndError(
+                f"{reached}, {failure.filename or self.folder.path} cannot be written: "
+                f"{failure.strerror or one_line(failure)}{left}, and a checkpoint needs {need:,.0f} MB; {safe}: "
+                f"free some space, then continue with: gan-train resume={self.folder.path}"
+            )
+        return failure
+
+    def tell(self, moment: str, *what: Any) -> None:
+        """Calls every sink; one that only tells is left out after an error, and does not end the run."""
+        for sink in list(self.sinks):
+            try:
+                getattr(sink, moment)(*what)
+            except Exception as error:
+                if sink.vital:
+                    raise
+                self.sinks.remove(sink)
+                warnings.warn(f"{type(sink).__name__} is left out from now on: {one_line(error)}", stacklevel=2)
+
     def report_work(self, what: str) -> None:
-        for sink in self.sinks:
-            sink.working(what)
+        self.tell("working", what)
 
     def record(self, record: Record) -> None:
-        for sink in self.sinks:
-            sink.recorded(record)
+        self.tell("recorded", record)
 
     def begin(self) -> None:
         """Saves the initial state, so that the run can be resumed; draws and scores real images; does what is due."""
+        if self.scorer is not None:
+            self.best = best_record(self.folder.records(), self.scorer.leading, self.scorer.lower_is_better)
+            self.point_at_best()
         if self.step == 0:
             self.save()
-        pictures.save_real(self.folder.samples / "real.png", self.experiment.training_set.values)
+        with self.drawing():
+            pictures.save_real(self.folder.samples / "real.png", self.experiment.training_set.values)
         if self.scorer is not None:
             with self.stop.dropping():
                 self.floor = self.scorer.floor()
@@ -116,8 +167,7 @@ class Run:
             seen = self.step * self.experiment.settings.images_per_step
             self.record({"step": self.step, "images_seen": seen, "seconds": round(self.seconds, 3)} | numbers)
         totals = {player: sum(terms.values()) for player, terms in numbers["losses"].items()}
-        for sink in self.sinks:
-            sink.advanced(Reading(self.step, speed, totals, numbers["scores"]))
+        self.tell("advanced", Reading(self.step, speed, totals, numbers["scores"]))
         self.conclude(due)
 
     def conclude(self, due: dict[str, bool]) -> None:
@@ -135,7 +185,7 @@ class Run:
             raise
         if due["checkpoint"] or best or not self.concluded:
             self.concluded = True
-            self.save(best)
+            self.save()
 
     def draw_and_score(self, draw: bool, score: bool) -> bool:
         """Saves a picture and records metrics; returns whether this step is the best so far."""
@@ -149,21 +199,24 @@ class Run:
         if num_drawn:  # the same latents at every step: the first of those that are scored
             path = self.folder.samples / f"{self.step:08d}.png"
             real = self.experiment.training_set.values
-            pictures.save_fake(path, fake.values[:num_drawn], real, scoring(self.experiment.gan))
+            with self.drawing():
+                pictures.save_fake(path, fake.values[:num_drawn], real, scoring(self.experiment.gan))
         if scored is None or self.scorer is None:
             return False
         metrics = {key: value for key, value in scored.items() if math.isfinite(value)}
-        self.record({"step": self.step, "metrics": metrics, "sampling": fake.cost.as_dict()})
-        best = best_record(self.folder.records(), self.scorer.leading, self.scorer.lower_is_better)
-        return best is not None and best["step"] == self.step
+        record = {"step": self.step, "metrics": metrics, "sampling": fake.cost.as_dict()}
+        self.record(record)
+        known = [record] if self.best is None else [self.best, record]
+        self.best = best_record(known, self.scorer.leading, self.scorer.lower_is_better)
+        return self.best is record
 
     def generate(self, count: int) -> Generated:
         gan, seed = self.experiment.gan, self.experiment.settings.evaluation_seed
         real = gan.calibration(self.experiment.training_set)
         return generate(gan, count, seed, real, self.experiment.dataset.stored)
 
-    def save(self, best: bool = False) -> None:
-        folder = checkpoint.save(
+    def save(self) -> None:
+        checkpoint.save(
             self.folder.checkpoints,
             self.experiment.parts(),
             step=self.step,
@@ -172,16 +225,42 @@ class Run:
             image_shape=self.experiment.training_set.image_shape,
             overrides=self.overrides,
             concluded=self.concluded,
+            signature=signature(self.config),
+            records=self.folder.vouched(),
         )
-        if best:
-            checkpoint.point(self.folder.checkpoints, "best", folder)
+        self.point_at_best()
         checkpoint.prune(self.folder.checkpoints, self.experiment.settings.keep_checkpoints)
 
+    def point_at_best(self) -> None:
+        """Lets `best` follow from the records: a kill may have left it behind them."""
+        checkpoints = self.folder.checkpoints
+        if self.best is not None and checkpoints / name_of(self.best["step"]) in checkpoint.complete(checkpoints):
+            checkpoint.point(checkpoints, "best", checkpoints / name_of(self.best["step"]))
+
+    @contextmanager
+    def drawing(self) -> Iterator[None]:
+        """A picture that cannot be written does not end the run."""
+        try:
+            yield
+        except OSError as error:
+            warnings.warn(f"a picture cannot be written: {one_line(error)}", stacklevel=3)
+
     def finish(self, status: str, error: str) -> None:
-        """Writes the curves and summary.json, for every status."""
-        experiment, settings, records = self.experiment, self.experiment.settings, self.folder.records()
+        """Writes summary.json, and then the curves, for every status; an error here does not hide an earlier one."""
+        try:
+            records = self.folder.records()
+            self.tell("finished", self.summary(status, error, records))
+            images = self.experiment.settings.images_per_step
+            with self.drawing():
+                pictures.save_curves(self.folder.path / "curves.png", records, self.floor, images)
+        except (OSError, EndError) as later:
+            if not error:
+                raise self.explained(later) from later
+            warnings.warn(f"summary.json cannot be written: {one_line(later)}", stacklevel=2)
+
+    def summary(self, status: str, error: str, records: list[Record]) -> Record:
+        experiment, settings = self.experiment, self.experiment.settings
         images_seen = self.step * settings.images_per_step
-        pictures.save_curves(self.folder.path / "curves.png", records, self.floor, settings.images_per_step)
         cost: dict[str, Any] = {
             "seconds": self.seconds,
             "images_seen": images_seen,
@@ -191,7 +270,7 @@ class Run:
             "device": str(experiment.game.engine.device),
             "sampling": next((r["sampling"] for r in reversed(records) if "sampling" in r), {}),
         }
-        summary = {
+        return {
             "status": status,
             "step": self.step,
             "error": error,
@@ -203,8 +282,6 @@ class Run:
             "versions": versions(),
             "overrides": self.overrides,
         }
-        for sink in self.sinks:
-            sink.finished(summary)
 
     def metrics(self, records: list[Record]) -> dict[str, Any]:
         if self.scorer is None:
@@ -221,6 +298,17 @@ class Run:
             "floor": self.floor,
             "trajectory": trajectory(records),
         }
+
+
+def is_out_of_memory(failure: Exception) -> bool:
+    """Whether a device, or the machine, had no memory left; torch's error for a CPU has no class of its own."""
+    return isinstance(failure, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(failure, RuntimeError) and "DefaultCPUAllocator" in str(failure)
+    )
+
+
+def is_full(failure: OSError) -> bool:
+    return failure.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def fetch(step: Step, experiment: Experiment) -> Record:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a run stops after the current step, without loss; scoring is dropped at once."""
+"""Ctrl-C, and other signals that ask to stop: a run stops after the current step; scoring is dropped at once."""
 
 import ctypes
 import os
@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from types import FrameType
 
 PR_SET_PDEATHSIG = 1
+STOPPING = (  # a closed terminal, Ctrl-C, the warnings of schedulers, a limit of processor time, and the polite end
+    *(signal.SIGHUP, signal.SIGINT, signal.SIGUSR1),
+    *(signal.SIGUSR2, signal.SIGXCPU, signal.SIGTERM),
+)
 
 
 class WorkDroppedError(KeyboardInterrupt):
@@ -18,7 +22,7 @@ class WorkDroppedError(KeyboardInterrupt):
 
 @dataclass
 class Stop:
-    """Set by the first Ctrl-C or SIGTERM; the current step is finished and saved. A second signal stops at once.
+    """Set by the first signal of `STOPPING`; the current step is finished and saved. A second one stops at once.
 
     While the run is `closing`, further signals are ignored.
     """
@@ -56,7 +60,9 @@ def stop_on_signal(answer: str = "") -> Iterator[Stop]:
             stop.droppable = False
             raise WorkDroppedError
 
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    # nohup ignores SIGHUP: the run then outlives its terminal
+    wanted = [number for number in STOPPING if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
+    previous = {number: signal.signal(number, handle) for number in wanted}
     try:
         yield stop
     finally:

@@ -18,7 +18,12 @@ class Reading:
 
 
 class Sink:
-    """Receives a run's reports; a subclass overrides the methods it needs."""
+    """Receives a run's reports; a subclass overrides the methods it needs.
+
+    An error of a `vital` sink ends the run; another sink that raises is left out from then on, with a warning.
+    """
+
+    vital = False
 
     def advanced(self, reading: Reading) -> None:
         """A step is done and its numbers have been read."""

@@ -1,17 +1,20 @@
 """A trained run, opened for scoring or sampling."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from gan_cli.config.build import build_dataset, build_gan, build_imposed
 from gan_cli.config.nodes import Config
+from gan_cli.config.trust import check_config, placed
 from gan_cli.datasets.dataset import Dataset
 from gan_cli.engine import Engine
 from gan_cli.errors import UserError
 from gan_cli.experiment import GAN
+from gan_cli.files import slug
 from gan_cli.runs import checkpoint
-from gan_cli.runs.checkpoint import Checkpoint, trusted_config
+from gan_cli.runs.checkpoint import Checkpoint
+from gan_cli.runs.origin import is_ours
+from gan_cli.text import printable
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Trained:
     @property
     def name(self) -> str:
         """The name for results of this checkpoint."""
-        return f"{self.found.folder.resolve().parents[1].name}-step-{self.found.step}"
+        return slug(f"{self.found.folder.resolve().parents[1].name}-step-{self.found.step}")
 
 
 def open_trained(path: Path, which: str, trust: list[str], root: str | None, engine: Engine) -> Trained:
@@ -33,19 +36,22 @@ def open_trained(path: Path, which: str, trust: list[str], root: str | None, eng
     Raises UserError for a checkpoint that is missing, damaged or not trusted, and for a `root` if the data has none.
     """
     found = checkpoint.find(path, which)
-    config = trusted_config(found, trust)
+    config = trusted_config(found, trust, root)
     gan = build_gan(config, found.image_shape, engine, build_imposed(config, engine))
-    found.restore(gan.parts(), engine.device)
-    return Trained(found, config, gan, with_root(build_dataset(config), root))
+    found.restore(gan.parts())
+    return Trained(found, config, gan, build_dataset(config))
 
 
-def with_root(dataset: Dataset, root: str | None) -> Dataset:
-    """The data set with another root, if one is given.
+def trusted_config(found: Checkpoint, trust: list[str], root: str | None, *, download: bool = False) -> Config:
+    """The checkpoint's config, after a check of everything in it, with its data at `root`, if that is given.
 
-    It downloads nothing: a file from elsewhere must not choose where a download is written.
+    Raises UserError for a config that is refused.
     """
-    names = {field.name for field in fields(dataset)}
-    if root is not None and "root" not in names:
-        raise UserError("the checkpoint's data set has no root: remove dataset.root")
-    changes: dict[str, Any] = {"download": False} if "download" in names else {}
-    return replace(dataset, **changes | ({} if root is None else {"root": root}))
+    ours = is_ours(found.config, found.signature)
+    try:
+        check_config(found.config, found.image_shape, found.num_bytes, trust, ours=ours)
+        if found.step > found.config["steps"]:
+            raise UserError(f"step {found.step} is beyond steps={found.config['steps']}")
+        return placed(found.config, ours=ours, root=root, download=download)
+    except UserError as error:
+        raise UserError(f"the config of {found.folder} is refused: {printable(error)}") from error

@@ -92,7 +92,7 @@ def run_all(
                     waiting.clear()
                     watch.note(f"stopping: {len(running)} running jobs save their state; Ctrl-C again kills them")
                     for one in running:
-                        one.process.terminate()
+                        one.process.send_signal(stop.signal or signal.SIGTERM)
                 while waiting and free:
                     running.append(start(waiting.popleft(), free.pop(0), folder, searched))
                     watch.started(running[-1].job.name, running[-1].slot.device)

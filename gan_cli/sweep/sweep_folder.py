@@ -1,7 +1,6 @@
 """A sweep's folder: its runs, the state of each, and which folder a command continues."""
 
 import json
-import signal
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from filelock import FileLock, Timeout
 from gan_cli.errors import UserError
 from gan_cli.files import write_json
 from gan_cli.runs.folder import RunFolder
+from gan_cli.runs.signals import STOPPING
 
 State = Literal["completed", "diverged", "failed", "interrupted", "unfinished", "waiting"]
 Point = list[str]  # overrides, as gan-train takes them
@@ -126,7 +126,8 @@ def state_of(run: RunFolder, exit_code: int | None) -> State:
     summary = run.summary()
     if summary is not None and summary["status"] in ENDED:
         return summary["status"]
-    if exit_code not in (None, 0, 128 + signal.SIGINT, 128 + signal.SIGTERM):
+    stopped = {number for signal_number in STOPPING for number in (128 + signal_number, -signal_number)}
+    if exit_code not in {None, 0, *stopped}:
         return "failed"
     if summary is not None:
         return summary["status"]

@@ -1,41 +1,55 @@
 """Checkpoints from elsewhere: named when they cannot be read, and never run."""
 
 import json
-import zipfile
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from gan_cli.config.read import config_of
 from gan_cli.errors import CheckpointError, UserError
 from gan_cli.experiment import Experiment
-from gan_cli.files import sha256
-from gan_cli.runs.checkpoint import Checkpoint, find, save, trusted_config
+from gan_cli.files import Hashed, sha256
+from gan_cli.runs.checkpoint import Checkpoint, complete, find, named, prune, save, sweep_incomplete
+from gan_cli.runs.origin import signature
+from gan_cli.runs.trained import trusted_config
 
 from ..conftest import TINY
 
 Build = Callable[..., Experiment]
-CPU = torch.device("cpu")
+NO_RECORDS: Hashed = {"sha256": "", "bytes": 0}
+
+
+def save_tiny(run: Path, experiment: Build, *, step: int = 7, concluded: bool = False, trained: bool = True) -> None:
+    tiny = experiment(*TINY)
+    if trained:
+        for player in tiny.players:
+            for parameter in player.network.parameters():
+                parameter.grad = torch.ones_like(parameter)
+            player.optimizer.step()
+    config = config_of([*TINY, "steps=10"])
+    save(
+        run / "checkpoints",
+        tiny.parts(),
+        step=step,
+        seconds=1.5,
+        config=config,
+        image_shape=(1, 16, 16),
+        overrides=TINY,
+        concluded=concluded,
+        signature=signature(config),
+        records=NO_RECORDS,
+    )
 
 
 @pytest.fixture
 def saved(experiment: Build, tmp_path: Path) -> Path:
     """A run folder with one checkpoint."""
-    config = config_of([*TINY, "steps=10"])
-    tiny = experiment(*TINY)
-    save(
-        tmp_path / "run" / "checkpoints",
-        tiny.parts(),
-        step=7,
-        seconds=1.5,
-        config=config,
-        image_shape=(1, 16, 16),
-        overrides=TINY,
-        concluded=False,
-    )
+    save_tiny(tmp_path / "run", experiment)
     return tmp_path / "run"
 
 
@@ -44,10 +58,8 @@ def edit(run: Path, change: Callable[[dict[str, Any]], object]) -> Path:
     folder = run / "checkpoints" / "step-00000007"
     meta = json.loads((folder / "meta.json").read_text())
     change(meta)
-    meta["files"]["state.pt"] = {
-        "sha256": sha256(folder / "state.pt"),
-        "bytes": (folder / "state.pt").stat().st_size,
-    }
+    state = folder / "state.safetensors"
+    meta["state"] = {"sha256": sha256(state), "bytes": state.stat().st_size}
     (folder / "meta.json").write_text(json.dumps(meta))
     return folder
 
@@ -56,13 +68,21 @@ def test_round_trip(saved: Path, experiment: Build) -> None:
     original, other = experiment(*TINY), experiment(*TINY, "seed=5")
     found = find(saved, "latest")
     assert (found.step, found.seconds, found.image_shape, found.concluded) == (7, 1.5, (1, 16, 16), False)
-    assert found.overrides == TINY
-    found.restore(other.parts(), CPU)
-    for first, second in zip(original.game.generator.parameters(), other.game.generator.parameters(), strict=True):
-        assert torch.equal(first, second)
+    assert (found.overrides, found.records) == (TINY, NO_RECORDS)
+    found.restore(other.parts())
+    other.game.generator.zero_grad()
+    for first, second in zip(original.players, other.players, strict=True):
+        for parameter in first.network.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        first.optimizer.step()
+        for old, new in zip(first.network.parameters(), second.network.parameters(), strict=True):
+            assert torch.equal(old, new)
+            known, restored = first.optimizer.state[old], second.optimizer.state[new]
+            assert {key: value.stride() for key, value in known.items()} == {k: v.stride() for k, v in restored.items()}
+            assert all(torch.equal(known[key], restored[key]) for key in known)
 
 
-@pytest.mark.parametrize("part", ["", "checkpoints/step-00000007", "checkpoints/step-00000007/state.pt"])
+@pytest.mark.parametrize("part", ["", "checkpoints/step-00000007", "checkpoints/step-00000007/state.safetensors"])
 def test_a_run_or_a_checkpoint_can_be_named(saved: Path, part: str) -> None:
     assert find(saved / part, "latest").step == 7
 
@@ -77,13 +97,24 @@ def empty_folder(run: Path) -> Path:
 
 
 def truncated(run: Path) -> Path:
-    state = run / "checkpoints" / "step-00000007" / "state.pt"
+    state = run / "checkpoints" / "step-00000007" / "state.safetensors"
     state.write_bytes(state.read_bytes()[:100])
     return state.parent
 
 
 def other_format(run: Path) -> Path:
     return edit(run, lambda meta: meta.update(format=99))
+
+
+def format_of_another_program(run: Path) -> Path:
+    return edit(run, lambda meta: meta.update(format=["a"] and "a"))
+
+
+def a_pipe(run: Path) -> Path:
+    folder = edit(run, lambda meta: None)
+    (folder / "state.safetensors").unlink()
+    os.mkfifo(folder / "state.safetensors")
+    return folder
 
 
 def not_json(run: Path) -> Path:
@@ -97,7 +128,7 @@ def no_word_of_what_is_done(run: Path) -> Path:
 
 
 def no_tensors(run: Path) -> Path:
-    (run / "checkpoints" / "step-00000007" / "state.pt").unlink()
+    (run / "checkpoints" / "step-00000007" / "state.safetensors").unlink()
     return run / "checkpoints" / "step-00000007"
 
 
@@ -106,10 +137,10 @@ def no_tensors(run: Path) -> Path:
     [
         (nothing, "does not exist"),
         (empty_folder, "neither a run folder nor a checkpoint"),
-        (truncated, "is damaged: state.pt"),
-        (other_format, "is of checkpoint format 99; this version reads 2"),
-        (not_json, "is damaged: meta.json"),
-        (no_word_of_what_is_done, "is damaged: meta.json"),
+        (truncated, "is damaged: state.safetensors"),
+        (other_format, "is of checkpoint format 99, written by another version; this version reads 3"),
+        (not_json, "is damaged: .*meta.json: Invalid JSON"),
+        (no_word_of_what_is_done, "is damaged: .*meta.json: concluded: Field required"),
         (no_tensors, "cannot be read"),
     ],
 )
@@ -127,29 +158,87 @@ def test_a_pickle_payload_is_refused_and_not_run(saved: Path, tmp_path: Path, ex
             return Path.touch, (canary,)
 
     folder = saved / "checkpoints" / "step-00000007"
-    torch.save({"generator": Payload()}, folder / "state.pt")
+    torch.save({"generator": Payload()}, folder / "state.safetensors")
     edit(saved, lambda meta: None)
     with pytest.raises(CheckpointError, match="does not hold a checkpoint's tensors") as refusal:
-        find(saved, "latest").restore(experiment(*TINY).parts(), CPU)
+        find(saved, "latest").restore(experiment(*TINY).parts())
     assert "weights_only" not in str(refusal.value)
     assert not canary.exists()
 
 
-def test_a_compressed_file_is_refused(saved: Path, experiment: Build) -> None:
-    state = saved / "checkpoints" / "step-00000007" / "state.pt"
-    with zipfile.ZipFile(state) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    with zipfile.ZipFile(state, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
+FIRST = "generator_optimizer/0/exp_avg"
+Tensors = dict[str, torch.Tensor]
+STATES: list[tuple[str, Callable[[Tensors], object], str]] = [
+    (
+        "another shape",
+        lambda t: t.update({FIRST: t[FIRST][:1].clone()}),
+        r"0/exp_avg is float32\[1, .*\], not float32\[",
+    ),
+    ("empty", lambda t: t.update({FIRST: torch.zeros(0)}), r"0/exp_avg is float32\[0\], not float32\["),
+    ("more dimensions", lambda t: t.update({FIRST: t[FIRST][None]}), "0/exp_avg is float32"),
+    ("float64", lambda t: t.update({FIRST: t[FIRST].double()}), "0/exp_avg is float64.*, not float32"),
+    ("integers", lambda t: t.update({FIRST: t[FIRST].long()}), "0/exp_avg is int64.*, not float32"),
+    ("a step for each", lambda t: t.update({"generator_optimizer/0/step": torch.zeros(9)}), r"0/step is float32\[9\]"),
+    ("missing", lambda t: t.pop(FIRST), "0/exp_avg is missing"),
+    ("one more", lambda t: t.update({"generator_optimizer/0/max_exp_avg_sq": torch.zeros(1)}), "is in the file only"),
+    ("another parameter", lambda t: t.update({"generator_optimizer/99/step": torch.zeros(())}), "is in the file only"),
+    ("groups", lambda t: t.update({"generator_optimizer/param_groups": torch.zeros(1)}), "is in the file only"),
+    (
+        "a larger network",
+        lambda t: t.update({"generator/new.weight": torch.zeros(3)}),
+        "new.weight is in the file only",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), [case[1:] for case in STATES], ids=[case[0] for case in STATES])
+def test_a_state_that_does_not_fit_is_refused_before_anything_is_changed(
+    saved: Path, experiment: Build, change: Callable[[Tensors], object], message: str
+) -> None:
+    state = saved / "checkpoints" / "step-00000007" / "state.safetensors"
+    tensors = load_file(state)
+    change(tensors)
+    save_file(tensors, state, metadata={"numbers": "{}"})
     edit(saved, lambda meta: None)
-    with pytest.raises(CheckpointError, match="is compressed"):
-        find(saved, "latest").restore(experiment(*TINY).parts(), CPU)
+    tiny = experiment(*TINY, "seed=3")
+    before = {name: value.clone() for name, value in tiny.game.discriminator.state_dict().items()}
+    with pytest.raises(CheckpointError, match=message) as refusal:
+        find(saved, "latest").restore(tiny.parts())
+    assert "\n" not in str(refusal.value)
+    assert all(torch.equal(before[name], value) for name, value in tiny.game.discriminator.state_dict().items())
+    assert not tiny.players[0].optimizer.state
+
+
+@pytest.mark.parametrize("numbers", ["[", "[1]", '{"generator_optimizer/0/step": 3}', '{"generator/extra": [1, {}]}'])
+def test_numbers_that_are_not_the_parts_own_are_refused(saved: Path, experiment: Build, numbers: str) -> None:
+    state = saved / "checkpoints" / "step-00000007" / "state.safetensors"
+    tensors = {name: value for name, value in load_file(state).items() if name != "generator_optimizer/0/step"}
+    save_file(tensors, state, metadata={"numbers": numbers})
+    edit(saved, lambda meta: None)
+    with pytest.raises(CheckpointError):
+        find(saved, "latest").restore(experiment(*TINY).parts())
+
+
+def test_an_optimizers_settings_come_from_the_config(saved: Path, experiment: Build) -> None:
+    other = experiment(*TINY, "generator_optimizer.lr=0.5", "generator_optimizer.betas=[0.1,0.2]")
+    find(saved, "latest").restore(other.parts())
+    group = other.players[1].optimizer.param_groups[0]
+    assert (group["lr"], group["betas"]) == (0.5, (0.1, 0.2))
+    assert len(other.players[1].optimizer.state) == len(group["params"])
+
+
+def test_the_state_before_the_first_step_is_restored(tmp_path: Path, experiment: Build) -> None:
+    save_tiny(tmp_path, experiment, step=0, trained=False)
+    tiny = experiment(*TINY, "seed=3")
+    find(tmp_path, "latest").restore(tiny.parts())
+    assert not tiny.players[0].optimizer.state
 
 
 def test_another_networks_checkpoint_does_not_fit(saved: Path, experiment: Build) -> None:
-    with pytest.raises(CheckpointError, match="does not fit this experiment's discriminator"):
-        find(saved, "latest").restore(experiment(*TINY, "objective=realness").parts(), CPU)
+    with pytest.raises(
+        CheckpointError, match=r"does not fit this experiment: .*discriminator/.*\[1.*, not float32\[51"
+    ):
+        find(saved, "latest").restore(experiment(*TINY, "objective=realness").parts())
 
 
 def target(path: str, name: str) -> Callable[[dict[str, Any]], object]:
@@ -162,13 +251,20 @@ def target(path: str, name: str) -> Callable[[dict[str, Any]], object]:
     return change
 
 
+def nested_lists(depth: int) -> list[Any]:
+    node: list[Any] = [1]
+    for _ in range(depth):
+        node = [node]
+    return node
+
+
 HOSTILE: list[tuple[Callable[[dict[str, Any]], object], str]] = [
     (target("objective", "os.system"), "is outside gan_cli"),
     (target("objective", "pathlib.Path.write_text"), "is outside gan_cli"),
     (target("objective", "gan_cli.cli.os.system"), "cannot be imported"),
     (target("objective", "gan_cli.runs.pictures.Path"), "is not a Objective"),
     (target("objective", "gan_cli.regularizers.r1.R1"), "is not a Objective"),
-    (target("objective", "gan_cli.objectives.nothing.Nothing"), "cannot be imported: .*known: .*hinge.Hinge"),
+    (target("objective", "gan_cli.objectives.nothing.Nothing"), "cannot be imported: .*known: .*fgan.FGAN"),
     (target("model.generator", "gan_cli.models.dcgan.nn.Linear"), "is not defined in gan_cli"),
     (target("model.generator", "torch.nn.Linear"), "is outside gan_cli"),
     (target("generator_optimizer", "torch.optim.swa_utils.AveragedModel"), "is not a Optimizer"),
@@ -176,17 +272,31 @@ HOSTILE: list[tuple[Callable[[dict[str, Any]], object], str]] = [
     (target("dataset.metrics.extractor", "gan_cli.objectives.hinge.Hinge"), "extractor=.* must be .*Extractor"),
     (
         lambda meta: meta["config"].update(surplus={"_target_": "gan_cli.objectives.hinge.Hinge"}),
-        "is not a known part",
+        "unknown key 'surplus'",
     ),
     (lambda meta: meta["config"]["dataset"].update(image_size="${oc.env:HOME}"), "holds an interpolation"),
+    (lambda meta: meta["config"]["dataset"].update({"${oc.env:HOME}": 1}), "holds an interpolation"),
+    (lambda meta: meta["config"]["objective"].update(_partial_=True), "_partial_ is not a setting"),
+    (lambda meta: meta["config"]["regularizer"].update(_args_=[1]), "_args_ is not a setting"),
+    (
+        lambda meta: meta["config"].update(num_eval_images=10**9),
+        "num_eval_images=1000000000 must be at most 10,000,000",
+    ),
+    (lambda meta: meta["config"].update(seed=10**30), "seed=1000.* must be at most"),
+    (lambda meta: meta["config"]["generator_optimizer"].update(lr=1e12), "lr=1000000000000.0 must be at most"),
+    (lambda meta: meta["config"]["generator_optimizer"].update(betas=[5, -(10**12)]), "betas=-10.* must be at most"),
+    (lambda meta: meta["config"].update(regularizer={"a" * 10_000: 1}), "is longer than 4,096 characters"),
+    (lambda meta: meta["config"].update(regularizer={str(n): n for n in range(20_000)}), "more than 10,000 values"),
+    (lambda meta: meta["config"].update(regularizer=nested_lists(100)), "nested more than 20 deep"),
+    (lambda meta: meta["config"].update({"\x1b[31m": 1}), r"unknown key '\\x1b\[31m'"),
     (lambda meta: meta["config"].pop("objective"), "objective is missing"),
     (lambda meta: meta["config"].update(model=None), "model.generator must name a class"),
     (lambda meta: meta["config"].update(regularizer=[1]), "regularizer must hold one named regularizer each"),
-    (lambda meta: meta["config"].update(ema_decay=float("nan")), "ema_decay=nan must be a finite number"),
+    (lambda meta: meta["config"].update(ema_decay=float("nan")), "ema_decay=nan must be at most"),
     (lambda meta: meta.update(step=11), "step 11 is beyond steps=10"),
     (lambda meta: meta["config"].update(batch_size="many"), "batch_size=many must be an integer"),
-    (lambda meta: meta["config"]["model"]["generator"].update(width=10**6), "weights, which the file does not hold"),
-    (lambda meta: meta["config"]["latent_sampler"].update(latent_dim=10**12), "weights, which the file does not hold"),
+    (lambda meta: meta["config"]["model"]["generator"].update(width=99_999), "weights, which the file does not hold"),
+    (lambda meta: meta["config"]["latent_sampler"].update(latent_dim=99_999), "weights, which the file does not hold"),
 ]
 
 
@@ -194,8 +304,10 @@ HOSTILE: list[tuple[Callable[[dict[str, Any]], object], str]] = [
 def test_a_hostile_config_is_refused(saved: Path, change: Callable[[dict[str, Any]], object], message: str) -> None:
     edit(saved, change)
     with pytest.raises(UserError, match=message) as refusal:
-        trusted_config(find(saved, "latest"), [])
+        trusted_config(find(saved, "latest"), [], None)
     assert "\n" not in str(refusal.value)
+    assert "\x1b" not in str(refusal.value)
+    assert len(str(refusal.value)) < 600 + len(str(saved))
 
 
 def test_a_trusted_package_may_bring_its_own_objective(
@@ -211,8 +323,8 @@ def test_a_trusted_package_may_bring_its_own_objective(
     edit(saved, target("objective", "mine.Mine"))
     found: Checkpoint = find(saved, "latest")
     with pytest.raises(UserError, match=r"add trust=\[mine\]"):
-        trusted_config(found, [])
-    assert trusted_config(found, ["mine"])["objective"]["_target_"] == "mine.Mine"
+        trusted_config(found, [], None)
+    assert trusted_config(found, ["mine"], None)["objective"]["_target_"] == "mine.Mine"
 
 
 @pytest.mark.parametrize("concluded", [True, False])
@@ -220,22 +332,54 @@ def test_a_step_that_is_concluded_later_is_never_without_its_checkpoint(
     saved: Path, experiment: Build, monkeypatch: pytest.MonkeyPatch, concluded: bool
 ) -> None:
     """Its tensors stay where they are; only meta.json is written again."""
-    state = saved / "checkpoints" / "step-00000007" / "state.pt"
+    state = saved / "checkpoints" / "step-00000007" / "state.safetensors"
     before = (state.stat().st_ino, sha256(state))
 
-    def refuse(path: Path, ignore_errors: bool = False) -> None:
+    def refuse(path: Path) -> None:
         assert "step-00000007" not in path.name, "the only checkpoint is removed"
 
-    monkeypatch.setattr("gan_cli.runs.checkpoint.shutil.rmtree", refuse)
-    save(
-        saved / "checkpoints",
-        experiment(*TINY).parts(),
-        step=7,
-        seconds=1.5,
-        config=config_of([*TINY, "steps=10"]),
-        image_shape=(1, 16, 16),
-        overrides=TINY,
-        concluded=concluded,
-    )
+    monkeypatch.setattr("gan_cli.runs.checkpoint.remove", refuse)
+    save_tiny(saved, experiment, concluded=concluded)
     assert find(saved, "latest").concluded == concluded
     assert (state.stat().st_ino, sha256(state)) == before
+
+
+def test_strange_names_beside_checkpoints_are_left_alone(saved: Path, experiment: Build) -> None:
+    checkpoints = saved / "checkpoints"
+    for name in ("step-abc", "step-", "step-00000007.old"):
+        (checkpoints / name).mkdir()
+        (checkpoints / name / "meta.json").write_text("{}")
+    (checkpoints / "step-00000003").write_text("a file, not a folder")
+    assert complete(checkpoints) == [checkpoints / "step-00000007"]
+    save_tiny(saved, experiment, step=3)  # it replaces the file
+    assert [folder.name for folder in complete(checkpoints)] == ["step-00000003", "step-00000007"]
+    prune(checkpoints, 1)
+    assert [folder.name for folder in complete(checkpoints)] == ["step-00000007"]
+    assert not list(checkpoints.glob(".*.partial"))
+    assert (checkpoints / "step-abc").is_dir()
+
+
+def test_checkpoints_are_ordered_by_step_also_beyond_eight_digits(saved: Path, experiment: Build) -> None:
+    save_tiny(saved, experiment, step=123_456_789)
+    assert [folder.name for folder in complete(saved / "checkpoints")] == ["step-00000007", "step-123456789"]
+
+
+@pytest.mark.parametrize("content", ["../../elsewhere\n", "/etc\n", "\xff", "x" * 10_000, "step-00000099\n", ""])
+def test_a_pointer_leads_nowhere_else(saved: Path, content: str) -> None:
+    (saved / "checkpoints" / "best").write_bytes(content.encode("latin-1"))
+    assert named(saved / "checkpoints", "best") is None
+
+
+def test_what_a_kill_has_left_of_a_checkpoint_is_swept(saved: Path) -> None:
+    half = saved / "checkpoints" / "step-00000005"
+    half.mkdir()
+    (half / "state.safetensors").write_bytes(b"1")
+    sweep_incomplete(saved / "checkpoints")
+    assert not half.exists()
+    assert find(saved, "latest").step == 7
+
+
+def test_the_format_of_0_1_0_is_refused_by_name(tmp_path: Path) -> None:
+    """A checkpoint as version 0.1.0 has written it, without most of its tensors' bytes."""
+    with pytest.raises(CheckpointError, match="format 1, written by gan_cli 0.1.0; this version reads 3"):
+        find(Path(__file__).parents[1] / "samples" / "checkpoint-format-1", "latest")

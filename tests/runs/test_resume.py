@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from gan_cli.commands.train import resume
 from gan_cli.commands.train import train as gan_train
-from gan_cli.config.read import config_of, read_config
+from gan_cli.config.read import read_config, read_resuming
 from gan_cli.errors import CheckpointError, DivergedError, InterruptedRunError, UserError
 from gan_cli.experiment import Experiment
 from gan_cli.metrics.feature_metrics import FeatureScorer
 from gan_cli.runs import run as runner
-from gan_cli.runs.checkpoint import complete, load_state, named, newest
+from gan_cli.runs.checkpoint import complete, named, newest
 from gan_cli.runs.folder import RunFolder
 from gan_cli.trainer import Step, train
 
@@ -84,7 +86,7 @@ def outcome(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[st
     for measured in ("seconds", "images_per_second", "peak_memory_bytes"):
         summary["cost"].pop(measured)
     summary["cost"]["sampling"].pop("seconds")
-    state = load_state(complete(run.checkpoints)[-1] / "state.pt", torch.device("cpu"))
+    state = load_file(complete(run.checkpoints)[-1] / "state.safetensors")
     pictures = {path.name: path.read_bytes() for path in sorted(run.samples.iterdir())}
     return state, records, summary, pictures
 
@@ -149,10 +151,10 @@ def test_a_changed_config_is_refused_with_a_diff(undisturbed: dict[str, Path]) -
 def test_resume_continues_a_run_as_it_was_started(undisturbed: dict[str, Path], tmp_path: Path) -> None:
     folder = tmp_path / "run"
     start_and_kill(folder, "realness", 4, after_report=False)
-    options = {"resume": str(folder), "device": "cpu", "trust": []}
+    overrides = [f"resume={folder}", "device=cpu"]
     with pytest.raises(UserError, match="remove steps=9"):
-        gan_train(config_of(), options, [f"resume={folder}", "steps=9"], "", "test")
-    gan_train(config_of(), options, [f"resume={folder}"], "", "test")
+        read_resuming(composed_config(*overrides, "steps=9"), [*overrides, "steps=9"])
+    resume(read_resuming(composed_config(*overrides), overrides))
     assert_equal(outcome(folder), outcome(undisturbed["realness"]))
 
 
@@ -163,12 +165,14 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     folder = tmp_path / "run"
     start_and_kill(folder, "stdgan", 5, after_report=False)
     newest = complete(folder / "checkpoints")[-1]
-    content = (newest / "state.pt").read_bytes()
+    content = (newest / "state.safetensors").read_bytes()
     if damage == "truncated":
-        (newest / "state.pt").write_bytes(content[: len(content) // 2])
+        (newest / "state.safetensors").write_bytes(content[: len(content) // 2])
     elif damage == "flipped":
         middle = len(content) // 2
-        (newest / "state.pt").write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+        (newest / "state.safetensors").write_bytes(
+            content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+        )
     else:
         (newest / "meta.json").unlink()
     with warnings.catch_warnings(record=True) as said:
@@ -182,7 +186,7 @@ def test_no_undamaged_checkpoint_is_an_error_not_a_fresh_start(undisturbed: dict
     folder = tmp_path / "run"
     start_and_kill(folder, "stdgan", 3, after_report=False)
     for checkpoint in complete(folder / "checkpoints"):
-        (checkpoint / "state.pt").write_bytes(b"")
+        (checkpoint / "state.safetensors").write_bytes(b"")
     with pytest.raises(CheckpointError, match="no undamaged checkpoint is left"):
         train_in(folder, "stdgan")
 
@@ -235,12 +239,10 @@ def test_parts_that_remember_something_go_on_as_they_were(tmp_path: Path) -> Non
     train_in(tmp_path / "run", "stdgan", *STATEFUL)
     for folder in ("whole", "run"):
         checkpoints = complete(tmp_path / folder / "checkpoints")
-        first, last = (
-            load_state(path / "state.pt", torch.device("cpu")) for path in (checkpoints[-2], checkpoints[-1])
-        )
+        first, last = (load_file(path / "state.safetensors") for path in (checkpoints[-2], checkpoints[-1]))
         for part, buffer in (("regularizer.own", "center"), ("augmentation", "scale")):
-            assert set(last[part]) == {buffer}
-            assert not torch.equal(first[part][buffer], last[part][buffer]), "nothing was remembered"
+            assert [name for name in last if name.startswith(f"{part}/")] == [f"{part}/{buffer}"]
+            assert not torch.equal(first[f"{part}/{buffer}"], last[f"{part}/{buffer}"]), "nothing was remembered"
     assert_equal(outcome(tmp_path / "run"), outcome(tmp_path / "whole"))
 
 
