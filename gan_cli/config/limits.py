@@ -34,7 +34,7 @@ MOST_OF_KEY: dict[str, float] = {  # by the whole path, or by its last part
     "kid_subsets": 10_000,
     "kid_subset_size": 100_000,
     "dataset.metrics.batch_size": 10_000,
-    "num_power_iterations": 10_000,
+    "num_power_iterations": 100,
     "regularizer.adversarial_training.steps": 10_000,
     "latent_sampler.steps": 100_000,
     "latent_sampler.prior.steps": 100_000,

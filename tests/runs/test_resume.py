@@ -24,6 +24,7 @@ from gan_cli.runs.folder import RunFolder
 from gan_cli.trainer import Step, train
 
 from ..conftest import TINY, composed_config
+from ..outcome import assert_equal, outcome
 from ..pairwise import every_pair_quick
 from ..third_party import chosen
 
@@ -72,39 +73,6 @@ def start_and_kill(folder: Path, objective: str, step: int, *more: str, after_re
         kill(patch, step, after_report=after_report)
         with pytest.raises(Killed):
             train_in(folder, objective, *more)
-
-
-def outcome(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any], dict[str, bytes]]:
-    """Everything a run leaves behind, without wall time."""
-    run = RunFolder(folder)
-    records = run.records()
-    for record in records:
-        record.pop("seconds", None)
-        record.get("sampling", {}).pop("seconds", None)
-    summary = json.loads((folder / "summary.json").read_text())
-    summary.pop("overrides")
-    for measured in ("seconds", "images_per_second", "peak_memory_bytes"):
-        summary["cost"].pop(measured)
-    summary["cost"]["sampling"].pop("seconds")
-    state = load_file(complete(run.checkpoints)[-1] / "state.safetensors")
-    pictures = {path.name: path.read_bytes() for path in sorted(run.samples.iterdir())}
-    return state, records, summary, pictures
-
-
-def assert_equal(first: Any, second: Any, path: str = "") -> None:
-    """Bitwise, through dictionaries and lists of tensors."""
-    if isinstance(first, dict):
-        assert first.keys() == second.keys(), path
-        for key in first:
-            assert_equal(first[key], second[key], f"{path}/{key}")
-    elif isinstance(first, list | tuple):
-        assert len(first) == len(second), path
-        for index, items in enumerate(zip(first, second, strict=True)):
-            assert_equal(*items, f"{path}/{index}")
-    elif isinstance(first, torch.Tensor):
-        assert torch.equal(first, second), path
-    else:
-        assert first == second, path
 
 
 @pytest.fixture(scope="module")

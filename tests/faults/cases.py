@@ -1,0 +1,5 @@
+"""All faults, in the order of the table."""
+
+from . import Fault, runs
+
+CASES: list[Fault] = [*runs.CASES]

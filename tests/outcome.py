@@ -1,0 +1,46 @@
+"""Everything a run leaves behind, compared bit for bit."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from gan_cli.runs.checkpoint import complete
+from gan_cli.runs.folder import RunFolder
+
+Outcome = tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any], dict[str, bytes]]
+
+
+def outcome(folder: Path) -> Outcome:
+    """The last state, the records, the summary and the pictures of a run, without wall time."""
+    run = RunFolder(folder)
+    records = run.records()
+    for record in records:
+        record.pop("seconds", None)
+        record.get("sampling", {}).pop("seconds", None)
+    summary = json.loads((folder / "summary.json").read_text())
+    summary.pop("overrides")
+    for measured in ("seconds", "images_per_second", "peak_memory_bytes"):
+        summary["cost"].pop(measured)
+    summary["cost"]["sampling"].pop("seconds", None)
+    state = load_file(complete(run.checkpoints)[-1] / "state.safetensors")
+    pictures = {path.name: path.read_bytes() for path in sorted(run.samples.iterdir())}
+    return state, records, summary, pictures
+
+
+def assert_equal(first: Any, second: Any, path: str = "") -> None:
+    """Bitwise, through dictionaries and lists of tensors."""
+    if isinstance(first, dict):
+        assert first.keys() == second.keys(), path
+        for key in first:
+            assert_equal(first[key], second[key], f"{path}/{key}")
+    elif isinstance(first, list | tuple):
+        assert len(first) == len(second), path
+        for index, items in enumerate(zip(first, second, strict=True)):
+            assert_equal(*items, f"{path}/{index}")
+    elif isinstance(first, torch.Tensor):
+        assert torch.equal(first, second), path
+    else:
+        assert first == second, path
