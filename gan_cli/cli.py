@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -110,7 +110,7 @@ def set_up(program: str) -> None:
 class Unheard(io.TextIOBase):
     """A stream whose reader may go, as `2>&1 | head` or a terminal does: nothing is raised, and the rest is lost."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Any) -> None:
         self.stream = stream
 
     def write(self, text: str) -> int:
@@ -156,7 +156,8 @@ class Job:
         self.running = True
         state = HydraConfig.get()
         try:
-            return COMMANDS[self.name](composed, list(state.overrides.task), dict(state.runtime.choices))
+            typed = OmegaConf.to_container(state.overrides.task, resolve=False)  # a value may be a secret
+            return COMMANDS[self.name](composed, list(map(str, typed)), dict(state.runtime.choices))
         except EndError as end:
             # In a multirun the other jobs still run, unless the user wants to stop.
             if state.mode == RunMode.MULTIRUN and not isinstance(end, InterruptedRunError):

@@ -1,6 +1,7 @@
 """Tiny experiments, and a cache that no test shares with the user's own."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+from gan_cli import cli
 from gan_cli.config.build import build_experiment
 from gan_cli.config.compose import compose
 from gan_cli.config.read import config_of
@@ -24,6 +26,9 @@ TINY_MLP = [
     "model.generator.hidden=[8]",
     "model.discriminator.hidden=[8]",
 ]
+
+
+Command = Callable[..., tuple[int, str, str]]
 
 
 def tiny_data(model: str) -> list[str]:
@@ -75,3 +80,23 @@ def photographs(tmp_path: Path) -> Path:
             left = 20 * number
             Image.fromarray(image[left : left + 48, left : left + 64]).save(folder / f"{number}.png")
     return tmp_path / "photographs"
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs a command in this process, in an empty folder: exit code, stdout, stderr."""
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+
+    def run(name: str, *arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", [f"gan-{name}", *arguments])
+        capsys.readouterr()
+        code = 0
+        try:
+            {"train": cli.train, "eval": cli.evaluate, "sample": cli.sample}[name]()
+        except SystemExit as leaving:
+            code = int(leaving.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run

@@ -8,42 +8,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import ANY
 
 import pytest
 from PIL import Image
 
-from gan_cli import __version__, cli
+from gan_cli import __version__
 from gan_cli.config.compose import CONF
 
-from .conftest import TINY
+from .conftest import TINY, Command
 
 BIN = Path(sys.executable).parent
 SHORT = [*TINY, "steps=4", "evaluate_every=2", "sample_every=2", "checkpoint_every=2", "device=cpu"]
-
-Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Runs a command in this process, in an empty folder: exit code, stdout, stderr."""
-    (tmp_path / "cwd").mkdir()
-    monkeypatch.chdir(tmp_path / "cwd")
-
-    def run(name: str, *arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", [f"gan-{name}", *arguments])
-        capsys.readouterr()
-        code = 0
-        try:
-            {"train": cli.train, "eval": cli.evaluate, "sample": cli.sample}[name]()
-        except SystemExit as leaving:
-            code = int(leaving.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def only_run() -> Path:

@@ -91,21 +91,25 @@ def check_size(config: Config, image_shape: tuple[int, int, int], num_bytes: int
 def placed(config: Config, *, ours: bool, root: str | None, download: bool) -> Config:
     """The config with its data where the user says it is, and without a download unless the user asks for it.
 
-    A config from elsewhere must not choose which files are read: for data with a root, that has to be given.
+    A config from elsewhere must not choose which files are read: for data with a root, that has to be given. Nothing in
+    the config has been checked yet.
     """
+    if not isinstance(config.get("dataset"), dict):
+        return config
     dataset: dict[str, Any] = dict(config["dataset"])
     if root is not None and "root" not in dataset:
         raise UserError("its data set has no root: remove dataset.root")
     if not ours and root is None and "root" in dataset:
         raise UserError("it was not started by you here, so its paths are not believed: add dataset.root=<folder>")
     inside = dataset.get("subfolder")
-    if not ours and inside is not None and (".." in inside.split("/") or inside.startswith("/")):
+    if not ours and inside is not None and (".." in str(inside).split("/") or str(inside).startswith("/")):
         raise UserError("its dataset.subfolder leads out of dataset.root")
     if root is not None:
         dataset["root"] = root
     if "download" in dataset:
         dataset["download"] = download
-    if not ours and "weights" in dataset["metrics"].get("extractor", {}):
-        extractor = dataset["metrics"]["extractor"] | {"weights": None}  # found by their hash, not by a path
-        dataset["metrics"] = dataset["metrics"] | {"extractor": extractor}
+    metrics = dataset.get("metrics")
+    extractor = metrics.get("extractor") if isinstance(metrics, dict) else None
+    if not ours and isinstance(extractor, dict) and "weights" in extractor:  # found by their hash, not by a path
+        dataset["metrics"] = dict(metrics or {}) | {"extractor": extractor | {"weights": None}}
     return config | {"dataset": dataset}

@@ -49,9 +49,10 @@ def trusted_config(found: Checkpoint, trust: list[str], root: str | None, *, dow
     """
     ours = is_ours(found.config, found.signature)
     try:
-        check_config(found.config, found.image_shape, found.num_bytes, trust, ours=ours)
-        if found.step > found.config["steps"]:
-            raise UserError(f"step {found.step} is beyond steps={found.config['steps']}")
-        return placed(found.config, ours=ours, root=root, download=download)
+        config = placed(found.config, ours=ours, root=root, download=download)
+        check_config(config, found.image_shape, found.num_bytes, trust, ours=ours)
+        if found.step > config["steps"]:
+            raise UserError(f"step {found.step} is beyond steps={config['steps']}")
+        return config
     except UserError as error:
         raise UserError(f"the config of {found.folder} is refused: {printable(error)}") from error
