@@ -27,6 +27,9 @@ test-slow: $(READY)  ## The other tests: every combination of choices
 
 test-all: test test-slow  ## Every test, each once
 
+test-faults: $(READY)  ## Kills, full disks, hostile files, many times: prints the table of docs/reliability.md
+	$(VENV)/bin/python -m tests.faults
+
 test-newest:  ## The quick tests with the newest dependencies, in a .venv-newest
 	rm -f .venv-newest/.ready
 	$(MAKE) test VENV=.venv-newest VERSIONS="--upgrade --upgrade-strategy eager"
@@ -48,4 +51,4 @@ binaries:  ## Lists binary files in git's index outside docs/ and gan_cli/metric
 layers: $(READY)  ## Lines of the core, imports of higher layers, import cycles
 	$(VENV)/bin/python -m tests.layers
 
-.PHONY: help install train test test-slow test-all test-newest sweep toys check binaries layers
+.PHONY: help install train test test-slow test-all test-faults test-newest sweep toys check binaries layers

@@ -156,7 +156,7 @@ class Job:
         self.running = True
         state = HydraConfig.get()
         try:
-            typed = OmegaConf.to_container(state.overrides.task, resolve=False)  # a value may be a secret
+            typed: Any = OmegaConf.to_container(state.overrides.task, resolve=False)  # a value may be a secret
             return COMMANDS[self.name](composed, list(map(str, typed)), dict(state.runtime.choices))
         except EndError as end:
             # In a multirun the other jobs still run, unless the user wants to stop.
