@@ -516,7 +516,7 @@ def test_an_objective_of_ones_own_needs_one_file_and_one_yaml(tmp_path: Path) ->
     refusals = {
         "did you mean least_squares?": run("train", *own, "objective=least_square"),
         "did you mean objective.real_target?": run("train", *own, "objective=least_squares", "objective.real_targt=2"),
-        "add trust=[mine]": run("eval", "checkpoint=run"),
+        "trust=[mine] allows it": run("eval", "checkpoint=run"),
     }
     for hint, (status, err) in refusals.items():
         assert status in (1, 2)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from typing import Any
 
 import torch
@@ -57,7 +58,11 @@ def check_trust(config: Config, trust: list[str]) -> None:
         optimizer = bases_of(path) == (Optimizer,)
         if not isinstance(name, str) or not name.startswith((*(f"{package}." for package in packages), "torch.optim.")):
             package, shown = printable(str(name).split(".")[0], 60), printable(f"{path}._target_={name}", 200)
-            raise UserError(f"its {shown} is outside gan_cli: add trust=[{package}] to allow it")
+            if package in sys.stdlib_module_names or not package.isidentifier():
+                raise UserError(f"its {shown} is outside gan_cli, and no part of a run")
+            raise UserError(
+                f"its {shown} is outside gan_cli: if {package} is a package that you know, trust=[{package}] allows it"
+            )
         try:
             target = find_class(path, name)
         except UserError as error:

@@ -259,14 +259,15 @@ def nested_lists(depth: int) -> list[Any]:
 
 
 HOSTILE: list[tuple[Callable[[dict[str, Any]], object], str]] = [
-    (target("objective", "os.system"), "is outside gan_cli"),
-    (target("objective", "pathlib.Path.write_text"), "is outside gan_cli"),
+    (target("objective", "os.system"), "is outside gan_cli, and no part of a run$"),
+    (target("objective", "pathlib.Path.write_text"), "is outside gan_cli, and no part of a run$"),
+    (target("objective", "rm -rf.x"), "is outside gan_cli, and no part of a run$"),
     (target("objective", "gan_cli.cli.os.system"), "cannot be imported"),
     (target("objective", "gan_cli.runs.pictures.Path"), "is not a Objective"),
     (target("objective", "gan_cli.regularizers.r1.R1"), "is not a Objective"),
     (target("objective", "gan_cli.objectives.nothing.Nothing"), "cannot be imported: .*known: .*fgan.FGAN"),
     (target("model.generator", "gan_cli.models.dcgan.nn.Linear"), "is not defined in gan_cli"),
-    (target("model.generator", "torch.nn.Linear"), "is outside gan_cli"),
+    (target("model.generator", "torch.nn.Linear"), r"if torch is a package that you know, trust=\[torch\] allows it"),
     (target("generator_optimizer", "torch.optim.swa_utils.AveragedModel"), "is not a Optimizer"),
     (target("dataset.metrics.extractor", "gan_cli.data.TrainingSet"), "is not a Metrics or Extractor or"),
     (target("dataset.metrics.extractor", "gan_cli.objectives.hinge.Hinge"), "extractor=.* must be .*Extractor"),
@@ -322,7 +323,7 @@ def test_a_trusted_package_may_bring_its_own_objective(
     monkeypatch.syspath_prepend(str(tmp_path))
     edit(saved, target("objective", "mine.Mine"))
     found: Checkpoint = find(saved, "latest")
-    with pytest.raises(UserError, match=r"add trust=\[mine\]"):
+    with pytest.raises(UserError, match=r"trust=\[mine\] allows it"):
         trusted_config(found, [], None)
     assert trusted_config(found, ["mine"], None)["objective"]["_target_"] == "mine.Mine"
 
