@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import stat
+import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -15,6 +17,7 @@ from typing import Annotated, Any
 from annotated_types import Ge
 from typing_extensions import TypedDict
 
+from gan_cli.errors import UserError
 from gan_cli.text import printable
 
 MAX_SLUG = 60
@@ -115,11 +118,28 @@ def sha256(path: Path) -> str:
 
 
 def cache_folder() -> Path:
-    """The folder of results that can be computed again: GAN_CLI_CACHE, or in the user's cache folder."""
-    base = (
-        os.environ.get("GAN_CLI_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "gan_cli"
-    )
-    return Path(base)
+    """The folder of results that can be computed again: GAN_CLI_CACHE, or in the user's cache folder.
+
+    Without a home folder, a temporary folder of this user.
+    """
+    named = os.environ.get("GAN_CLI_CACHE")
+    if named:
+        return Path(named)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "gan_cli"
+    except RuntimeError:  # neither HOME nor an entry in the list of users
+        return temporary_cache()
+
+
+def temporary_cache() -> Path:
+    """Raises UserError if another user owns it, who could read and change what is in it."""
+    folder = Path(tempfile.gettempdir()) / f"gan_cli-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        raise UserError(f"{folder} is not this user's, and there is no home folder: set GAN_CLI_CACHE to a folder")
+    warnings.warn(f"there is no home folder: results are cached in {folder}, or set GAN_CLI_CACHE", stacklevel=3)
+    return folder
 
 
 def slug(text: str) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gan_cli.datasets.prepared import PreparedDataset
 from gan_cli.datasets.source import ArchiveSource, FolderSource, Source
+from gan_cli.text import printable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +25,11 @@ class ImageFolder(PreparedDataset):
         folder = root / (self.subfolder or "")
         if not folder.is_dir():
             raise ValueError(
-                f"dataset.root={folder} is not a folder: set dataset.root to a folder, a zip or a tar file of images"
+                f"dataset.root={printable(folder)} is not a folder: "
+                "set dataset.root to a folder, a zip or a tar file of images"
             )
         return FolderSource(folder)
 
     @property
     def named(self) -> dict[str, str]:
-        return {"dataset": f"image_folder {Path(self.root).name}", "split": self.subfolder or "all"}
+        return {"dataset": f"image_folder {printable(Path(self.root).name)}", "split": self.subfolder or "all"}

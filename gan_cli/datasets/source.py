@@ -3,10 +3,13 @@
 import hashlib
 import io
 import os
+import shutil
+import stat
 import tarfile
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path, PurePosixPath
@@ -14,12 +17,18 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
+from gan_cli.datasets.decoding import DAMAGE, EXTENSIONS, Content, RefusedError, open_image
+from gan_cli.errors import one_line
+from gan_cli.text import printable
 from gan_cli.work import in_background, track
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 SORTED_AT_ONCE = 100_000  # files; sorting cannot be interrupted, and is fast if the input is partly sorted
 MAX_FILE_BYTES = 2**28  # of one image; an archive may claim any unpacked size
-Content = Callable[[], Image.Image]
+MAX_HEADER_BYTES = 2**20  # of a long name or of further fields in a tar file, which are read as a whole
+PIECE = 4096  # bytes read from an archive at a time: bz2 and lzma unpack all that they get, up to 22,000 times as much
+FEWEST_BYTES = 64  # of one image in an archive, on average, if there are more than
+MANY_MEMBERS = 1_000_000
+MAX_REASON = 100  # characters, in a list of broken files
 
 
 class Entry(NamedTuple):
@@ -55,7 +64,7 @@ class FolderSource(Source):
         self.files = sorted(chain.from_iterable(iter(lambda: sorted(islice(listed, SORTED_AT_ONCE)), [])))
         self.paths = [path for path, _, _ in self.files]
         if not self.paths:
-            raise ValueError(f"dataset.root={root} holds no image files ({', '.join(EXTENSIONS)})")
+            raise ValueError(f"dataset.root={printable(root)} holds no image files ({known_extensions()})")
 
     def identity(self) -> dict[str, Any]:
         listing = hashlib.sha256(b"[")  # of the list's repr, which takes a second for a million files
@@ -70,30 +79,42 @@ class FolderSource(Source):
 
     def contents(self, chosen: Sequence[int]) -> Iterator[Content]:
         for index in chosen:
-            yield partial(Image.open, self.paths[index])
+            yield Content(partial(open_image, self.paths[index]))
 
 
 def image_files(folder: str) -> Iterator[tuple[str, int, int]]:
-    """Path, size in bytes and modification time of each image file; each is checked once, because there may be many."""
+    """Path, size in bytes and modification time of each image file; each is checked once, because there may be many.
+
+    A link that leads nowhere is left out. Raises OSError for a folder that cannot be read.
+    """
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 yield from image_files(entry.path)
-            elif entry.name.lower().endswith(EXTENSIONS) and entry.is_file():
+            elif entry.name.lower().endswith(EXTENSIONS) and is_file(entry):
                 status = entry.stat()
                 yield entry.path, status.st_size, status.st_mtime_ns
 
 
+def is_file(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # links in a circle
+        return False
+
+
 class ArchiveSource(Source):
-    """Every image file in a zip or tar file, below `subfolder`; nothing is unpacked to disk."""
+    """Every image file in a zip or tar file, below `subfolder`; nothing is unpacked to disk, links are left out."""
 
     def __init__(self, path: Path, subfolder: str | None) -> None:
         self.path = path
         self.prefix = PurePosixPath(subfolder) if subfolder else PurePosixPath()
         self.name = path.name.split(".")[0]
-        self.zipped = zipfile.is_zipfile(path)
-        if not self.zipped and not tarfile.is_tarfile(path):
-            raise ValueError(f"dataset.root={path} is neither a folder nor a zip or tar file")
+        with self.reading():
+            self.zipped = zipfile.is_zipfile(path)
+            known = self.zipped or tarfile.is_tarfile(path)
+        if not known:
+            raise ValueError(f"dataset.root={printable(path)} is neither a folder nor a zip or tar file")
 
     def identity(self) -> dict[str, Any]:
         status = self.path.stat()
@@ -101,66 +122,117 @@ class ArchiveSource(Source):
         return archive | {"subfolder": str(self.prefix)}
 
     def entries(self) -> list[Entry]:
-        try:
-            names = in_background(f"reading {self.path.name}", self.names)
-        except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
-            raise ValueError(f"dataset.root={self.path} cannot be read: {error}") from error
+        names = in_background(f"reading {printable(self.path.name)}", self.names)
         if not names:
             where = f" below {self.prefix}" if self.prefix.parts else ""
-            raise ValueError(f"dataset.root={self.path} holds no image files{where} ({', '.join(EXTENSIONS)})")
+            raise ValueError(f"dataset.root={printable(self.path)} holds no image files{where} ({known_extensions()})")
         inside = [name.removeprefix(f"{self.prefix}/") for name in names]
         return [Entry(name, label) for name, label in zip(names, folder_labels(inside), strict=True)]
 
     def names(self) -> list[str]:
-        with self.opened() as archive:
-            return [member_name(member) for member in track(members(archive), "file") if self.wanted(member)]
+        names: list[str] = []
+        most = max(MANY_MEMBERS, self.path.stat().st_size // FEWEST_BYTES)
+        with self.reading(), self.opened() as archive:
+            for number, member in enumerate(track(members(archive), "file")):
+                if number >= most:
+                    raise ValueError(f"it claims more than {most:,} files")
+                if self.wanted(member):
+                    names.append(member_name(member))
+        return names
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Raises ValueError, which names the file, for anything that is wrong with it."""
+        try:
+            yield
+        except DAMAGE as error:
+            raise ValueError(f"dataset.root={printable(self.path)} cannot be read: {one_line(error)}") from error
 
     def opened(self) -> "zipfile.ZipFile | tarfile.TarFile":
-        return zipfile.ZipFile(self.path) if self.zipped else tarfile.open(self.path)
+        return zipfile.ZipFile(self.path) if self.zipped else tarfile.open(self.path, tarinfo=TarMember)
 
     def wanted(self, member: "zipfile.ZipInfo | tarfile.TarInfo") -> bool:
         name = PurePosixPath(member_name(member))
-        regular = not member.is_dir() if isinstance(member, zipfile.ZipInfo) else member.isfile()
         below = not self.prefix.parts or name.is_relative_to(self.prefix)
-        return regular and below and name.suffix.lower() in EXTENSIONS
+        return below and name.suffix.lower() in EXTENSIONS and is_regular(member)
 
     def contents(self, chosen: Sequence[int]) -> Iterator[Content]:
         """In the archive's own order, in one pass: a compressed tar file allows no other."""
-        with in_background(f"opening {self.path.name}", self.opened) as archive:
+        with self.reading(), in_background(f"opening {printable(self.path.name)}", self.opened) as archive:
             wanted = set(chosen)
             for index, member in enumerate(member for member in members(archive) if self.wanted(member)):
                 if index in wanted:
-                    yield reader(archive, member)
+                    yield read_member(archive, member)
+
+
+class TarMember(tarfile.TarInfo):
+    """A member whose size cannot lead backwards, which would be read for ever, or into memory without bound.
+
+    A damaged header raises ReadError; tarfile would take it for the end of the archive.
+    """
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "TarMember":
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except (tarfile.EOFHeaderError, tarfile.EmptyHeaderError):  # type: ignore[attr-defined]
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"a header is damaged: {error}") from error
+
+    def _block(self, count: int) -> int:
+        header = self.type in (*tarfile.GNU_TYPES[:2], tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+        if count < 0 or (header and count > MAX_HEADER_BYTES):
+            raise tarfile.ReadError(f"a member claims {count:,} bytes")
+        return super()._block(count)  # type: ignore[misc]
 
 
 def members(archive: "zipfile.ZipFile | tarfile.TarFile") -> Iterable["zipfile.ZipInfo | tarfile.TarInfo"]:
-    return archive.infolist() if isinstance(archive, zipfile.ZipFile) else archive
+    if isinstance(archive, zipfile.ZipFile):
+        yield from archive.infolist()
+        return
+    while (member := archive.next()) is not None:
+        yield member
+        archive.members.clear()  # type: ignore[attr-defined]  # it would keep all of them
 
 
 def member_name(member: "zipfile.ZipInfo | tarfile.TarInfo") -> str:
     return member.filename if isinstance(member, zipfile.ZipInfo) else member.name
 
 
-def reader(archive: "zipfile.ZipFile | tarfile.TarFile", member: "zipfile.ZipInfo | tarfile.TarInfo") -> Content:
+def is_regular(member: "zipfile.ZipInfo | tarfile.TarInfo") -> bool:
+    if isinstance(member, tarfile.TarInfo):
+        return member.isfile()
+    return not member.is_dir() and stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG)  # 0: not from Unix
+
+
+def read_member(archive: "zipfile.ZipFile | tarfile.TarFile", member: "zipfile.ZipInfo | tarfile.TarInfo") -> Content:
     """Reads the member's bytes at once; any thread may decode them."""
     claimed = member.file_size if isinstance(member, zipfile.ZipInfo) else member.size
     if claimed > MAX_FILE_BYTES:
-        return partial(refuse, f"it unpacks to {claimed:,} bytes")
+        return Content(partial(refuse, f"unpacks to {claimed:,} bytes, more than {MAX_FILE_BYTES:,}"))
+    unpacked = io.BytesIO()
     try:
-        if isinstance(archive, zipfile.ZipFile) and isinstance(member, zipfile.ZipInfo):
-            content = archive.read(member)
+        if isinstance(archive, zipfile.ZipFile):
+            assert isinstance(member, zipfile.ZipInfo)
+            with archive.open(member) as file:
+                shutil.copyfileobj(file, unpacked, PIECE)
         else:
-            assert isinstance(archive, tarfile.TarFile)
             assert isinstance(member, tarfile.TarInfo)
-            file = archive.extractfile(member)
-            content = file.read() if file is not None else b""
-    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
-        return partial(refuse, str(error))
-    return partial(Image.open, io.BytesIO(content))
+            stored = archive.extractfile(member)
+            assert stored is not None  # it is no folder
+            shutil.copyfileobj(stored, unpacked, PIECE)
+    except DAMAGE as error:
+        return Content(partial(refuse, printable(error, MAX_REASON)))
+    return Content(partial(open_image, unpacked), claimed)
 
 
 def refuse(reason: str) -> Image.Image:
-    raise ValueError(reason)
+    raise RefusedError(reason)
+
+
+def known_extensions() -> str:
+    return ", ".join(EXTENSIONS)
 
 
 def folder_labels(names: Sequence[str]) -> list[int]:

@@ -1,13 +1,23 @@
 """The data sets that torchvision reads, and downloads where it can."""
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from http.client import HTTPException
+from importlib import import_module
 from pathlib import Path
+from pickle import PickleError
 from typing import Any, Literal
 
+from PIL import Image
+
+from gan_cli.datasets.decoding import DAMAGE, Content, open_image
 from gan_cli.datasets.prepared import PreparedDataset
-from gan_cli.datasets.source import Content, Entry, Source
+from gan_cli.datasets.source import Entry, Source
+from gan_cli.errors import one_line
+from gan_cli.metrics.loading import torchvision_needed
+from gan_cli.text import printable
 from gan_cli.work import in_background
 
 Name = Literal["mnist", "fashion_mnist", "cifar10", "cifar100", "stl10", "celeba", "lsun", "imagenet"]
@@ -22,6 +32,7 @@ TITLES: dict[Name, tuple[str, str]] = {  # torchvision's name, and what the root
     "imagenet": ("ImageNet", "ILSVRC2012_img_train.tar or _val.tar, and ILSVRC2012_devkit_t12.tar.gz"),
 }
 CANNOT_BE_FETCHED = ("lsun", "imagenet")
+TRAIN_OR_TEST = ("mnist", "fashion_mnist", "cifar10", "cifar100")  # their splits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +57,8 @@ class TorchvisionSet(PreparedDataset):
 
 class TorchvisionSource(Source):
     def __init__(self, name: Name, split: str, root: Path, download: bool) -> None:
+        if name in TRAIN_OR_TEST and split not in ("train", "test"):
+            raise ValueError(f"dataset.split={split} must be train or test")
         self.name: Name = name
         self.split = split
         self.root = root
@@ -55,51 +68,84 @@ class TorchvisionSource(Source):
         return {"torchvision": self.name, "split": self.split, "root": str(self.root.resolve())}
 
     def entries(self) -> list[Entry]:
-        labels = getattr(self.images, "targets", getattr(self.images, "labels", None))
-        if labels is None or self.name == "celeba":
-            return [Entry(f"{self.name} {index}", -1) for index in range(len(self.images))]
-        return [Entry(f"{self.name} {index}", int(label)) for index, label in enumerate(labels)]
+        labels = (
+            None if self.name == "celeba" else getattr(self.images, "targets", getattr(self.images, "labels", None))
+        )
+        names = self.paths or [f"{self.name} {index}" for index in range(len(self.images))]
+        return [Entry(name, -1 if labels is None else int(labels[index])) for index, name in enumerate(names)]
 
     def contents(self, chosen: Sequence[int]) -> Iterator[Content]:
-        images = self.images
+        """torchvision would open a file of any format, so only images that it holds as arrays come from it."""
         for index in chosen:
-            yield partial(image_of, images, index)
+            if self.paths:
+                yield Content(partial(open_image, self.paths[index]))
+            elif self.name == "lsun":
+                yield Content(partial(self.images.open, index))
+            else:
+                yield Content(partial(image_of, self.images, index))
+
+    @cached_property
+    def paths(self) -> list[str]:
+        """The images' files, for sets that have some."""
+        if self.name == "celeba":
+            folder = Path(self.images.root) / self.images.base_folder / "img_align_celeba"
+            return [str(folder / name) for name in self.images.filename]
+        return [path for path, _ in self.images.samples] if self.name == "imagenet" else []
 
     @cached_property
     def images(self) -> Any:
         """torchvision's data set; raises ValueError that says which files belong where."""
         title, wanted = TITLES[self.name]
-        remedy = f"put {wanted} in {self.root.resolve()}, or set dataset.root"
+        root = self.root.resolve()
+        remedy = f"put {wanted} in {printable(root)}, or set dataset.root"
+        with torchvision_needed():
+            import torchvision.datasets  # noqa: F401
         try:
             return in_background(f"opening {title}", self.open, download=False)
         except ModuleNotFoundError as error:
             raise ValueError(f"{title} needs another package: {error}") from error
-        except (RuntimeError, OSError):
+        except (*DAMAGE, PickleError):
             pass  # torchvision's advice is about its own arguments
         if not self.download or self.name in CANNOT_BE_FETCHED:
             command = f"gan-train dataset={self.name} dataset.download=true"
             fetch = "" if self.name in CANNOT_BE_FETCHED else f", or fetch it: {command}"
-            raise ValueError(f"{title} is not in {self.root.resolve()}, or not whole: {remedy}{fetch}")
-        there = {folder for folder in (self.root.resolve(), *self.root.resolve().parents) if folder.exists()}
+            raise ValueError(f"{title} is not in {printable(root)}, or not whole: {remedy}{fetch}")
+        there = {folder for folder in (root, *root.parents) if folder.exists()}
         try:
             return self.open(download=True)
-        except (RuntimeError, OSError) as error:
-            remove_empty(self.root.resolve(), there)
-            reason = " ".join(str(error).split())
-            raise ValueError(f"{title} could not be downloaded ({reason}): {remedy}") from error
+        except (*DAMAGE, PickleError, HTTPException) as error:
+            remove_empty(root, there)
+            raise ValueError(f"{title} could not be downloaded ({one_line(error)}): {remedy}") from error
 
     def open(self, *, download: bool) -> Any:
-        """Raises ValueError for a split that the set does not have."""
         from torchvision import datasets
 
-        fetching = {} if self.name in CANNOT_BE_FETCHED else {"download": download}
-        if self.name in ("mnist", "fashion_mnist", "cifar10", "cifar100"):
-            if self.split not in ("train", "test"):
-                raise ValueError(f"dataset.split={self.split} must be train or test")
-            return getattr(datasets, TITLES[self.name][0])(self.root, train=self.split == "train", **fetching)
         if self.name == "lsun":
-            return datasets.LSUN(str(self.root), classes=[self.split])
+            return LSUN(self.root / f"{self.split}_lmdb")
+        fetching = {} if self.name in CANNOT_BE_FETCHED else {"download": download}
+        if self.name in TRAIN_OR_TEST:
+            return getattr(datasets, TITLES[self.name][0])(self.root, train=self.split == "train", **fetching)
         return getattr(datasets, TITLES[self.name][0])(self.root, split=self.split, **fetching)
+
+
+class LSUN:
+    """The encoded images of an LMDB file; torchvision's reader unpickles a list of keys from the current folder."""
+
+    def __init__(self, folder: Path) -> None:
+        lmdb: Any = import_module("lmdb")  # no dependency: LSUN alone needs it
+        try:
+            self.file = lmdb.open(str(folder), readonly=True, lock=False, readahead=False, create=False)
+            with self.file.begin() as reading:
+                self.keys = list(reading.cursor().iternext(keys=True, values=False))
+        except lmdb.Error as error:
+            raise OSError(str(error)) from error
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def open(self, index: int) -> Image.Image:
+        with self.file.begin() as reading:
+            return open_image(io.BytesIO(reading.get(self.keys[index])))
 
 
 def image_of(images: Any, index: int) -> Any:

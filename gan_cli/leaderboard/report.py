@@ -104,7 +104,7 @@ def grids(board: Board) -> list[tuple[str, str]]:
 
 
 def thumbnail(path: Path) -> str:
-    with Image.open(path) as image:
+    with Image.open(path, formats=["PNG"]) as image:
         image.thumbnail((THUMBNAIL, THUMBNAIL))
         small = io.BytesIO()
         image.save(small, format="PNG")

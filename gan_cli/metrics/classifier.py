@@ -5,13 +5,14 @@ from importlib.resources import as_file, files
 from typing import Literal
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
-from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
+from gan_cli.errors import one_line
 from gan_cli.files import sha256
 from gan_cli.metrics.extractor import Extractor, LoadedExtractor
+from gan_cli.metrics.fidelity import FeatureExtractorBase
 
 SIZES = {"digits": 16, "mnist": 32}  # pixels the classifier of each data set was trained at
 
@@ -25,9 +26,12 @@ class ClassifierExtractor(Extractor):
     def load(self) -> LoadedExtractor:
         network = Classifier(self.trained_on, ["features", "logits"], size=SIZES[self.trained_on])
         with as_file(files("gan_cli.metrics") / "weights" / f"{self.trained_on}.safetensors") as path:
-            with safe_open(path, "pt") as weights:
-                network.load_state_dict({name: weights.get_tensor(name) for name in network.state_dict()})
-            digest = sha256(path)
+            try:
+                with safe_open(path, "pt") as weights:
+                    network.load_state_dict({name: weights.get_tensor(name) for name in network.state_dict()})
+                digest = sha256(path)
+            except (SafetensorError, OSError, RuntimeError) as error:
+                raise ValueError(f"{path} is damaged, install gan-cli again: {one_line(error)}") from error
         return LoadedExtractor(
             network.eval().requires_grad_(False),
             name=f"{self.trained_on} classifier",

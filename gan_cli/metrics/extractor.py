@@ -4,7 +4,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
 import torch
-from torch_fidelity.feature_extractor_base import FeatureExtractorBase
+
+from gan_cli.metrics.fidelity import FeatureExtractorBase
 
 
 @dataclass(frozen=True)

@@ -6,28 +6,36 @@ FID: Heusel et al. 2017 (arXiv:1706.08500); IS: Salimans et al. 2016 (arXiv:1606
 
 import hashlib
 import json
+import os
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
-from zipfile import BadZipFile
 
-import numpy as np
 import torch
 from annotated_types import Ge
-from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
-from torch_fidelity.metric_isc import isc_features_to_metric
-from torch_fidelity.metric_kid import kid_features_to_metric
-from torch_fidelity.metric_prc import prc_features_to_metric
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from gan_cli.data import TrainingSet
+from gan_cli.errors import one_line
 from gan_cli.files import atomic, cache_folder, sync
 from gan_cli.metrics.extractor import Extractor, LoadedExtractor
+from gan_cli.metrics.fidelity import (
+    fid_features_to_statistics,
+    fid_statistics_to_metric,
+    isc_features_to_metric,
+    kid_features_to_metric,
+    prc_features_to_metric,
+)
 from gan_cli.metrics.metrics import Direction, Metrics, Protocol, Scorer
 from gan_cli.seeding import mix
 from gan_cli.shapes import Features, Stored
+from gan_cli.text import printable
 from gan_cli.work import doing, in_background, track
 
 HASHED_BYTES = 2**26  # at a time
@@ -97,17 +105,21 @@ class FeatureMetrics(Metrics):
             "torch_fidelity": version("torch-fidelity"),
         }
         stamp = json.dumps(key, sort_keys=True)
-        path = cache_folder() / "features" / f"{hashlib.sha256(stamp.encode()).hexdigest()}.npz"
-        if path.is_file():
+        path = cache_folder() / "features" / f"{hashlib.sha256(stamp.encode()).hexdigest()}.safetensors"
+        if os.path.lexists(path):
             try:
-                return in_background("reading the real images' features", read_features, path, stamp)
-            except (OSError, ValueError, KeyError, EOFError, AttributeError, BadZipFile) as error:
-                warnings.warn(f"computing real features again: {path} is corrupt or foreign ({error})", stacklevel=2)
+                rows = len(training_set.values)
+                return in_background("reading the real images' features", read_features, path, stamp, rows)
+            except (OSError, ValueError, SafetensorError) as error:
+                warnings.warn(
+                    f"computing real features again: {printable(path)} is corrupt or foreign ({one_line(error)})",
+                    stacklevel=2,
+                )
         real = self.features(extractor, training_set.values, "real")
         try:
             write_features(path, stamp, real)
-        except OSError as error:
-            warnings.warn(f"real features are not cached: {error}", stacklevel=2)
+        except (OSError, SafetensorError) as error:
+            warnings.warn(f"real features are not cached: {one_line(error)}", stacklevel=2)
         return real
 
     def compare(self, fake: "ImageFeatures", real: "ImageFeatures") -> dict[str, float]:
@@ -145,6 +157,13 @@ class ImageFeatures:
 
     def take(self, rows: torch.Tensor) -> "ImageFeatures":
         return ImageFeatures(self.features[rows], self.logits[rows])
+
+    def sha256(self) -> str:
+        digest = hashlib.sha256()
+        for values in (self.features, self.logits):
+            digest.update(f"{values.dtype} {tuple(values.shape)}".encode())
+            digest.update(values.contiguous().numpy().data)
+        return digest.hexdigest()
 
 
 COMPARISONS: dict[str, Callable[[FeatureMetrics, ImageFeatures, ImageFeatures], dict[str, float]]] = {
@@ -222,18 +241,34 @@ def sha256_of(pixels: Stored) -> str:
     return digest.hexdigest()
 
 
-def read_features(path: Path, stamp: str) -> ImageFeatures:
-    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-        if str(file["stamp"]) != stamp:
+def read_features(path: Path, stamp: str, rows: int) -> ImageFeatures:
+    """Raises OSError, ValueError or SafetensorError for a file that does not hold what was written under this stamp."""
+    if not path.is_file():  # a pipe would be waited for
+        raise ValueError("it is not a file")
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata() or {}
+        if metadata.get("stamp") != stamp or set(file.keys()) != {"features", "logits"}:
             raise ValueError("it was made from something else")
-        features, logits = torch.from_numpy(file["features"]), torch.from_numpy(file["logits"])
-    if len(features) != json.loads(stamp)["shape"][0] or len(logits) != len(features) or not features.isfinite().all():
-        raise ValueError("it does not hold one finite row for each image")
-    return ImageFeatures(features, logits)
+        parts = {name: file.get_slice(name) for name in ("features", "logits")}
+        if any(part.get_dtype() != "F32" or len(part.get_shape()) != 2 for part in parts.values()):
+            raise ValueError("it does not hold rows of numbers")
+        if any(part.get_shape()[0] != rows for part in parts.values()):
+            raise ValueError("it does not hold one row for each image")
+        real = ImageFeatures(*(file.get_tensor(name) for name in parts))
+    if metadata.get("sha256") != real.sha256():
+        raise ValueError("it is not what was written")
+    if not (real.features.isfinite().all() and real.logits.isfinite().all()):
+        raise ValueError("it holds numbers that are not finite")
+    return real
 
 
 def write_features(path: Path, stamp: str, real: ImageFeatures) -> None:
+    """Unless another process is writing the same."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as partial, partial.open("wb") as file:
-        np.savez(file, stamp=stamp, features=real.features.numpy(), logits=real.logits.numpy())
-        in_background("writing the real images' features", sync, partial)
+    with suppress(Timeout), FileLock(path.with_suffix(".lock"), blocking=False):
+        for leftover in path.parent.glob(f".{path.name}.*.partial"):  # of a killed process
+            leftover.unlink()
+        with atomic(path) as partial:
+            tensors = {"features": real.features, "logits": real.logits}
+            save_file(tensors, partial, metadata={"stamp": stamp, "sha256": real.sha256()})
+            in_background("writing the real images' features", sync, partial)

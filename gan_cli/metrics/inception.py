@@ -1,16 +1,20 @@
 """The standard Inception network of FID and IS, in torch-fidelity's version."""
 
+import os
 import socket
+import zipfile
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
-from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
+from gan_cli.errors import one_line
 from gan_cli.files import sha256
 from gan_cli.metrics.extractor import Extractor, LoadedExtractor
+from gan_cli.metrics.fidelity import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 from gan_cli.metrics.metrics import WeightsUnavailableError
+from gan_cli.text import printable
 from gan_cli.work import in_background
 
 STANDARD_SHA256 = "6726825d"  # the first digits of the standard weights' SHA-256, as in their file name
@@ -38,19 +42,19 @@ class InceptionExtractor(Extractor):
         return in_background("reading the Inception weights", self.read, self.find())
 
     def read(self, path: Path) -> LoadedExtractor:
-        digest = sha256(path)
+        try:
+            digest = sha256(path)
+        except OSError as error:
+            raise ValueError(f"the Inception weights cannot be read: {one_line(error)}") from error
         if not digest.startswith(self.sha256):
             raise ValueError(
-                f"{path} is not the expected Inception weights: its SHA-256 begins with {digest[:8]}, "
+                f"{printable(path)} is not the expected Inception weights: its SHA-256 begins with {digest[:8]}, "
                 f"not {self.sha256}; remove the file to fetch it again, or set dataset.metrics.extractor.sha256"
             )
         try:
-            torch.load(path, map_location="cpu", weights_only=True)  # torch-fidelity would run code in the file
-            network = FeatureExtractorInceptionV3(
-                "inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path=str(path)
-            )
-        except (UnpicklingError, RuntimeError, EOFError, KeyError, AttributeError, TypeError) as error:
-            raise ValueError(f"{path} does not hold Inception weights in torch-fidelity's format") from error
+            network = network_with(path)
+        except Exception as error:  # torch's reader raises nearly anything for a damaged file
+            raise ValueError(f"{printable(path)} does not hold Inception weights in torch-fidelity's format") from error
         standard = digest.startswith(STANDARD_SHA256)
         return LoadedExtractor(
             network,
@@ -62,9 +66,9 @@ class InceptionExtractor(Extractor):
 
     def find(self) -> Path:
         if self.weights is not None:
-            if not Path(self.weights).is_file():
+            if not os.path.isfile(self.weights):
                 raise ValueError(
-                    f"dataset.metrics.extractor.weights={self.weights} is not a file: "
+                    f"dataset.metrics.extractor.weights={printable(self.weights)} is not a file: "
                     "give the weights' file, or null to fetch it"
                 )
             return Path(self.weights)
@@ -79,11 +83,23 @@ class InceptionExtractor(Extractor):
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(URL_INCEPTION_V3, str(target), hash_prefix=self.sha256)
-        except (OSError, RuntimeError) as error:
-            reason = " ".join(str(error).split())
+        except (OSError, RuntimeError, HTTPException) as error:
             raise WeightsUnavailableError(
-                f"the Inception weights could not be downloaded ({reason}): put {FILE_NAME} into {target.parent}, "
+                f"the Inception weights could not be downloaded ({one_line(error)}): put {FILE_NAME} "
+                f"(from {URL_INCEPTION_V3}) into {printable(target.parent)}, "
                 "or set dataset.metrics.extractor.weights=<file>"
             ) from error
         finally:
             socket.setdefaulttimeout(timeout)
+
+
+def network_with(path: Path) -> FeatureExtractorInceptionV3:
+    """torch-fidelity's network with the weights in a file, which cannot run code or unpack to more than its size."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise ValueError("torch writes weights uncompressed")
+    torch.load(path, map_location="cpu", weights_only=True)  # torch-fidelity would run code in the file
+    return FeatureExtractorInceptionV3(
+        "inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path=str(path)
+    )

@@ -107,7 +107,7 @@ def save_points(
 
 def save_side_by_side(path: Path, pictures: Mapping[str, Path]) -> None:
     """Pictures of one size side by side, each under its title."""
-    images = [Image.open(picture).convert("RGB") for picture in pictures.values()]
+    images = [Image.open(picture, formats=["PNG"]).convert("RGB") for picture in pictures.values()]
     width, height = images[0].size
     margin, title_height = 16, 40
     sheet = Image.new("RGB", (len(images) * (width + margin) + margin, title_height + height + margin), "white")

@@ -76,7 +76,14 @@ IMAGES = {  # image_size, channels, resize, metrics, and splits or other keys of
     "mnist": (32, 1, "bilinear", "mnist", {"name", "root", "split", "download"}),
     "stl10": (48, 3, "lanczos", "inception", {"name", "root", "split", "download"}),
 }
-COMMON = {"crop": "center", "crop_size": None, "horizontal_flip": False, "dequantize": False, "on_corrupt": "error"}
+COMMON: dict[str, object] = {
+    "crop": "center",
+    "crop_size": None,
+    "horizontal_flip": False,
+    "dequantize": False,
+    "on_corrupt": "error",
+}
+COMMON |= {"max_pixels": 89_478_485, "verify": False}
 
 
 @pytest.mark.parametrize("choice", choices("dataset"))

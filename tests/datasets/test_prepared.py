@@ -21,7 +21,7 @@ from PIL import Image
 from gan_cli.datasets import ImageFolder, TorchvisionSet
 from gan_cli.datasets.prepared import PreparedDataset, alone
 from gan_cli.datasets.source import FolderSource, image_files
-from gan_cli.files import cache_folder
+from gan_cli.files import cache_folder, sha256
 from gan_cli.metrics.mode_metrics import ModeMetrics
 from gan_cli.work import listening
 
@@ -36,6 +36,8 @@ SETTINGS: dict[str, Any] = {
     "dequantize": False,
     "on_corrupt": "error",
     "limit": None,
+    "max_pixels": 89_478_485,
+    "verify": False,
     "metrics": METRICS,
 }
 
@@ -139,7 +141,7 @@ def test_missing_and_empty_folders_are_named(tmp_path: Path) -> None:
 def test_what_is_prepared_is_found_again_and_mapped(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = folder(photographs).load()
     manifest = json.loads((prepared()[0] / "manifest.json").read_text())
-    assert manifest["count"] == 24
+    assert manifest["shape"] == [24, 3, 16, 16]
     assert manifest["sha256"] == first.digest
     monkeypatch.setattr(PreparedDataset, "decode", lambda *_: pytest.fail("an image was decoded again"))
     again = folder(photographs).load()
@@ -161,6 +163,8 @@ def test_a_set_larger_than_memory_is_trained_on_in_place(photographs: Path) -> N
     np.save(place / "labels.npy", np.zeros(count, dtype=np.int64))
     manifest = json.loads((place / "manifest.json").read_text())
     manifest["shape"][0] = count
+    manifest["blocks"] += [hashlib.sha256(bytes(3 * 1024 * 1024)).hexdigest()[:16]] * (count - 1)
+    manifest["labels_sha256"] = sha256(place / "labels.npy")
     (place / "manifest.json").write_text(json.dumps(manifest))
     table = small.load()
     assert table.values.nbytes > 4 * memory
@@ -213,7 +217,8 @@ def test_what_cannot_be_trusted_is_prepared_again(photographs: Path, damage: str
         (place / "labels.npy").unlink()
     else:
         (place / "manifest.json").write_text("{}")
-    assert torch.equal(folder(photographs).load().values, before)
+    with pytest.warns(UserWarning, match="preparing images again"):
+        assert torch.equal(folder(photographs).load().values, before)
     assert prepared() == [place]
 
 

@@ -1,18 +1,26 @@
 """Our FID, IS and KID are torch-fidelity's own, whatever the batch size; the caches can be lost, torn or foreign."""
 
 import hashlib
+import io
+import json
 import math
+import os
 import subprocess
 import sys
 import urllib.request
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from email.message import Message
+from http.client import IncompleteRead
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import torch_fidelity
+from filelock import FileLock
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import Dataset
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
@@ -23,7 +31,7 @@ from gan_cli.files import cache_folder
 from gan_cli.metrics import feature_metrics
 from gan_cli.metrics.classifier import Classifier, ClassifierExtractor
 from gan_cli.metrics.extractor import Extractor, LoadedExtractor
-from gan_cli.metrics.feature_metrics import FeatureMetrics, match_channels
+from gan_cli.metrics.feature_metrics import FeatureMetrics, ImageFeatures, match_channels
 from gan_cli.metrics.inception import FILE_NAME, InceptionExtractor
 from gan_cli.metrics.metrics import WeightsUnavailableError
 
@@ -258,13 +266,50 @@ def test_the_cache_key_holds_everything_features_depend_on(
     assert len(counted) == 2
 
 
-def foreign(path: Path) -> None:
-    np.savez(path, stamp="something else", features=np.zeros((60, 64)), logits=np.zeros((60, 10)))
+def stored(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    with safe_open(path, "pt") as file:
+        return {name: file.get_tensor(name).clone() for name in file.keys()}, file.metadata()  # noqa: SIM118
+
+
+def rewritten(path: Path, change: Callable[[dict[str, Tensor]], None], **metadata: str) -> None:
+    """The same file, and the same stamp, with other arrays."""
+    tensors, known = stored(path)
+    change(tensors)
+    save_file(tensors, path, metadata=known | metadata)
+
+
+def scaled(tensors: dict[str, Tensor]) -> None:
+    tensors["features"] *= 3  # FID would be that of other images
+
+
+def signed_nan(path: Path) -> None:
+    """As an attacker would, with a digest that fits."""
+    tensors, known = stored(path)
+    tensors["logits"][3, 4] = float("inf")
+    save_file(
+        tensors, path, metadata=known | {"sha256": ImageFeatures(tensors["features"], tensors["logits"]).sha256()}
+    )
+
+
+def huge(path: Path) -> None:
+    """A header that claims 4 GB."""
+    header = json.dumps({"features": {"dtype": "F32", "shape": [60, 2**24], "data_offsets": [0, 240 * 2**24]}}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+
+
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
 
 
 def pickled(path: Path) -> None:
-    np.save(path.with_suffix(".npy"), np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    path.with_suffix(".npy").rename(path)
+    torch.save({"a": 1}, path)
+
+
+def one_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1000] ^= 1
+    path.write_bytes(content)
 
 
 @pytest.mark.parametrize(
@@ -273,17 +318,30 @@ def pickled(path: Path) -> None:
         lambda path: path.write_bytes(path.read_bytes()[:1000]),
         lambda path: path.write_bytes(b""),
         lambda path: path.write_text("text"),
-        foreign,
+        lambda path: rewritten(path, lambda tensors: None, stamp="something else"),
+        lambda path: rewritten(path, scaled),
+        lambda path: rewritten(path, lambda tensors: tensors.update(features=tensors["features"][:-1])),
+        lambda path: rewritten(path, lambda tensors: tensors.update(features=tensors["features"].double())),
+        lambda path: rewritten(path, lambda tensors: tensors.update(features=torch.zeros(60))),
+        lambda path: rewritten(path, lambda tensors: tensors.pop("logits")),
+        signed_nan,
+        huge,
+        one_bit,
         pickled,
+        pipe,
+        lambda path: (path.unlink(), path.symlink_to(path)),
     ],
-    ids=["truncated", "empty", "text", "foreign", "pickled"],
+    ids=[
+        *("truncated", "empty", "text", "foreign", "doctored", "rows", "dtype", "rank", "missing", "infinite"),
+        *("huge", "bit", "pickled", "pipe", "circle"),
+    ],
 )
 def test_a_spoilt_cache_is_computed_again_with_a_warning(
     spoil: Callable[[Path], object], counted: list[int], empty_cache: Path
 ) -> None:
     real = table(images(60, 0))
     good = DIGITS.against(real, 50).real
-    (path,) = empty_cache.iterdir()
+    (path,) = empty_cache.glob("*.safetensors")
     spoil(path)
     with pytest.warns(UserWarning, match="corrupt or foreign"):
         again = DIGITS.against(real, 50).real
@@ -328,6 +386,53 @@ def test_inception_weights_that_hold_code_are_refused_and_not_run(tmp_path: Path
     assert not canary.exists()
 
 
+@pytest.mark.parametrize("damage", ["truncated", "text", "deflated", "pipe", "shapes", "list"])
+def test_damaged_inception_weights_are_one_line(inception: InceptionExtractor, tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "weights.pth"
+    whole = Path(str(inception.weights)).read_bytes()
+    if damage == "truncated":
+        path.write_bytes(whole[: len(whole) // 2])
+    elif damage == "text":
+        path.write_text("text")
+    elif damage == "deflated":  # torch would read it, whatever it unpacks to
+        with zipfile.ZipFile(str(inception.weights)) as source, zipfile.ZipFile(path, "w") as target:
+            for name in source.namelist():
+                target.writestr(name, source.read(name), zipfile.ZIP_DEFLATED, 1)
+    elif damage == "pipe":
+        os.mkfifo(path)
+    elif damage == "shapes":
+        torch.save({name: torch.zeros(1).expand(10**6) for name in random_inception()}, path)
+    else:
+        torch.save([1, 2], path)
+    digest = "0" * 8 if damage == "pipe" else hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(ValueError, match=r"does not hold Inception weights|is not a file"):
+        InceptionExtractor(weights=str(path), sha256=digest).load()
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_download_that_is_cut_or_wrong_is_never_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: bool
+) -> None:
+    class Answer(io.BytesIO):
+        def info(self) -> Message:
+            return Message()
+
+        def read(self, size: int | None = -1) -> bytes:
+            content = super().read(size)
+            if cut and not content:
+                raise IncompleteRead(b"", 1000)
+            return content
+
+    monkeypatch.setattr(torch.hub, "urlopen", lambda request: Answer(b"not the weights"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    extractor = InceptionExtractor(weights=None, sha256="6726825d")
+    for _ in range(2):  # what the first has left is not taken for the file
+        with pytest.raises(WeightsUnavailableError, match="IncompleteRead" if cut else "6726825d.*got") as refusal:
+            extractor.load()
+    assert "https://" in str(refusal.value)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
 def test_missing_weights_without_a_network_say_where_to_put_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -337,7 +442,7 @@ def test_missing_weights_without_a_network_say_where_to_put_the_file(
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
     monkeypatch.setattr(torch.hub, "urlopen", refuse)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(WeightsUnavailableError, match=f"put {FILE_NAME} into"):
+    with pytest.raises(WeightsUnavailableError, match=rf"put {FILE_NAME} \(from https://"):
         InceptionExtractor(weights=None, sha256="6726825d").load()
     with pytest.raises(ValueError, match="is not a file"):
         InceptionExtractor(weights=str(tmp_path / "absent"), sha256="6726825d").load()
@@ -366,19 +471,28 @@ def test_colour_is_averaged() -> None:
     assert match_channels(pixel, 1).item() == 30
 
 
-@pytest.mark.parametrize("spoil", [lambda features: features * float("nan"), lambda features: features[:-1]])
-def test_a_cache_of_the_right_stamp_but_wrong_content_is_computed_again(
-    spoil: Callable[[Tensor], Tensor], counted: list[int], empty_cache: Path
-) -> None:
+def test_what_a_killed_process_left_beside_the_cache_is_swept(counted: list[int], empty_cache: Path) -> None:
     real = table(images(60, 0))
-    good = DIGITS.against(real, 50).real
-    (path,) = empty_cache.iterdir()
-    with np.load(path) as file:
-        stamp = str(file["stamp"])
-    np.savez(path, stamp=stamp, features=spoil(good.features).numpy(), logits=good.logits.numpy())
-    with pytest.warns(UserWarning, match="corrupt or foreign"):
+    DIGITS.against(real, 50)
+    (path,) = empty_cache.glob("*.safetensors")
+    path.rename(path.with_name(f".{path.name}.{2**22 + 1}.partial"))
+    DIGITS.against(real, 50)
+    assert counted == [60, 60]
+    assert list(empty_cache.glob("*.safetensors")) == [path]
+    assert not list(empty_cache.glob(".*.partial"))
+
+
+def test_a_process_that_writes_the_same_features_is_not_disturbed(counted: list[int], empty_cache: Path) -> None:
+    real = table(images(60, 0))
+    DIGITS.against(real, 50)
+    (path,) = empty_cache.glob("*.safetensors")
+    writing = path.with_name(f".{path.name}.{2**22 + 1}.partial")
+    path.rename(writing)
+    with FileLock(path.with_suffix(".lock")):
         DIGITS.against(real, 50)
     assert counted == [60, 60]
+    assert writing.exists()
+    assert not path.exists()
 
 
 class Recorder(Classifier):
