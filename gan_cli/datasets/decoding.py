@@ -36,7 +36,7 @@ DAMAGE = (  # what Pillow and the readers of archives raise for a damaged file
 )
 
 # Pillow's blocks of 16 MB would stay in each thread's memory when they are free; the C library returns larger ones.
-Image.core.set_block_size(2**26)
+Image.core.set_block_size(2**26)  # type: ignore[attr-defined]
 
 
 class RefusedError(ValueError):

@@ -26,7 +26,7 @@ from gan_cli.datasets.dataset import Dataset
 from gan_cli.datasets.decoding import DAMAGE, DECODED_BYTES, Budget, Content, RefusedError, decoded
 from gan_cli.datasets.source import Entry, Source
 from gan_cli.errors import one_line
-from gan_cli.files import cache_folder, sha256, slug, sync, write_json
+from gan_cli.files import cache_folder, remove, sha256, slug, sync, write_json
 from gan_cli.shapes import Images
 from gan_cli.text import printable
 from gan_cli.work import doing, in_background, track
@@ -118,7 +118,8 @@ class PreparedDataset(Dataset):
         chosen = np.linspace(0, len(entries) - 1, min(self.limit or len(entries), len(entries))).round().astype(int)
         entries = [entries[index] for index in chosen]
         temporary = folder.with_name(f".{folder.name}.partial")
-        shutil.rmtree(temporary, ignore_errors=True)  # left by a killed process: this one holds the lock
+        for leftover in folder.parent.glob(f".{folder.name}.*partial"):  # of a killed process: this one holds the lock
+            remove(leftover)
         temporary.mkdir()
         try:
             labels, skipped, hashes = self.decode_all(temporary / PIXELS, entries, source.contents(chosen.tolist()))
@@ -137,7 +138,7 @@ class PreparedDataset(Dataset):
                 "skipped": skipped,
             }
             write_json(temporary / MANIFEST, manifest)
-            shutil.rmtree(folder, ignore_errors=True)  # an unusable one
+            remove(folder)  # an unusable one
             os.rename(temporary, folder)
             sync(folder.parent)
         finally:

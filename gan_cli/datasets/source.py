@@ -75,7 +75,7 @@ class FolderSource(Source):
 
     def entries(self) -> list[Entry]:
         names = [Path(path).relative_to(self.root).as_posix() for path in track(self.paths, "naming images")]
-        return [Entry(path, label) for path, label in zip(self.paths, folder_labels(names), strict=True)]
+        return [Entry(name, label) for name, label in zip(names, folder_labels(names), strict=True)]
 
     def contents(self, chosen: Sequence[int]) -> Iterator[Content]:
         for index in chosen:

@@ -1,6 +1,5 @@
 """The standard Inception network of FID and IS, in torch-fidelity's version."""
 
-import os
 import socket
 import zipfile
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 import torch
 
 from gan_cli.errors import one_line
-from gan_cli.files import sha256
+from gan_cli.files import is_there, sha256
 from gan_cli.metrics.extractor import Extractor, LoadedExtractor
 from gan_cli.metrics.fidelity import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 from gan_cli.metrics.metrics import WeightsUnavailableError
@@ -66,7 +65,7 @@ class InceptionExtractor(Extractor):
 
     def find(self) -> Path:
         if self.weights is not None:
-            if not os.path.isfile(self.weights):
+            if not is_there(Path(self.weights)):
                 raise ValueError(
                     f"dataset.metrics.extractor.weights={printable(self.weights)} is not a file: "
                     "give the weights' file, or null to fetch it"

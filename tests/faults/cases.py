@@ -1,5 +1,5 @@
 """All faults, in the order of the table."""
 
-from . import Fault, runs
+from . import Fault, images, runs
 
-CASES: list[Fault] = [*runs.CASES]
+CASES: list[Fault] = [*runs.CASES, *images.CASES]
