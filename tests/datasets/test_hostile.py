@@ -14,7 +14,7 @@ import time
 import types
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -161,7 +161,8 @@ def test_more_pixels_than_allowed_are_refused_with_their_number(tmp_path: Path) 
         folder(tmp_path, max_pixels=200_000_000)
 
 
-LIMIT = 400  # MB; the threads' stacks and arenas take part of it
+LIMIT = 400  # MB
+ONE = {"MALLOC_ARENA_MAX": "1"}  # each of a thread's own would count 64 MB
 BOMBS = """
 import resource, sys
 from pathlib import Path
@@ -177,10 +178,11 @@ for root in sys.argv[3:]:
 """
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_whatever_small_files_unpack_to(tmp_path: Path) -> None:
-    """As six threads decoded twelve images of 16 MB they took 250 MB more, and a zip file of forty of 12 MB 480 MB."""
+    """Six images of 25 MB, with transparency, would take 600 MB, and a zip file of forty of 12 MB 480 MB."""
     one, many = tmp_path / "one", tmp_path / "many"
-    for root, content, count in ((one, png(8, 8), 1), (many, png(2000, 2000), 12)):
+    for root, content, count in ((one, png(8, 8), 1), (many, png(2500, 2500, "RGBA"), 6)):
         root.mkdir()
         for number in range(count):
             (root / f"{number}.png").write_bytes(content)
@@ -191,8 +193,8 @@ def test_memory_is_bounded_whatever_small_files_unpack_to(tmp_path: Path) -> Non
             zipped.writestr(f"{number}.bmp", large.getvalue())
     assert (tmp_path / "many.zip").stat().st_size < 2_000_000
     given = [str(one), str(LIMIT * 2**20), str(many), str(tmp_path / "many.zip")]
-    done = subprocess.run([sys.executable, "-c", BOMBS, *given], capture_output=True, text=True, timeout=120)
-    assert done.stdout.split() == ["12", "40"], done.stderr
+    done = subprocess.run([sys.executable, "-c", BOMBS, *given], capture_output=True, text=True, env=os.environ | ONE)
+    assert done.stdout.split() == ["6", "40"], done.stderr
 
 
 def test_a_budget_lets_threads_wait_and_one_large_image_through() -> None:
@@ -237,15 +239,18 @@ def test_only_a_very_large_jpeg_is_decoded_at_a_fraction_of_its_size(
     Image.fromarray(pixels).resize((640, 400)).save(tmp_path / "image.jpg", quality=95)
     exact = folder(tmp_path, size=50).load().values.clone()
     sizes: list[tuple[int, int]] = []
-    converted = decoding.converted
+    opaque = decoding.opaque
+
+    def remember(image: Image.Image) -> Image.Image:
+        sizes.append(image.size)
+        return opaque(image)
+
     monkeypatch.setattr(decoding, "DRAFT_PIXELS", 640 * 400 - 1)
-    monkeypatch.setattr(
-        decoding, "converted", lambda image, mode: (sizes.append(image.size), converted(image, mode))[1]
-    )
+    monkeypatch.setattr(decoding, "opaque", remember)
     for settings in ({"size": 50}, {"size": 60}, {"size": 220}, {"size": 50, "crop_size": 100}):
         shutil.rmtree(cache_folder())
         folder(tmp_path, **settings).load()
-    assert [sizes[number] for number in (0, 2, 4, 6)] == [(160, 100), (320, 200), (640, 400), (640, 400)]
+    assert sizes == [(160, 100), (320, 200), (640, 400), (640, 400)]
     shutil.rmtree(cache_folder())
     near = folder(tmp_path, size=50).load().values
     assert not torch.equal(near, exact)
@@ -416,7 +421,7 @@ def test_odd_names_and_links(tmp_path: Path) -> None:
     assert folder(inside).protocol["dataset"] == r"image_folder caf\udce9 \udcff"
     (inside / os.fsdecode(b"\xe9.png")).write_text("no image")
     (inside / "\u202ea.png").write_text("no image")
-    with pytest.raises(ValueError, match=r"\\udce9\.png.*\\u202ea\.png") as refusal:
+    with pytest.raises(ValueError, match=r"\\u202ea\.png, \\udce9\.png") as refusal:
         folder(inside).load()
     assert str(refusal.value).isprintable()
     with pytest.warns(UserWarning, match="2 broken"):
@@ -453,12 +458,8 @@ def test_every_block_is_looked_at_sooner_or_later(photographs: Path, monkeypatch
     content = bytearray((place / "pixels.u8").read_bytes())
     content[5000] ^= 1
     (place / "pixels.u8").write_bytes(content)
-    starts = 1
     with pytest.raises(UserWarning, match=r"pixels\.u8 is not what was written"):
-        while starts < 100:  # 8 of 24 blocks each time
-            folder(photographs).load()
-            starts += 1
-    assert starts < 100
+        [folder(photographs).load() for _ in range(100)]  # 8 of 24 blocks each time
 
 
 def test_corrupted_files_of_torchvision_are_refused(tmp_path: Path) -> None:
@@ -500,10 +501,35 @@ def test_interrupting_does_not_wait_for_images_that_have_not_started(
     monkeypatch.setattr(prepared, "DECODED_BYTES", 1)  # one at a time; the other threads wait
     data = folder(tmp_path)
     source = data.source()
-    decoding_images = data.decoded(source.contents(range(12)))
-    next(decoding_images)
-    decoding_images.close()
+    images = data.decoded(source.contents(range(12)))
+    assert isinstance(images, Generator)
+    next(images)
+    images.close()
     for thread in threading.enumerate():
         if thread.name.startswith("ThreadPoolExecutor"):
             thread.join(timeout=5)
             assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    "failure", ["RuntimeError('operator torchvision::nms does not exist')", "OSError('libcudart')"]
+)
+def test_a_torchvision_that_cannot_load_is_one_line_of_advice(failure: str, tmp_path: Path) -> None:
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision" / "__init__.py").write_text(f"raise {failure}")
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+
+    def run(*words: str) -> "subprocess.CompletedProcess[str]":
+        code = f"import sys; from gan_cli import cli; sys.argv = {['gan-train', *words]}; cli.train()"
+        command = [sys.executable, "-c", code]
+        return subprocess.run(
+            command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path}
+        )
+
+    broken = run("dataset=cifar10")
+    assert broken.returncode == 2
+    assert broken.stderr.count("\n") == 1
+    assert "torchvision cannot be loaded" in broken.stderr
+    assert "install torch and torchvision from the same index" in broken.stderr
+    assert not (tmp_path / "outputs").exists()
+    assert run("--help").returncode == 0

@@ -351,8 +351,8 @@ def killed_while_preparing(folder: Path, rng: random.Random) -> None:
 
 
 CASES = [
-    Fault("damaged image file", damaged_image, times=20_000, quick=60),
-    Fault("damaged archive", damaged_archive, times=20_000, quick=60),
+    Fault("damaged image file", damaged_image, times=20_000, quick=25),
+    Fault("damaged archive", damaged_archive, times=20_000, quick=25),
     Fault("damaged pixels in the cache", damaged_cache("pixels.u8"), times=1_000, quick=3),
     Fault("damaged labels in the cache", damaged_cache("labels.npy"), times=1_000, quick=3),
     Fault("damaged manifest in the cache", damaged_cache("manifest.json"), times=2_000, quick=5),
