@@ -91,12 +91,13 @@ def read_json(path: Path, hint: Any, most_bytes: int = MOST_JSON_BYTES) -> Any:
     """
     from pydantic import ValidationError  # here: it takes a tenth of a second
 
-    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
         raise ValueError(f"{printable(path)} is not a file")
-    with path.open("rb") as file:
-        content = file.read(most_bytes + 1)
-    if len(content) > most_bytes:
+    if status.st_size > most_bytes:
         raise ValueError(f"{printable(path)} has more than {most_bytes:,} bytes")
+    with path.open("rb") as file:
+        content = file.read(status.st_size)
     try:
         return adapter(hint).validate_json(content, strict=True)
     except ValidationError as error:
