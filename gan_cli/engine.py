@@ -2,7 +2,7 @@
 
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,6 +12,14 @@ from torch import Tensor
 from gan_cli.errors import UserError
 
 CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Copy:
+    """Values on their way from the device to the host; they may be read once they have arrived."""
+
+    values: Tensor
+    has_arrived: Callable[[], bool]
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,16 @@ class Engine:
         if self.device.type != "cuda":
             return [torch.default_generator]
         return [torch.default_generator, torch.cuda.default_generators[self.device.index or 0]]
+
+    def copy_to_host(self, values: Tensor) -> Copy:
+        """Starts a copy that nothing waits for; on a CPU the values are there already."""
+        if self.device.type != "cuda":
+            return Copy(values, lambda: True)
+        copied = torch.empty_like(values, device=CPU, pin_memory=True)
+        copied.copy_(values, non_blocking=True)
+        event = torch.cuda.Event()
+        event.record(torch.cuda.current_stream(self.device))
+        return Copy(copied, event.query)
 
     def holds(self, num_bytes: int) -> bool:
         """Whether the device has room for this data besides networks: at most half of its free memory."""

@@ -19,8 +19,22 @@ class CheckpointError(UserError):
     """A checkpoint that is missing, damaged, or of another format; the message names it."""
 
 
-class DivergedError(EndError):
-    """A loss or a weight is no longer a finite number."""
+class LostError(EndError):
+    """The training is lost; `status` is the run's."""
+
+    status: str
+
+
+class DivergedError(LostError):
+    """A loss or a weight is no longer a finite number, or beyond reason."""
+
+    status = "diverged"
+
+
+class CollapsedError(LostError):
+    """Nothing is learned any more, though all numbers are finite."""
+
+    status = "collapsed"
 
 
 class OutOfMemoryError(EndError):

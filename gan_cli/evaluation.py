@@ -83,3 +83,13 @@ def scoring(gan: GAN) -> Callable[[Images], Scores]:
             return game.score(shown).cpu()
 
     return score
+
+
+def snapshot(gan: GAN, count: int, seed: int, dtype: torch.dtype) -> Stored:
+    """Images as the generator itself makes them while it trains, for a picture; what is not finite is 0."""
+    torch.manual_seed(mix("snapshot", seed))
+    device = gan.game.engine.device
+    latents = Latents(gan.latent_sampler.sample(count, device), unlabelled(count, device))
+    with torch.no_grad(), gan.game.isolated("snapshot"):
+        images = gan.game.generate(latents).images
+    return encode(images.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0), dtype).cpu()

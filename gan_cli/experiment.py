@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge, Lt
@@ -44,6 +44,7 @@ class RunSettings(Ranged):
     keep_checkpoints: Annotated[int, Ge(1)]
     num_eval_images: Annotated[int, Ge(1)] | None
     evaluation_seed: Annotated[int, Ge(0)]
+    on_divergence: Literal["stop", "continue"]
 
     @property
     def images_per_step(self) -> int:

@@ -162,3 +162,9 @@ class FGAN(Objective):
     def equilibrium_loss(self) -> float:
         """The bound is tight for the best discriminator, and D_f(P || P) = f(1)."""
         return 0.0 - DIVERGENCES[self.divergence](self).value_at_one
+
+    def perfect_loss(self) -> float | None:
+        """The limit of the bound, where it has one: minus the divergence of distributions that share nothing."""
+        far, farther = (torch.full((1, 1), v, dtype=torch.float64) for v in (200.0, 400.0))
+        limit, beyond = (self.discriminator_loss(v, -v).item() for v in (far, farther))
+        return limit if math.isclose(limit, beyond, rel_tol=1e-6, abs_tol=1e-6) else None

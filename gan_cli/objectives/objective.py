@@ -43,6 +43,10 @@ class Objective(Part, ABC):
         """
         return None
 
+    def perfect_loss(self) -> float | None:
+        """What the discriminator's loss falls to as it tells all images apart; None if it falls without bound."""
+        return None
+
     def facts(self) -> dict[str, float]:
         """Numbers that follow from the settings alone, for summary.json."""
         equilibrium = self.equilibrium_loss()

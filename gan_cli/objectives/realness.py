@@ -122,15 +122,19 @@ class Realness(Objective):
         middle = sum(self.mean_anchors(torch.zeros(1, dtype=torch.float64))) / 2
         return -2 * torch.special.xlogy(middle, middle).sum().item()
 
+    def perfect_loss(self) -> float:
+        """The entropies of both mean anchors."""
+        anchors = self.mean_anchors(torch.zeros(1, dtype=torch.float64))
+        return -sum(torch.special.xlogy(anchor, anchor).sum().item() for anchor in anchors)
+
     def facts(self) -> dict[str, float]:
         """Also KL(A1 || A0) and the Jensen-Shannon divergence of the mean anchors, in nats.
 
         An atom that A0 leaves empty counts as 1e-16, as in the authors' code; their divergence would be infinite.
         """
         real_anchor, fake_anchor = self.mean_anchors(torch.zeros(1, dtype=torch.float64))
-        entropies = [-torch.special.xlogy(a, a).sum().item() for a in (real_anchor, fake_anchor)]
         kl = torch.special.xlogy(real_anchor, (real_anchor + 1e-16) / (fake_anchor + 1e-16)).sum().item()
-        return super().facts() | {"anchor_kl": kl, "anchor_js": (self.equilibrium_loss() - sum(entropies)) / 2}
+        return super().facts() | {"anchor_kl": kl, "anchor_js": (self.equilibrium_loss() - self.perfect_loss()) / 2}
 
     def head(self, discriminator: Callable[[int], nn.Module]) -> nn.Module:
         if self.feature_resampling:

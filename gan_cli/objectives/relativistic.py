@@ -50,3 +50,6 @@ class Relativistic(Objective):
     def equilibrium_loss(self) -> float:
         """No image has an advantage over another; the average form counts both sides."""
         return NO_ADVANTAGE[self.loss] * (2 if self.pairing == "average" else 1)
+
+    def perfect_loss(self) -> float:
+        return 0.0

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import torch
 from annotated_types import Interval
-from torch.nn.functional import softplus
+from torch.nn.functional import binary_cross_entropy, softplus
 
 from gan_cli.objectives.objective import Objective
 from gan_cli.shapes import Logits, Loss, Scores
@@ -44,3 +44,7 @@ class StdGAN(Objective):
         """Of targets s and 0 in equal numbers the best prediction is s / 2: twice its entropy, 2 log 2 for s = 1."""
         s = self.real_target
         return -s * math.log(s / 2) - (2 - s) * math.log(1 - s / 2)
+
+    def perfect_loss(self) -> float:
+        """The entropy of the smoothed target of real images."""
+        return binary_cross_entropy(torch.tensor(self.real_target), torch.tensor(self.real_target)).item()

@@ -32,6 +32,7 @@ class RunFolder(Sink):
         self.checkpoints = path / "checkpoints"
         self.samples = path / "samples"
         self.metrics = path / "metrics.jsonl"
+        self.diagnosis = path / "diagnosis.png"
         self.activity_file = path / ".activity"
         self.next_activity = 0.0
         self.recorded_bytes, self.recorded_sha256 = 0, hashlib.sha256()
@@ -135,7 +136,7 @@ class RunFolder(Sink):
         for sample in self.samples.glob("*.png"):
             if sample.stem.isdecimal() and int(sample.stem) > step:
                 sample.unlink()
-        for file in (self.path / "summary.json", self.activity_file):
+        for file in (self.path / "summary.json", self.diagnosis, self.activity_file):
             file.unlink(missing_ok=True)
 
     def keep_damaged(self, vouched: Hashed) -> None:

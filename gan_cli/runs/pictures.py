@@ -14,9 +14,11 @@ from gan_cli.files import atomic
 from gan_cli.shapes import Codes, Images, Scores, Stored
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 REAL, FAKE = "#1f6f8b", "#d1495b"
+SHADES = ("#d1495b", "#edae49", "#8d6a9f", "#00798c")  # of the intervals in which a training was lost
 DPI = 120
 NUM_IMAGES, NUM_POINTS = 64, 2000
 GAP = 90  # grey of the lines between the images of a grid
@@ -62,6 +64,13 @@ def save_each(folder: Path, values: Stored) -> None:
 
 def save_grid(path: Path, pixels: Stored) -> None:
     """Images in a nearly square grid; small ones are enlarged without blur."""
+    whole = grid_of(pixels)
+    columns, width = math.ceil(math.sqrt(len(pixels))), pixels.shape[-1] + 1
+    save_image(path, whole, scale=max(1, 512 // (columns * width)))
+
+
+def grid_of(pixels: Stored) -> torch.Tensor:
+    """Images in a nearly square grid, in reading order: [channels, height, width], lines of grey between them."""
     columns = math.ceil(math.sqrt(len(pixels)))
     rows = math.ceil(len(pixels) / columns)
     tiles = pad(pixels.cpu(), (0, 1, 0, 1), value=GAP)
@@ -69,8 +78,7 @@ def save_grid(path: Path, pixels: Stored) -> None:
     grid = torch.full((rows * columns, channels, height, width), GAP, dtype=torch.uint8)
     grid[: len(tiles)] = tiles
     sheet = grid.reshape(rows, columns, channels, height, width).permute(2, 0, 3, 1, 4)
-    whole = sheet.reshape(channels, rows * height, columns * width)
-    save_image(path, whole[:, :-1, :-1], scale=max(1, 512 // (columns * width)))
+    return sheet.reshape(channels, rows * height, columns * width)[:, :-1, :-1]
 
 
 def save_image(path: Path, pixels: torch.Tensor, scale: int = 1) -> None:
@@ -162,13 +170,7 @@ def save_curves(
         mosaic.append([key for key in keys for _ in range(12 // len(keys))])
     figure = new_figure(11.0, 3.2 * len(mosaic))
     panels = figure.subplot_mosaic(mosaic)  # type: ignore[arg-type]
-    for panel, part in (("losses", "losses"), ("scores", "scores")):
-        rows = [(record["step"], flat(record[part])) for record in losses]
-        for name in dict.fromkeys(name for _, row in rows for name in row):
-            present = [(step, row[name]) for step, row in rows if name in row]  # a lazy penalty is not in every row
-            panels[panel].plot(*zip(*present, strict=True), lw=0.9, label=name)
-    panels["losses"].set(title="losses", xlabel="step")
-    panels["scores"].set(title="mean discriminator score", xlabel="step")
+    plot_training(panels, losses)
     for key in keys:
         scored = [record for record in evaluations if key in record["metrics"]]  # the others were not finite
         seen = [record["step"] * images_per_step for record in scored]
@@ -181,6 +183,74 @@ def save_curves(
         if axes.lines:
             axes.legend(fontsize=7)
     save_figure(path, figure)
+
+
+def plot_training(panels: Mapping[str, "Axes"], records: Sequence[Mapping[str, Any]]) -> None:
+    """Losses and mean scores against steps, in the panels of these names."""
+    for panel in ("losses", "scores"):
+        rows = [(record["step"], flat(record[panel])) for record in records]
+        for name in dict.fromkeys(name for _, row in rows for name in row):
+            present = [(step, row[name]) for step, row in rows if name in row]  # a lazy penalty is not in every row
+            panels[panel].plot(*zip(*present, strict=True), lw=0.9, label=name)
+    panels["losses"].set(title="losses", xlabel="step")
+    panels["scores"].set(title="mean discriminator score", xlabel="step")
+
+
+def save_diagnosis(
+    path: Path,
+    records: Sequence[Mapping[str, Any]],
+    lost: Sequence[tuple[str, int, int]],
+    title: str,
+    fake: Stored,
+    real: Stored,
+) -> None:
+    """Where a training was lost: losses, scores and the spread of images, the lost steps shaded; images of its end.
+
+    `lost` has a name, a first and a last step for each interval; without one, the last 1,000 steps are shown.
+    """
+    from matplotlib.ticker import SymmetricalLogLocator
+
+    readings = [record for record in records if "losses" in record]
+    end = readings[-1]["step"] if readings else 0
+    first = min((start for _, start, _ in lost), default=end - 500)
+    shown = [record for record in readings if record["step"] >= first - max(500, end - first)]
+    figure = new_figure(12.0, 8.4)
+    panels = figure.subplot_mosaic([[name, "images"] for name in ("losses", "scores", "spread")], width_ratios=[6, 5])
+    plot_training(panels, shown)
+    spread = [(record["step"], record["spread"]) for record in shown if "spread" in record]
+    panels["spread"].plot([step for step, _ in spread], [value for _, value in spread], lw=0.9, c=FAKE)
+    panels["spread"].set(title="spread of generated images; of real ones: 1", xlabel="step")
+    colours = dict(zip(dict.fromkeys(name for name, _, _ in lost), SHADES, strict=False))
+    for panel in ("losses", "scores", "spread"):
+        axes = panels[panel]
+        if max(map(abs, axes.dataLim.intervaly)) > 100:
+            axes.set_yscale("symlog")
+            ticks = SymmetricalLogLocator(base=10, linthresh=2)
+            ticks.set_params(numticks=7)
+            axes.yaxis.set_major_locator(ticks)
+        for name, start, stop in lost:
+            axes.axvspan(start, stop, color=colours[name], alpha=0.2, lw=0, label=name)
+        handles, labels = axes.get_legend_handles_labels()
+        once = dict(zip(labels, handles, strict=True))  # a symptom may have come back
+        if once:
+            axes.legend(list(once.values()), list(once), fontsize=7)
+    draw_images(panels["images"], fake, real)
+    figure.suptitle(title, wrap=True)
+    save_figure(path, figure)
+
+
+def draw_images(axes: "Axes", fake: Stored, real: Stored) -> None:
+    """Generated images as a grid; generated points over real ones."""
+    axes.set_title("generated at the end")
+    if not are_points(fake.shape[1:]):
+        axes.imshow(grid_of(fake).permute(1, 2, 0).squeeze(2).numpy(), cmap="gray", vmin=0, vmax=255)
+        axes.set_axis_off()
+        return
+    for label, points, colour in (("real", real, REAL), ("generated", fake, FAKE)):
+        x, y = at_most_2000(points).numpy()
+        axes.scatter(x, y, s=14, c=colour, alpha=0.6, linewidths=0, label=label)
+    axes.set_aspect("equal")
+    axes.legend(fontsize=7)
 
 
 def flat(values: Mapping[str, Any]) -> dict[str, float]:

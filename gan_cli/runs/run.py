@@ -13,13 +13,14 @@ from typing import Any
 import torch
 
 from gan_cli.ema import tensors
-from gan_cli.errors import DivergedError, EndError, OutOfMemoryError, one_line
-from gan_cli.evaluation import Generated, generate, scoring
+from gan_cli.errors import DivergedError, EndError, LostError, OutOfMemoryError, one_line
+from gan_cli.evaluation import Generated, generate, scoring, snapshot
 from gan_cli.experiment import Experiment
 from gan_cli.metrics.metrics import Scorer
 from gan_cli.runs import checkpoint, pictures
 from gan_cli.runs.checkpoint import name_of
 from gan_cli.runs.folder import RunFolder
+from gan_cli.runs.health import Health
 from gan_cli.runs.origin import signature
 from gan_cli.runs.signals import Stop, WorkDroppedError
 from gan_cli.runs.sink import Reading, Record, Sink
@@ -52,23 +53,32 @@ class Run:
     concluded: bool = True
     floor: dict[str, float] = field(default_factory=dict)
     best: Record | None = None  # the evaluation with the best leading metric
+    health: Health = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.health = Health(self.experiment.game.objective)
 
     def train(self) -> str:
         """Trains from `step` to the end, or until stopped; writes and returns the status.
 
-        Raises DivergedError, and any error of the training, after it is in the summary.
+        Raises LostError, and any error of the training, after it is in the summary.
         """
         status, error = "failed", ""
         try:
             with listening(self.report_work):
                 self.begin()
                 self.loop()
-            status = "completed" if self.step == self.experiment.settings.steps and self.concluded else "interrupted"
+            finished = self.step == self.experiment.settings.steps and self.concluded
+            if self.health.lost is not None and (finished or self.stops_if_lost):
+                raise self.health.lost.error()
+            status = "completed" if finished else "interrupted"
+        except LostError as lost:
+            status, error = lost.status, str(lost)
+            raise type(lost)(f"{lost}; see {self.folder.diagnosis}") from lost
         except KeyboardInterrupt:
             status = "interrupted"
         except Exception as failure:
             end = self.explained(failure)
-            status = "diverged" if isinstance(end, DivergedError) else "failed"
             error = str(end) if isinstance(end, EndError) else f"{type(end).__name__}: {one_line(end)}"
             if end is failure:
                 raise
@@ -124,8 +134,11 @@ class Run:
 
     def begin(self) -> None:
         """Saves the initial state, so that the run can be resumed; draws and scores real images; does what is due."""
+        records = self.folder.records()
+        for record in records:
+            self.health.see(record)
         if self.scorer is not None:
-            self.best = best_record(self.folder.records(), self.scorer.leading, self.scorer.lower_is_better)
+            self.best = best_record(records, self.scorer.leading, self.scorer.lower_is_better)
             self.point_at_best()
         if self.step == 0:
             self.save()
@@ -145,7 +158,13 @@ class Run:
         last = step == settings.steps
         return {name: last or (interval > 0 and step % interval == 0) for name, interval in intervals.items()}
 
+    @property
+    def stops_if_lost(self) -> bool:
+        return self.experiment.settings.on_divergence == "stop"
+
     def loop(self) -> None:
+        if self.health.lost is not None and self.stops_if_lost:  # it was, before the run was continued
+            return
         started, first_step, first_seconds = time.perf_counter(), self.step, self.seconds
         for step in train(self.experiment, self.step):
             stopping = self.stop.signal is not None  # read once: a later signal is for the next step
@@ -156,7 +175,7 @@ class Run:
             if numbers is not None:
                 images = (self.step - first_step) * self.experiment.settings.images_per_step
                 self.report(numbers, due, images / (self.seconds - first_seconds))
-            if stopping:
+            if stopping or (self.health.lost is not None and self.stops_if_lost):
                 break
             started = time.perf_counter()
 
@@ -165,7 +184,11 @@ class Run:
         check_finite(numbers, self.step)
         if due["log"]:
             seen = self.step * self.experiment.settings.images_per_step
-            self.record({"step": self.step, "images_seen": seen, "seconds": round(self.seconds, 3)} | numbers)
+            record = {"step": self.step, "images_seen": seen, "seconds": round(self.seconds, 3)} | numbers
+            self.record(record)
+            for finding in self.health.see(record):
+                warnings.warn(f"at step {self.step}: {finding}", stacklevel=1)
+                due["checkpoint"] |= self.stops_if_lost
         totals = {player: sum(terms.values()) for player, terms in numbers["losses"].items()}
         self.tell("advanced", Reading(self.step, speed, totals, numbers["scores"]))
         self.conclude(due)
@@ -204,7 +227,8 @@ class Run:
         if scored is None or self.scorer is None:
             return False
         metrics = {key: value for key, value in scored.items() if math.isfinite(value)}
-        record = {"step": self.step, "metrics": metrics, "sampling": fake.cost.as_dict()}
+        lost = {"lost": self.health.lost.symptom.status} if self.health.lost is not None else {}
+        record = {"step": self.step, "metrics": metrics, "sampling": fake.cost.as_dict()} | lost
         self.record(record)
         known = [record] if self.best is None else [self.best, record]
         self.best = best_record(known, self.scorer.leading, self.scorer.lower_is_better)
@@ -253,6 +277,8 @@ class Run:
             images = self.experiment.settings.images_per_step
             with self.drawing():
                 pictures.save_curves(self.folder.path / "curves.png", records, self.floor, images)
+                if status in ("collapsed", "diverged"):
+                    self.diagnose(records, error)
         except (OSError, EndError) as later:
             if not error:
                 raise self.explained(later) from later
@@ -274,6 +300,7 @@ class Run:
             "status": status,
             "step": self.step,
             "error": error,
+            "warnings": self.health.warnings(),
             "config": self.config,
             "metrics": self.metrics(records),
             "objective": experiment.game.objective.facts(),
@@ -282,6 +309,13 @@ class Run:
             "versions": versions(),
             "overrides": self.overrides,
         }
+
+    def diagnose(self, records: list[Record], error: str) -> None:
+        """The picture of a training that is lost, with what the generator itself makes now; its average lags behind."""
+        experiment, real = self.experiment, self.experiment.training_set.values
+        count, seed = pictures.num_drawn(experiment.training_set.image_shape), experiment.settings.evaluation_seed
+        fake = snapshot(experiment.gan, count, seed, experiment.dataset.stored)
+        pictures.save_diagnosis(self.folder.diagnosis, records, self.health.intervals(), error, fake, real)
 
     def metrics(self, records: list[Record]) -> dict[str, Any]:
         if self.scorer is None:
@@ -315,6 +349,9 @@ def fetch(step: Step, experiment: Experiment) -> Record:
     """The step's numbers, read from the device."""
     losses = {player: {name: loss.item() for name, loss in terms.items()} for player, terms in step.losses.items()}
     numbers = {"losses": losses, "scores": {side: score.item() for side, score in step.scores.items()}}
+    real, fake = (examples.images.detach().std(0).mean().item() for examples in (step.turn.real, step.turn.fake))
+    if real > 0:
+        numbers["spread"] = fake / real
     equilibrium = experiment.game.objective.equilibrium_loss()
     if equilibrium is not None:
         numbers["above_equilibrium"] = losses["discriminator"]["adversarial"] - equilibrium

@@ -22,8 +22,9 @@ REAL = "real against real"  # the title of the key `floor`
 
 
 def best_record(records: list[Record], leading: str, lower_is_better: bool) -> Record | None:
-    """The evaluation with the best leading metric; among equal ones the latest."""
-    evaluated = [record for record in records if math.isfinite(record.get("metrics", {}).get(leading, math.nan))]
+    """The evaluation with the best leading metric, unless the training was lost; among equal ones the latest."""
+    whole = (record for record in records if "lost" not in record)
+    evaluated = [record for record in whole if math.isfinite(record.get("metrics", {}).get(leading, math.nan))]
     sign = -1 if lower_is_better else 1
     return max(evaluated, key=lambda record: (sign * record["metrics"][leading], record["step"]), default=None)
 

@@ -1,5 +1,5 @@
 """All faults, in the order of the table."""
 
-from . import Fault, images, runs
+from . import Fault, images, runs, training
 
-CASES: list[Fault] = [*runs.CASES, *images.CASES]
+CASES: list[Fault] = [*runs.CASES, *images.CASES, *training.CASES]

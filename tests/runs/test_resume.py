@@ -189,7 +189,8 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_its_name(tmp_path: Path) ->
         with pytest.raises(DivergedError, match="discriminator's r1 loss is nan at step 1"):
             train_in(tmp_path / "run", "stdgan")
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert (summary["status"], summary["step"]) == ("diverged", 1)
+    assert (summary["status"], summary["step"]) == ("diverged", 0)  # the last finished one
+    assert (tmp_path / "run" / "diagnosis.png").is_file()
     assert "r1" in summary["error"]
     assert [path.name for path in complete(tmp_path / "run" / "checkpoints")] == ["step-00000000"]
 
