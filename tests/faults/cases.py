@@ -1,5 +1,5 @@
 """All faults, in the order of the table."""
 
-from . import Fault, images, runs
+from . import Fault, images, reports, runs
 
-CASES: list[Fault] = [*runs.CASES, *images.CASES]
+CASES: list[Fault] = [*runs.CASES, *images.CASES, *reports.CASES]
