@@ -114,6 +114,8 @@ def test_a_removed_file_is_made_again_from_the_runs(tmp_path: Path) -> None:
         image_shape=(1, 16, 16),
         overrides=[*stdgan.point, "run_dir=elsewhere"],
         concluded=True,
+        signature="",
+        records={"sha256": "", "bytes": 0},
     )
     shutil.copytree(tmp_path / hinge.name, tmp_path / "copied-by-hand")
     folder = SweepFolder(tmp_path)
