@@ -1,5 +1,6 @@
 """Overrides as text, `key=value`, as on a command line and in a run's summary."""
 
+import os
 import re
 
 from hydra.core.override_parser.types import Override
@@ -42,7 +43,7 @@ def label(override: str) -> str:
     key = key_of(override)
     if override.startswith("~"):
         return override
-    if (CONF / key).is_dir():
+    if os.path.isdir(CONF / key):
         return value_of(override)
     return f"{re.split(r'[.@]', key)[-1]}={value_of(override)}"
 

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from gan_cli.config.nodes import flatten
 from gan_cli.config.overrides import key_of, label
 from gan_cli.errors import UserError
 from gan_cli.leaderboard.results import NOT_OF_THE_METHOD, Result
 from gan_cli.leaderboard.statistics import Difference, Spread, difference, is_number, spread
 from gan_cli.metrics.metrics import Direction
 from gan_cli.sweep.options import SWEEPING
+from gan_cli.text import printable
 
 NOT_IN_A_LABEL = NOT_OF_THE_METHOD | set(SWEEPING) | {"device", "run_dir", "outputs", "trust", "resume"}
 CHOICE_OF_METHOD = {"objective", "experiment"}
-LOST = ("diverged", "failed")
+LOST = ("diverged", "collapsed", "failed")
 PENDING = ("interrupted", "unfinished", "waiting")
 
 
@@ -46,7 +46,7 @@ class Row:
 
     @property
     def latent_sampler(self) -> str:
-        return sampler_name(self.results[0].config["latent_sampler"])
+        return printable(sampler_name(self.results[0].config["latent_sampler"]))
 
     def last(self, metric: str) -> Spread | None:
         return spread(result.scores.get(metric) for result in self.completed)
@@ -64,7 +64,7 @@ class Row:
         return spread(result.summary["cost"].get(key) for result in self.completed)
 
     def sampling(self, key: str) -> Spread | None:
-        return spread(result.summary["cost"]["sampling"].get(key) for result in self.completed)
+        return spread(result.summary["cost"].get("sampling", {}).get(key) for result in self.completed)
 
     @property
     def published(self) -> dict[str, float]:
@@ -101,28 +101,30 @@ class Board:
         found = (result.source for row in self.rows for result in row.results if result.published)
         return [source for source in dict.fromkeys(found) if source]
 
+    @cached_property
+    def differences(self) -> dict[str, Difference]:
+        """By method, for each that has one: its difference from the baseline in the leading metric."""
+        if self.leading is None:
+            return {}
+        scores = {row.method: row.by_seed(self.leading) for row in self.rows}
+        baseline = scores.pop(self.baseline.method)
+        found = {method: difference(own, baseline) for method, own in scores.items()}
+        return {method: one for method, one in found.items() if one is not None}
+
     def difference(self, row: Row) -> Difference | None:
-        if self.leading is None or row is self.baseline:
-            return None
-        return difference(row.by_seed(self.leading), self.baseline.by_seed(self.leading))
+        return self.differences.get(row.method)
 
     @property
     def floor(self) -> float | None:
         """The leading metric of one half of the real images against the other."""
         floors = [result.summary["metrics"].get("floor", {}) for row in self.rows for result in row.completed]
-        return next((floor[self.leading] for floor in floors if self.leading in floor), None)
+        return next((floor[self.leading] for floor in floors if is_number(floor.get(self.leading))), None)
 
     @property
     def updates(self) -> list[str]:
         """The cost keys of summary.json that count the updates of one player."""
         costs = [result.summary["cost"] for row in self.rows for result in row.completed]
         return list(dict.fromkeys(key for cost in costs for key in cost if key.endswith("_updates")))
-
-    @property
-    def players(self) -> list[str]:
-        """The players whose losses were recorded."""
-        records = [record.get("losses", {}) for row in self.rows for result in row.results for record in result.records]
-        return list(dict.fromkeys(player for losses in records for player in losses))
 
     def budgets(self) -> dict[str, list[Any]]:
         """The parts of the budget that differ between methods."""
@@ -134,16 +136,20 @@ class Board:
 
     def differing(self) -> dict[str, list[Any]]:
         """Every config key that differs between methods, with each row's value; None if a row has no such key."""
-        configs = [flatten(json.loads(row.results[0].method)) for row in self.rows]
-        keys = sorted({key for config in configs for key in config})
-        values = {key: [config.get(key) for config in configs] for key in keys}
-        return {key: found for key, found in values.items() if len({json.dumps(value) for value in found}) > 1}
+        return differing([row.results[0].settings for row in self.rows])
+
+
+def differing(settings: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """The keys whose values are not the same in all, with the value of each; None if it has no such key."""
+    keys = sorted({key for config in settings for key in config})
+    values = {key: [config.get(key) for config in settings] for key in keys}
+    return {key: found for key, found in values.items() if len({json.dumps(value) for value in found}) > 1}
 
 
 def sampler_name(node: Mapping[str, Any]) -> str:
     """The sampler and the samplers inside it, such as AdvLatZ(Gaussian)."""
     inner = [sampler_name(value) for value in node.values() if isinstance(value, Mapping) and "_target_" in value]
-    return node["_target_"].rsplit(".", 1)[-1] + (f"({', '.join(inner)})" if inner else "")
+    return str(node["_target_"]).rsplit(".", 1)[-1] + (f"({', '.join(inner)})" if inner else "")
 
 
 def boards(results: Sequence[Result], baseline: str | None) -> list[Board]:
@@ -154,7 +160,8 @@ def boards(results: Sequence[Result], baseline: str | None) -> list[Board]:
     """
     labels = method_labels(results)
     if baseline is not None and baseline not in labels.values():
-        raise UserError(f"baseline={baseline} is not a method here: choose one of {', '.join(labels.values())}")
+        known = printable(", ".join(labels.values()))
+        raise UserError(f"baseline={printable(baseline)} is not a method here: choose one of {known}")
     stated = {result.method: stamp(result) for result in results if result.summary}
     somewhere = next(iter(stated.values()), "{}")
     groups: dict[str, dict[str, list[Result]]] = {}
@@ -205,6 +212,8 @@ def directions_of(metrics: Mapping[str, Any]) -> dict[str, Direction]:
 def method_labels(results: Sequence[Result]) -> dict[str, str]:
     """A name for each method: the overrides that not all share, and if two are equal, the config values that differ."""
     overrides: dict[str, list[str]] = {}
+    settings = {result.method: result.settings for result in results}
+    objectives = {method: str(known["objective._target_"]).rsplit(".", 1)[-1] for method, known in settings.items()}
     for result in results:
         own = [override for override in result.overrides if key_of(override) not in NOT_IN_A_LABEL]
         overrides.setdefault(result.method, own)
@@ -212,15 +221,29 @@ def method_labels(results: Sequence[Result]) -> dict[str, str]:
     names = {
         method: " ".join(label(o) for o in own if o not in shared)
         or " ".join(label(o) for o in own if key_of(o) in CHOICE_OF_METHOD)
-        or json.loads(method)["objective"]["_target_"].rsplit(".", 1)[-1]
+        or objectives[method]
         for method, own in overrides.items()
     }
-    for name in set(names.values()):
-        alike = [method for method in names if names[method] == name]
+    for name, alike in grouped(names).items():
         if len(alike) > 1:
-            configs = {method: flatten(json.loads(method)) for method in alike}
-            for method, config in configs.items():
-                others = [other for other in configs.values() if other is not config]
-                own = [f"{key}={value}" for key, value in config.items() if any(o.get(key) != value for o in others)]
-                names[method] = f"{name} ({', '.join(own)})"
+            told = differing([settings[method] for method in alike])
+            for method in alike:
+                own = [f"{key}={settings[method][key]}" for key in told if key in settings[method]]
+                names[method] = printable(f"{name} ({', '.join(own)})")
+    taken = set(names.values())
+    for name, alike in grouped(names).items():
+        number = 1
+        for method in alike[1:]:  # alike in all that is shown of them
+            while names[method] in taken:
+                number += 1
+                names[method] = f"{name} #{number}"
+            taken.add(names[method])
     return names
+
+
+def grouped(names: Mapping[str, str]) -> dict[str, list[str]]:
+    """The methods by their names."""
+    found: dict[str, list[str]] = {}
+    for method, name in names.items():
+        found.setdefault(name, []).append(method)
+    return found

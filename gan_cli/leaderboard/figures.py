@@ -1,7 +1,10 @@
 """The pictures of a comparison: curves with seed bands, and a study's picture."""
 
 import itertools
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +12,8 @@ import numpy as np
 from gan_cli.leaderboard.boards import Board, Row
 from gan_cli.leaderboard.results import Result
 from gan_cli.leaderboard.statistics import is_number
-from gan_cli.runs.pictures import new_figure
+from gan_cli.runs.pictures import new_figure, save_figure
+from gan_cli.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,25 +21,63 @@ if TYPE_CHECKING:
 
 Points = dict[int, tuple[float, float]]  # by step, or interval of steps: position and value
 LOG_RATIO = 20  # a metric that spans more than this is drawn on a logarithmic axis
+MOST_DRAWN = 20  # methods with curves; more cannot be told apart
+MOST_PANELS = 8  # metrics, or players, in one picture
+MOST_OF_LABEL = 60  # characters
+MOST_VALUES = 40  # on an axis of names
 
 
 def curves(board: Board) -> "Figure":
     """The headline metrics (or the first two) against steps and against seconds; losses."""
-    metrics = board.headlines if len(board.headlines) > 1 else board.metrics[:2]
-    num_rows = max(1, len(metrics) + -(-len(board.players) // 2))
+    metrics = (board.headlines if len(board.headlines) > 1 else board.metrics[:2])[:MOST_PANELS]
+    rows = drawn(board)
+    series = [result.series for row in rows for result in row.results]
+    players = list(dict.fromkeys(player for one in series for player in one.losses))[:MOST_PANELS]
+    num_rows = max(1, len(metrics) + -(-len(players) // 2))
     figure = new_figure(12.0, 3.4 * num_rows + 0.5)
     panels = figure.subplots(num_rows, 2, squeeze=False)
     for (left, right), metric in zip(panels, metrics, strict=False):
-        draw_means(left, board, lambda result, metric=metric: scores_by_step(result, metric), "step")  # type: ignore[misc]
-        left.set(title=metric, ylabel=metric)
-        draw_means(right, board, lambda result, metric=metric: scores_by_time(result, metric), "seconds of training")  # type: ignore[misc]
-        right.set(title=metric)
-    for axes, player in zip(panels[len(metrics) :].flat, board.players, strict=False):
-        draw_means(axes, board, lambda result, player=player: losses_of(result, player), "step", symmetric=True)  # type: ignore[misc]
-        axes.set(title=f"loss of the {player}, penalties included")
+        draw_means(left, rows, lambda result, metric=metric: scores_by_step(result, metric), "step")  # type: ignore[misc]
+        left.set(title=plain(metric), ylabel=plain(metric))
+        draw_means(right, rows, lambda result, metric=metric: scores_by_time(result, metric), "seconds of training")  # type: ignore[misc]
+        right.set(title=plain(metric))
+    for axes, player in zip(panels[len(metrics) :].flat, players, strict=False):
+        draw_means(axes, rows, lambda result, player=player: losses_of(result, player), "step", symmetric=True)  # type: ignore[misc]
+        axes.set(title=plain(f"loss of the {player}, penalties included"))
     handles, labels = panels[-1][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, max(1, len(labels))), frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns(labels), frameon=False)
     return figure
+
+
+def columns(labels: Sequence[str]) -> int:
+    """The columns of a legend that is not wider than its picture: 160 letters."""
+    return max(1, min(4, len(labels), 160 // (max(map(len, labels), default=0) + 1)))
+
+
+def drawn(board: Board) -> list[Row]:
+    """The rows that have curves: the first ones, and the baseline."""
+    first = board.rows[:MOST_DRAWN]
+    return first if any(row is board.baseline for row in first) else [*first[:-1], board.baseline]
+
+
+def left_out(board: Board) -> str:
+    """A sentence about the methods without curves; empty if there are none."""
+    if len(board.rows) <= MOST_DRAWN:
+        return ""
+    return f"Curves are drawn of {MOST_DRAWN} of {len(board.rows):,} methods: the first ones, and the baseline."
+
+
+def plain(text: object) -> str:
+    """The text as a label: short, no formula, and not skipped by a legend."""
+    shown = printable(text, MOST_OF_LABEL).replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown
+
+
+def save(path: Path, figure: "Figure") -> None:
+    """Without a warning for each letter that the font lacks, which is drawn as a box."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
+        save_figure(path, figure)
 
 
 def styles() -> "itertools.cycle[dict[str, Any]]":
@@ -44,11 +86,11 @@ def styles() -> "itertools.cycle[dict[str, Any]]":
 
 
 def draw_means(
-    axes: "Axes", board: Board, read: Callable[[Result], Points], xlabel: str, *, symmetric: bool = False
+    axes: "Axes", rows: Sequence[Row], read: Callable[[Result], Points], xlabel: str, *, symmetric: bool = False
 ) -> None:
     """Draws each method's mean over seeds, in a band from minimum to maximum."""
     highest, lowest = 0.0, np.inf
-    for row, style in zip(board.rows, styles(), strict=False):
+    for row, style in zip(rows, styles(), strict=False):
         series = [points for result in row.results if (points := read(result))]
         if not series:
             continue
@@ -59,7 +101,7 @@ def draw_means(
                 np.array([end(p[step][1] for p in series if step in p) for step in steps]) for end in (min, max)
             )
             axes.fill_between(x, low, high, alpha=0.12, color=style["color"])
-        axes.plot(x, y, lw=1.2, label=row.method.replace("$", r"\$"), **style)
+        axes.plot(x, y, lw=1.2, label=plain(row.method), **style)
         highest, lowest = max(highest, float(np.max(y))), min(lowest, float(np.min(y)))
     if symmetric and highest - min(lowest, 0) > LOG_RATIO:
         axes.set_yscale("symlog", linthresh=1.0)
@@ -69,26 +111,22 @@ def draw_means(
 
 
 def scores_by_step(result: Result, metric: str) -> Points:
-    found = ((r["step"], r.get("metrics", {}).get(metric)) for r in result.records)
-    return {step: (float(step), float(score)) for step, score in found if is_number(score)}
+    return {step: (float(step), score) for step, score in result.series.scores.get(metric, {}).items()}
 
 
 def scores_by_time(result: Result, metric: str) -> Points:
     """Seconds of training at each evaluation, interpolated between the records of losses."""
-    logged = [(0.0, 0.0)] + [(r["step"], r["seconds"]) for r in result.records if "seconds" in r]
+    logged = sorted(({0: 0.0} | result.series.seconds).items())
     steps, seconds = zip(*logged, strict=True)
     points = scores_by_step(result, metric) if len(logged) > 1 else {}
     return {step: (float(np.interp(step, steps, seconds)), score) for step, (_, score) in points.items()}
 
 
 def losses_of(result: Result, player: str) -> Points:
-    """The mean of the recorded losses in each of 200 intervals of the run."""
-    width = max(1, result.config["steps"] // 200)
-    found: dict[int, list[float]] = {}
-    for record in result.records:
-        if "losses" in record:
-            found.setdefault(record["step"] // width, []).append(sum(record["losses"][player].values()))
-    return {number: (float((number + 0.5) * width), float(np.mean(losses))) for number, losses in found.items()}
+    """The mean of the recorded losses in each interval of the run."""
+    width = result.series.width
+    losses = result.series.losses.get(player, {})
+    return {number: ((number + 0.5) * width, total / count) for number, (total, count) in losses.items()}
 
 
 def study_picture(board: Board, picture: Mapping[str, Any]) -> "Figure | None":
@@ -110,7 +148,7 @@ def study_picture(board: Board, picture: Mapping[str, Any]) -> "Figure | None":
     numeric = all(value is not None for value in values) and not picture.get("categories")
     names = {str(x): None for line in sorted(points) for x, _ in points[line]}
     positions = {name: (as_number(name) if numeric else place) for place, name in enumerate(names)}
-    figure = new_figure(max(7.0, 0.9 * len(names) + 2), 4.8)
+    figure = new_figure(min(max(7.0, 0.9 * len(names) + 2), 0.9 * MOST_VALUES), 4.8)
     axes = figure.subplots()
     for number, line in enumerate(
         sorted(points, key=lambda name: (as_number(name) is None, as_number(name) or 0, name))
@@ -118,18 +156,21 @@ def study_picture(board: Board, picture: Mapping[str, Any]) -> "Figure | None":
         shift = 0.0 if numeric else 0.6 * ((number + 0.5) / len(points) - 0.5)
         x = np.array([positions[str(value)] for value, _ in points[line]], dtype=float) + shift
         y = np.array([score for _, score in points[line]])
-        label = f"{picture['lines'].split('.')[-1]} {line}" if line else None
+        label = plain(f"{picture['lines'].split('.')[-1]} {line}") if line and number < MOST_DRAWN else None
         axes.scatter(x, y, s=16, alpha=0.6, color=f"C{number}", label=label)
         centers = np.unique(x)
         means = [y[x == center].mean() for center in centers]
         axes.plot(centers, means, "-" if numeric else "_", color=f"C{number}", lw=1.2, ms=16, mew=2)
     if not numeric:
         turned = 20 if len(names) > 5 or max(map(len, names)) > 12 else 0
-        axes.set_xticks(list(range(len(names))), list(names), rotation=turned, ha="right" if turned else "center")
-    every = [score for line in points.values() for _, score in line]
-    if min(every) > 0 and max(every) > LOG_RATIO * min(every):
+        every = -(-len(names) // MOST_VALUES)
+        ticks, labels = list(range(len(names)))[::every], [plain(name) for name in names][::every]
+        axes.set_xticks(ticks, labels, rotation=turned, ha="right" if turned else "center")
+    scores = [score for line in points.values() for _, score in line]
+    if min(scores) > 0 and max(scores) > LOG_RATIO * min(scores):
         axes.set_yscale("log")
-    axes.set(title=picture.get("title", ""), xlabel=picture.get("xlabel", picture["x"]), ylabel=metric)
+    axes.set(title=plain(picture.get("title", "")), ylabel=plain(metric))
+    axes.set_xlabel(plain(picture.get("xlabel", picture["x"])))
     if "lines" in picture:
         figure.legend(loc="outside right upper", frameon=False)
     return figure
@@ -137,12 +178,27 @@ def study_picture(board: Board, picture: Mapping[str, Any]) -> "Figure | None":
 
 def as_number(value: Any) -> float | None:
     try:
-        return float(value)
-    except (TypeError, ValueError):
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
         return None
+    return number if is_number(number) else None
 
 
-def last_grid(row: Row) -> Result | None:
-    """The run whose pictures represent a method: the first seed with the highest step."""
-    drawn = [result for result in row.results if any(result.run.samples.glob("[0-9]*.png"))]
-    return max(drawn, key=lambda result: result.summary.get("step", 0), default=None)
+def last_grid(row: Row) -> tuple[Result, Path] | None:
+    """The pictures that represent a method: the last of the first seed with the highest step."""
+    found = [(result, path) for result in row.results if (path := last_picture(result)) is not None]
+    return max(found, key=lambda one: one[0].summary.get("step", 0), default=None)
+
+
+def last_picture(result: Result) -> Path | None:
+    """The picture of the highest step, samples/<step>.png."""
+    pictures: list[Path] = []
+    with suppress(OSError):  # a folder that cannot be read has no pictures
+        pictures = [
+            path for path in result.run.samples.iterdir() if path.suffix == ".png" and step_of(path) is not None
+        ]
+    return max(pictures, key=step_of, default=None)  # type: ignore[arg-type]
+
+
+def step_of(picture: Path) -> int | None:
+    return int(picture.stem) if picture.stem.isascii() and picture.stem.isdecimal() and len(picture.stem) < 20 else None

@@ -1,117 +1,229 @@
 """Runs found in folders: the config, state and scores of each."""
 
 import json
+import os
+import stat
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from gan_cli.config.nodes import Config, flatten
+from gan_cli.config.nodes import flatten
 from gan_cli.config.overrides import key_of, value_of
-from gan_cli.errors import UserError
+from gan_cli.errors import UserError, one_line
+from gan_cli.leaderboard.statistics import is_number
 from gan_cli.runs.folder import RunFolder
+from gan_cli.runs.formats import MOST_LINE_BYTES, MOST_NAMES, read_record, read_summary
 from gan_cli.runs.sink import Record
-from gan_cli.sweep.plan import fingerprint
+from gan_cli.sweep.formats import Content
 from gan_cli.sweep.sweep_folder import State, SweepFolder, state_of
+from gan_cli.text import printable
 
 NOT_OF_THE_METHOD = {"seed", "log_every", "sample_every", "checkpoint_every", "keep_checkpoints"}
+shown = lru_cache(10_000)(printable)  # configs have most of their text in common
+NUM_INTERVALS = 200  # of a run, in each of which its losses are averaged
+MOST_PLAYERS = 16
+
+
+@dataclass
+class Series:
+    """What a run recorded, as far as curves need it: a run of 200,000 lines takes 20 MB, not 300.
+
+    `seconds` of training by step; `scores` by metric and step; `losses` by player and interval, sum and count.
+    """
+
+    width: int  # of an interval, in steps
+    seconds: dict[int, float] = field(default_factory=dict)
+    scores: dict[str, dict[int, float]] = field(default_factory=dict)
+    losses: dict[str, dict[int, tuple[float, int]]] = field(default_factory=dict)
+
+    def add(self, record: Record) -> None:
+        """Numbers that are not finite, and names beyond the number that is sensible, are left out."""
+        step = record["step"]
+        if "seconds" in record:
+            self.seconds[step] = record["seconds"]
+        for metric, score in record.get("metrics", {}).items():
+            if is_number(score) and (metric in self.scores or len(self.scores) < MOST_NAMES):
+                self.scores.setdefault(metric, {})[step] = score
+        for player, terms in record.get("losses", {}).items():
+            total = sum(terms.values())
+            if is_number(total) and (player in self.losses or len(self.losses) < MOST_PLAYERS):
+                intervals = self.losses.setdefault(player, {})
+                known, count = intervals.get(step // self.width, (0.0, 0))
+                intervals[step // self.width] = (known + total, count + 1)
 
 
 @dataclass(frozen=True)
 class Result:
     """One run; `summary` is empty if the run was stopped before it wrote one.
 
-    `published` has the scores that others report for its setting, by metric, and `source` says where.
+    `published` has the scores that others report for its setting, by metric, and `source` says where. All text but that
+    in `config` is printable.
     """
 
     run: RunFolder
     state: State
     overrides: list[str]
-    config: Config
+    config: Mapping[str, Any]
     summary: Record
     error: str
     published: dict[str, float] = field(default_factory=dict)
     source: str = ""
 
     @property
+    def name(self) -> str:
+        return printable(self.run.path.name)
+
+    @property
     def seed(self) -> int:
         return self.config["seed"]
 
-    @property
+    @cached_property
     def method(self) -> str:
         """The part of the config that runs of one method share: all that can change results, except the seed."""
         return json.dumps({k: v for k, v in self.config.items() if k not in NOT_OF_THE_METHOD}, sort_keys=True)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The method's config by dotted keys; its text is printable."""
+        flat = flatten({key: value for key, value in self.config.items() if key not in NOT_OF_THE_METHOD})
+        return {
+            shown(key): value if value is None or isinstance(value, int | float) else shown(str(value))
+            for key, value in flat.items()
+        }
 
     @property
     def scores(self) -> dict[str, Any]:
         """The scores of the last step; a run that did not complete has none, even if earlier scores were good."""
         return self.summary["metrics"]["last"] if self.state == "completed" else {}
 
+    @property
+    def warnings(self) -> list[str]:
+        return self.summary.get("warnings", [])
+
     @cached_property
-    def records(self) -> list[Record]:
-        return self.run.records()
+    def series(self) -> Series:
+        """Its records, up to the first that is damaged: a running or killed run may have left half a line."""
+        found = Series(width=max(1, self.config["steps"] // NUM_INTERVALS))
+        for number, line in enumerate(lines(self.run.metrics), 1):
+            record = read_record(line)
+            if record is None:
+                if line.endswith(b"\n") or len(line) >= MOST_LINE_BYTES:
+                    warnings.warn(
+                        f"{printable(self.run.metrics)}: line {number} is not a record: it and what follows are left "
+                        "out of the curves",
+                        stacklevel=1,
+                    )
+                break
+            found.add(record)
+        return found
 
     def value(self, key: str) -> Any:
         """A setting's value in the overrides, else in the objective's facts, else in the config."""
         given = [value_of(override) for override in self.overrides if key_of(override) == key]
         facts = self.summary.get("objective", {})
-        return given[-1] if given else facts.get(key, flatten(self.config).get(key))
+        known = self.settings | {"seed": self.seed}
+        return given[-1] if given else facts.get(key, known.get(key))
+
+
+def lines(file: Path) -> Iterator[bytes]:
+    """The lines of a regular file, the last perhaps without its end; none if it cannot be read."""
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):
+            return
+        with file.open("rb") as opened:
+            while line := opened.readline(MOST_LINE_BYTES):
+                yield line
+    except OSError:
+        return
 
 
 def gather(folders: Iterable[Path]) -> list[Result]:
-    """Every run in these folders, each config once; a sweep's runs keep their order.
+    """Every run in these folders, each method and seed once; a sweep's runs keep their order.
 
-    Raises UserError if a folder does not exist, or if there are no runs.
+    A run whose files are damaged is left out with a warning. Raises UserError if a folder does not exist, if a sweep's
+    own file is damaged, or if there are no runs.
     """
-    found: dict[str, Result] = {}
+    found: dict[tuple[str, int], Result] = {}
     folders = list(folders)
     for folder in folders:
-        if not folder.is_dir():
-            raise UserError(f"{folder} is not a folder")
+        if not os.path.isdir(folder):
+            raise UserError(f"{printable(folder)} is not a folder")
         for result in runs_in(folder):
-            digest = fingerprint(result.config)
-            known = found.get(digest)
-            if known is not None and known.run.path.resolve() != result.run.path.resolve():
-                warnings.warn(f"the same run twice, counted once: {known.run.path} and {result.run.path}", stacklevel=1)
+            key = result.method, result.seed
+            known = found.get(key)
+            if known is not None and os.path.realpath(known.run.path) != os.path.realpath(result.run.path):
+                both = f"{printable(known.run.path)} and {printable(result.run.path)}"
+                warnings.warn(f"the same run twice, counted once: {both}", stacklevel=1)
             if known is None or (known.state != "completed" and result.state == "completed"):
-                found[digest] = result
+                found[key] = result
     if not found:
-        raise UserError(f"no runs in {', '.join(map(str, folders))}")
+        raise UserError(f"no runs in {printable(', '.join(map(str, folders)))}")
     return list(found.values())
 
 
 def runs_in(folder: Path) -> Iterator[Result]:
     of_sweeps = set()
-    for file in sorted(folder.rglob("sweep.json")):
+    for file in files_in(folder, "sweep.json"):
         sweep = SweepFolder(file.parent)
-        for name, job in sweep.read().get("jobs", {}).items():
+        for name, job in sweep.read()["jobs"].items():
             run = sweep.run(name)
             of_sweeps.add(run.path)
-            summary = run.summary() or {}
+            summary = summary_of(run)
+            if summary is None:
+                continue
+            ended = sweep.how_it_ended(name)
+            if ended["exit_code"] is None:
+                ended = {"exit_code": job.get("exit_code"), "error": job.get("error", "")}
             yield Result(
                 run,
-                state_of(run, job["exit_code"]),
-                job["overrides"],
+                state_of(run, summary or None, ended["exit_code"]),
+                [printable(override) for override in job["overrides"]],
                 job["config"],
                 summary,
-                job["error"],
-                job.get("published", {}),
-                job.get("source", ""),
+                printable(ended["error"]),
+                {printable(metric): score for metric, score in job.get("published", {}).items() if is_number(score)},
+                printable(job.get("source", "")),
             )
-    for file in sorted(folder.rglob("summary.json")):
+    for file in files_in(folder, "summary.json"):
         run = RunFolder(file.parent)
-        written = run.summary()
-        if run.path in of_sweeps or written is None:
+        if run.path in of_sweeps:
+            continue
+        written = summary_of(run)
+        if not written:
             continue
         if "config" not in written:
-            warnings.warn(f"{run.path} was written by an earlier version, without its config: left out", stacklevel=1)
+            warnings.warn(
+                f"{printable(run.path)} was written by an earlier version, without its config: left out", stacklevel=1
+            )
             continue
-        yield Result(run, written["status"], written["overrides"], written["config"], written, written["error"])
+        overrides = [printable(override) for override in written.get("overrides", [])]
+        yield Result(run, written["status"], overrides, written["config"], written, written.get("error", ""))
 
 
-def sweep_facts(folders: Sequence[Path], key: str) -> Any:
-    """The sweep's own entry, such as its picture or its baseline, if the folders contain exactly one sweep."""
-    files = [file for folder in folders for file in folder.rglob("sweep.json")]
-    return SweepFolder(files[0].parent).read().get(key) if len(files) == 1 else None
+def summary_of(run: RunFolder) -> Record | None:
+    """The run's summary, empty without one; None, with a warning, for one that is damaged."""
+    try:
+        return dict(read_summary(run.path))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        warnings.warn(f"left out: {one_line(error)}", stacklevel=1)
+        return None
+
+
+def files_in(folder: Path, name: str) -> list[Path]:
+    """Every file of this name, at any depth; no link to a folder is followed, and what cannot be read is named."""
+
+    def warn(error: OSError) -> None:
+        warnings.warn(f"left out: {one_line(error)}", stacklevel=1)
+
+    return sorted(Path(place) / name for place, _, names in os.walk(folder, onerror=warn) if name in names)
+
+
+def only_sweep(folders: Sequence[Path]) -> Content:
+    """What the sweep's own file says, such as its picture or its baseline, if the folders contain exactly one sweep."""
+    files = [file for folder in folders for file in files_in(folder, "sweep.json")]
+    return SweepFolder(files[0].parent).read() if len(files) == 1 else {"jobs": {}}

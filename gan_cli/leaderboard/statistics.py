@@ -11,6 +11,7 @@ from scipy.stats import bootstrap
 
 NUM_RESAMPLES = 9999
 CONFIDENCE = 0.95
+LARGEST = 1e100
 Verdict = Literal["too few seeds to tell", "no difference shown", "lower", "higher"]
 
 
@@ -34,7 +35,8 @@ def spread(values: Iterable[Any]) -> Spread | None:
 
 
 def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    """Whether it is finite, and so small that its square is, too."""
+    return isinstance(value, int | float) and abs(value) <= LARGEST
 
 
 @dataclass(frozen=True)

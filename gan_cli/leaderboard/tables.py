@@ -5,11 +5,13 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gan_cli.leaderboard.boards import Board, Row
 from gan_cli.leaderboard.statistics import Difference, Spread
 from gan_cli.metrics.metrics import Direction
 from gan_cli.runs.summary import short
+from gan_cli.text import printable
 
 COSTS = (
     "seconds",
@@ -17,8 +19,11 @@ COSTS = (
     "peak_memory_bytes",
     "images_seen",
 )
+MOST_LISTED = 20  # methods in a sentence
 ARROWS: dict[Direction | None, str] = {"lower": "↓", "higher": "↑"}
 SAMPLING = ("seconds", "generator_passes", "discriminator_passes", "gradient_calls")
+
+FORMULA = tuple("=+-@\t\r\uff1d\uff0b\uff0d\uff20")  # the last four are fullwidth forms of the first
 
 Columns = list[tuple[str, Callable[[Row], str]]]
 
@@ -145,7 +150,7 @@ def notes(board: Board) -> list[str]:
     lost = [row.method for row in board.rows if row.lost]
     if lost:
         said.append(
-            f"Not all runs of {', '.join(lost)} have a result: their scores are means over the completed runs, which "
+            f"Not all runs of {listed(lost)} have a result: their scores are means over the completed runs, which "
             "are biased, so they are listed last."
         )
     if any(row.pending for row in board.rows):
@@ -160,7 +165,7 @@ def differences(board: Board) -> list[str]:
     for verdict in ("lower", "higher", "no difference shown", "too few seeds to tell"):
         methods = [f"{method} (n = {d.n})" for method, d in found.items() if d.verdict == verdict]
         if methods:
-            named = f"all {len(methods)}" if len(methods) == len(found) > 1 else ", ".join(methods)
+            named = f"all {len(methods)}" if len(methods) == len(found) > 1 else listed(methods)
             said.append(f"Difference (Δ) of {board.leading} from {board.baseline.method}, {verdict}: {named}.")
     if found:
         said.append(
@@ -169,6 +174,12 @@ def differences(board: Board) -> list[str]:
             "all of them arises by chance more than one time in twenty."
         )
     return said
+
+
+def listed(names: Sequence[str]) -> str:
+    """The names, and of many only the first."""
+    left = len(names) - MOST_LISTED
+    return ", ".join(names[:MOST_LISTED]) + (f" and {left:,} more" if left > 0 else "")
 
 
 def separation(boards: Sequence[Board]) -> str:
@@ -180,34 +191,40 @@ def separation(boards: Sequence[Board]) -> str:
     for key in keys:
         values = [str(short(board.protocol.get(key, "none"))) for board in boards]
         if len(set(values)) > 1:
-            parts.append(f"{key} ({' / '.join(values)})")
+            parts.append(f"{key} ({printable(' / '.join(values))})")
     return f"{len(boards)} tables: their scores do not compare, because they have different {', '.join(parts)}."
 
 
 def markdown(boards: Sequence[Board]) -> str:
-    lines = ["# Leaderboard", "", *([separation(boards), ""] if len(boards) > 1 else [])]
+    lines = ["# Leaderboard", "", *([markdown_line(separation(boards)), ""] if len(boards) > 1 else [])]
     for position, board in enumerate(boards, 1):
         lines += [f"## Protocol {position}", ""] if len(boards) > 1 else []
         for text in text_tables(board):
-            lines += [f"**{text.title}**", ""]
+            lines += [f"**{markdown_cell(text.title)}**", ""]
             lines.append(f"| {' | '.join(map(markdown_cell, text.header))} |")
             lines.append(f"| --- |{' ---: |' * (len(text.header) - 1)}")
             lines += [f"| {' | '.join(map(markdown_cell, row))} |" for row in text.rows]
             lines.append("")
-        lines += [f"- {markdown_cell(note)}" for note in notes(board)] + [""]
+        lines += [f"- {markdown_line(note)}" for note in notes(board)] + [""]
     return "\n".join(lines)
 
 
 def markdown_cell(text: str) -> str:
-    """Any text, escaped, so that nothing in it is Markdown or HTML."""
+    """Any text, escaped, so that nothing in it is Markdown, a formula, HTML or a link."""
     entities = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "\\|"}
     escaped = "".join(entities.get(letter, letter) for letter in " ".join(text.split()))
-    return re.sub(r"[`*\[\]]|\\(?!\|)|(?<!\w)_|_(?!\w)", r"\\\g<0>", escaped)
+    escaped = re.sub(r"[`*\[\]~$]|\\(?!\|)|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", escaped)
+    return re.sub(r":(?=//)|(?<=www)\.|@(?=\w)", r"\\\g<0>", escaped, flags=re.IGNORECASE)
+
+
+def markdown_line(text: str) -> str:
+    """A cell's text at the start of a line, where it is no heading, list or rule either."""
+    return re.sub(r"^(\d{0,9})([#+=.)-])", r"\1\\\2", markdown_cell(text))
 
 
 def latex(boards: Sequence[Board]) -> str:
     r"""Needs \usepackage{booktabs}."""
-    parts = [r"% needs \usepackage{booktabs}", *([f"% {separation(boards)}"] if len(boards) > 1 else [])]
+    parts = [r"% needs \usepackage{booktabs}", *([f"% {latex_cell(separation(boards))}"] if len(boards) > 1 else [])]
     for board in boards:
         for text in text_tables(board):
             columns = "l" + "r" * (len(text.header) - 1)
@@ -225,11 +242,12 @@ def latex(boards: Sequence[Board]) -> str:
                 r"\end{tabular}",
                 r"\end{table}",
             ]
-        parts += [f"% {' '.join(note.split())}" for note in notes(board)]
+        parts += [f"% {latex_cell(note)}" for note in notes(board)]
     return "\n".join(parts) + "\n"
 
 
 def latex_cell(text: str) -> str:
+    """Any text in one line, escaped, also where a command before it looks for `[` or `*`."""
     special = {
         "\\": r"\textbackslash{}",
         "~": r"\textasciitilde{}",
@@ -241,19 +259,27 @@ def latex_cell(text: str) -> str:
         "<": r"\textless{}",
         ">": r"\textgreater{}",
         "|": r"\textbar{}",
+        "[": "{[}",
+        "]": "{]}",
+        "*": "{*}",
     } | {letter: f"\\{letter}" for letter in "&%$#_{}"}
     return "".join(special.get(letter, letter) for letter in " ".join(text.split()))
 
 
 def comma_separated(board: Board) -> str:
-    """Every number of a board, a row for each method."""
-    rows = [flat_row(board, row) for row in board.rows]
+    """Every number of a board, a row for each method; no cell is a formula for a spreadsheet."""
+    rows = [{inert(key): inert(cell) for key, cell in flat_row(board, row).items()} for row in board.rows]
     columns = dict.fromkeys(column for row in rows for column in row)
     text = io.StringIO()
     writer = csv.DictWriter(text, list(columns), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def inert(cell: Any) -> Any:
+    """Text that a spreadsheet would calculate gets an apostrophe, as OWASP advises; numbers stay numbers."""
+    return f"'{cell}" if isinstance(cell, str) and cell.lstrip().startswith(FORMULA) else cell
 
 
 def flat_row(board: Board, row: Row) -> dict[str, object]:
@@ -264,6 +290,7 @@ def flat_row(board: Board, row: Row) -> dict[str, object]:
         "runs": len(row.results),
         "completed": len(row.completed),
         "diverged": row.lost.get("diverged", 0),
+        "collapsed": row.lost.get("collapsed", 0),
         "failed": row.lost.get("failed", 0),
         "unfinished": sum(row.pending.values()),
     }

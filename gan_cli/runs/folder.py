@@ -113,7 +113,7 @@ class RunFolder(Sink):
 
     def records(self) -> list[Record]:
         """All records before the first incomplete one, which a crash may have left."""
-        return whole_records(self.metrics.read_bytes() if self.metrics.exists() else b"")
+        return whole_records(self.metrics.read_bytes() if self.metrics.is_file() else b"")
 
     def rewind(self, step: int, concluded: bool, vouched: Hashed | None) -> None:
         """Removes incomplete files, and everything recorded after `step`, which will be trained again.
@@ -155,23 +155,23 @@ class RunFolder(Sink):
         )
 
     def summary(self) -> Record | None:
+        """The content of summary.json; None if there is none, or if it is damaged: the run has not ended."""
+        from gan_cli.runs.formats import read_summary  # here: pydantic takes a tenth of a second
+
         try:
-            summary = json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
+            return dict(read_summary(self.path))
         except (OSError, ValueError):
             return None
-        whole = isinstance(summary, dict) and {"status", "step", "metrics", "protocol", "cost"} <= set(summary)
-        return summary if whole else None
 
 
 def whole_records(content: bytes) -> list[Record]:
     """The records in (a part of) metrics.jsonl, up to the first line that is not a record."""
+    from gan_cli.runs.formats import read_record
+
     records = []
-    for line in content.decode(errors="replace").splitlines():
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            break
-        if not isinstance(record, dict) or not isinstance(record.get("step"), int):
+    for line in content.splitlines():
+        record = read_record(line)
+        if record is None:
             break
         records.append(record)
     return records

@@ -10,14 +10,18 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from gan_cli import __version__
 from gan_cli.datasets.dataset import Dataset
 from gan_cli.evaluation import SamplingCost
 from gan_cli.metrics.metrics import Scorer
 from gan_cli.runs.sink import Record
+from gan_cli.text import printable
 
 Scores = Mapping[str, float]
+NO_COST = {"seconds": 0.0, "images_seen": 0, "images_per_second": 0.0, "peak_memory_bytes": 0}
+MOST_OF_LINE = 4000  # characters
 REAL = "real against real"  # the title of the key `floor`
 
 
@@ -57,13 +61,13 @@ def versions() -> dict[str, str]:
 
 def scores_table(title: str, columns: Mapping[str, Scores]) -> Table:
     """Metrics down, columns (last, best, real against real, ...) across."""
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(title=Text(printable(title), "bold"), title_justify="left")
     table.add_column("metric", no_wrap=True)
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(Text(printable(column)), justify="right")
     keys = dict.fromkeys(key for scores in columns.values() for key in scores if not key.endswith("_std"))
     for key in keys:
-        table.add_row(key.removesuffix("_mean"), *(shown(scores, key) for scores in columns.values()))
+        table.add_row(Text(printable(key.removesuffix("_mean"))), *(shown(scores, key) for scores in columns.values()))
     return table
 
 
@@ -80,7 +84,7 @@ def costs_table(costs: Mapping[str, SamplingCost]) -> Table:
     table = Table(title="cost", title_justify="left", title_style="bold")
     table.add_column("", no_wrap=True)
     for name in costs:
-        table.add_column(name, justify="right")
+        table.add_column(Text(printable(name)), justify="right")
     table.add_row("seconds", *(f"{cost.seconds:.2f}" for cost in costs.values()))
     for key in ("gradient_calls", "generator_passes", "discriminator_passes"):
         values = (cost.as_dict()[key] for cost in costs.values())
@@ -102,14 +106,16 @@ def console(*, stderr: bool = False) -> Console:
 def print_summary(summary: Mapping[str, Any], folder: Path) -> None:
     """The table at the end of a run, on stdout."""
     out = console()
-    metrics, cost = summary["metrics"], summary["cost"]
-    title = f"{summary['status']} at step {summary['step']}"
+    metrics, cost = summary["metrics"], NO_COST | summary["cost"]
+    title = printable(f"{summary['status']} at step {summary['step']}")
     if "unavailable" in metrics:
-        out.print(title, style="bold")
-        out.print(f"scores unavailable: {metrics['unavailable']}", markup=False, highlight=False, soft_wrap=True)
+        out.print(title, style="bold", markup=False, highlight=False)
+        out.print(
+            f"scores unavailable: {printable(metrics['unavailable'])}", markup=False, highlight=False, soft_wrap=True
+        )
     else:
-        best = f"best (step {metrics['best_step']})" if metrics["best"] else "best"
-        columns = {"last": metrics["last"], best: metrics["best"], REAL: metrics["floor"]}
+        best = f"best (step {metrics.get('best_step')})" if metrics["best"] else "best"
+        columns = {"last": metrics["last"], best: metrics["best"], REAL: metrics.get("floor", {})}
         out.print(scores_table(title, columns))
         halves = f"{REAL}: the same metrics on two random halves of the real images, one scored against the other"
         out.print(halves, highlight=False, soft_wrap=True)
@@ -123,7 +129,7 @@ def print_summary(summary: Mapping[str, Any], folder: Path) -> None:
         "again": f"gan-eval checkpoint={folder}",
     }
     for name, line in lines.items():
-        out.print(f"{name}: {line}", markup=False, highlight=False, soft_wrap=True)
+        out.print(f"{name}: {printable(line, MOST_OF_LINE)}", markup=False, highlight=False, soft_wrap=True)
 
 
 def short(value: object) -> str:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -17,10 +17,14 @@ from gan_cli.config.overrides import choices, key_of, quoted
 from gan_cli.errors import UserError
 from gan_cli.runs.folder import fresh
 from gan_cli.sweep.options import SWEEPING
-from gan_cli.sweep.sweep_folder import newest_of_kind
+from gan_cli.sweep.sweep_folder import fingerprint, newest_of_kind
+
+if TYPE_CHECKING:
+    from gan_cli.sweep.formats import Kind
 
 DEFAULT_STUDY = "comparison"
 METHODS = {"objective", "experiment", "latent_sampler"}  # a command line with one of these says what to compare
+MOST_OF_NAME = 40  # characters
 ANY_VALUE = {"seed", "objective"}  # a later command may add values of these to the same table
 
 
@@ -62,7 +66,7 @@ def chooses(overrides: Sequence[Override]) -> bool:
     return bool(named & (METHODS | {"study", "hydra/sweeper"}) or swept - {"seed"})
 
 
-def kind_of(arguments: Sequence[str]) -> dict[str, Any]:
+def kind_of(arguments: Sequence[str]) -> "Kind":
     """Commands of one kind share a table: they may differ in seeds, objectives, and values of the keys they sweep."""
     overrides = OverridesParser.create().parse_overrides(list(arguments))
     ignored = ANY_VALUE | (set(SWEEPING) - {"study"})
@@ -92,7 +96,7 @@ def compose_options(overrides: Sequence[Override]) -> DictConfig:
     return compose("sweep", own, config_folders()[1:])
 
 
-def find(options: DictConfig, kind: dict[str, Any]) -> Path:
+def find(options: DictConfig, kind: "Kind") -> Path:
     """The given folder, or the newest of the same kind, or a new one, which is not created yet."""
     if options.sweep_dir is not None:
         return Path(options.sweep_dir)
@@ -101,4 +105,5 @@ def find(options: DictConfig, kind: dict[str, Any]) -> Path:
     if known is not None:
         return known.path
     studied = [setting.partition("=")[2] for setting in kind["settings"] if key_of(setting) == "study"]
-    return fresh(sweeps, "-".join(studied or kind["swept"]) or "sweep")
+    name = "-".join(studied or kind["swept"]) or "sweep"
+    return fresh(sweeps, f"{name[:MOST_OF_NAME]}-{fingerprint(kind)}")  # by which newest_of_kind knows it

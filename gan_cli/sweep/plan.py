@@ -1,8 +1,6 @@
 """The jobs of a sweep: the union of grids of overrides; each point is one job of gan-train."""
 
-import hashlib
 import itertools
-import json
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -18,7 +16,7 @@ from gan_cli.config.read import read_config
 from gan_cli.errors import UserError
 from gan_cli.files import slug
 from gan_cli.sweep.options import SWEEPING
-from gan_cli.sweep.sweep_folder import Job, Point
+from gan_cli.sweep.sweep_folder import Job, Point, fingerprint
 
 Compose = Callable[[Point], DictConfig]
 
@@ -136,7 +134,3 @@ def job_name(point: Point, shared: Collection[str], config: Config) -> str:
     """The overrides that distinguish the job, and a hash of its whole config."""
     words = [label(override) for override in point if override not in shared and key_of(override) != "seed"]
     return f"{slug('-'.join(words))}-seed-{config['seed']}-{fingerprint(config)}".lstrip("-")
-
-
-def fingerprint(config: Config) -> str:
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:8]

@@ -15,7 +15,7 @@ from gan_cli.engine import choose_device, num_devices
 from gan_cli.errors import InterruptedRunError
 from gan_cli.runs.signals import stop_on_signal
 from gan_cli.sweep.sweep_folder import Job, State, SweepFolder
-from gan_cli.sweep.watch import Watch
+from gan_cli.sweep.watch import Watch, last_line
 
 SECONDS_BETWEEN_LOOKS = 0.1
 
@@ -131,8 +131,7 @@ def start(job: Job, slot: Slot, folder: SweepFolder, searched: Sequence[str]) ->
 def conclude(ended: Running, folder: SweepFolder) -> tuple[State, str]:
     """Records how a job's process ended; returns its state, and why it is not completed."""
     code = ended.process.returncode
-    lines = folder.log(ended.job.name).read_text(encoding="utf-8", errors="replace").split("\n")
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "no output")
+    last = last_line(folder.log(ended.job.name)) or "no output"
     name = next((known.name for known in signal.Signals if known == -code), f"signal {-code}")
     reason = f"killed by {name}" if code < 0 else f"exit code {code}: {last}"
     if code == -signal.SIGKILL:

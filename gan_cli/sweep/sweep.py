@@ -15,6 +15,7 @@ from gan_cli.commands.train import train
 from gan_cli.config.overrides import key_of, quoted, value_of
 from gan_cli.config.read import read_config, read_plain
 from gan_cli.errors import EndError, UserError
+from gan_cli.files import adapter
 from gan_cli.runs.folder import RunFolder
 from gan_cli.runs.sink import Record
 from gan_cli.sweep.command_line import kind_of
@@ -23,6 +24,7 @@ from gan_cli.sweep.plan import job_name, plan, read_run, run_part
 from gan_cli.sweep.processes import device_slots, run_all
 from gan_cli.sweep.sweep_folder import ENDED, Job, State, SweepFolder
 from gan_cli.sweep.watch import Watch
+from gan_cli.text import printable
 
 
 def sweep(
@@ -91,9 +93,7 @@ def launch_locally(config: DictConfig, job_overrides: Sequence[Sequence[str]], l
     options = read_sweep(config)
     folder = SweepFolder(shortest(options["sweep_dir"]))
     with folder.locked():
-        jobs = [
-            known_job(overrides, folder) or new_job(overrides, folder, config, loader) for overrides in job_overrides
-        ]
+        jobs = known_jobs(job_overrides, folder) or new_jobs(job_overrides, folder, config, loader)
         states = folder.states(jobs)
         due = [job for job in jobs if states[job.name] not in ENDED]
         slots = device_slots(config.device, options["slots_per_device"], len(due))
@@ -105,23 +105,28 @@ def launch_locally(config: DictConfig, job_overrides: Sequence[Sequence[str]], l
         return [job_return(job, folder) for job in jobs]
 
 
-def known_job(overrides: Sequence[str], folder: SweepFolder) -> Job | None:
-    """The job of a grid sweep, as recorded in sweep.json under the name of its run_dir."""
-    places = [value_of(override) for override in overrides if key_of(override) == "run_dir"]
-    if not places:
-        return None
-    name = Path(places[0].strip("'")).name
-    entry = folder.read()["jobs"][name]
-    return Job(name, entry["overrides"], entry["config"])
+def known_jobs(job_overrides: Sequence[Sequence[str]], folder: SweepFolder) -> list[Job]:
+    """The jobs of a grid sweep, as recorded in sweep.json under the names of their run_dir; none for a search."""
+    places = [
+        value_of(override) for overrides in job_overrides for override in overrides if key_of(override) == "run_dir"
+    ]
+    names = [Path(place.strip("'")).name for place in places]
+    known = folder.read()["jobs"] if names else {}
+    return [Job(name, known[name]["overrides"], dict(known[name]["config"])) for name in names]
 
 
-def new_job(overrides: Sequence[str], folder: SweepFolder, config: DictConfig, loader: ConfigLoader) -> Job:
-    """A job of a search, which chooses its jobs while it runs."""
-    point = [override for override in overrides if key_of(override) not in SWEEPING]
-    run = read_run(loader.load_sweep_config(config, list(overrides)))
-    (job,) = folder.named([Job(job_name(point, set(), run), point, run)])
-    folder.add([job], kind=kind_of(config.hydra.overrides.task), baseline=config.baseline)
-    return job
+def new_jobs(
+    job_overrides: Sequence[Sequence[str]], folder: SweepFolder, config: DictConfig, loader: ConfigLoader
+) -> list[Job]:
+    """Jobs of a search, which chooses them while it runs."""
+    chosen = []
+    for overrides in job_overrides:
+        point = [override for override in overrides if key_of(override) not in SWEEPING]
+        run = read_run(loader.load_sweep_config(config, list(overrides)))
+        chosen.append(Job(job_name(point, set(), run), point, run))
+    jobs = folder.named(chosen)
+    folder.add(jobs, kind=kind_of(config.hydra.overrides.task), baseline=config.baseline)
+    return jobs
 
 
 def job_return(job: Job, folder: SweepFolder) -> JobReturn:
@@ -132,7 +137,7 @@ def job_return(job: Job, folder: SweepFolder) -> JobReturn:
     done.return_value = (
         leading_score(folder.run(job.name).summary())
         if state == "completed"
-        else EndError(f"{job.name} is {state}: see {folder.log(job.name)}")
+        else EndError(f"{job.name} is {state}: see {printable(folder.log(job.name))}")
     )
     return done
 
@@ -156,6 +161,21 @@ def read_sweep(config: DictConfig) -> dict[str, Any]:
     """The options of the sweep; raises UserError that names every problem at once."""
     own = OmegaConf.masked_copy(config, [key for key in SWEEPING if key in config])
     options = {"study": None} | read_plain(own, {str(key): SWEEPING[str(key)] for key in own}, "")
+    check_picture((options["study"] or {}).get("picture"))
     if options["slots_per_device"] is not None and options["slots_per_device"] < 1:
         raise UserError(f"slots_per_device={options['slots_per_device']} must be at least 1")
     return options
+
+
+def check_picture(picture: Any) -> None:
+    """Raises UserError for a study's picture that could not be drawn."""
+    from pydantic import ValidationError
+
+    from gan_cli.sweep.formats import Picture
+
+    try:
+        adapter(Picture | None).validate_python(picture, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, ("picture", *first["loc"])))
+        raise UserError(printable(f"{place} in the study: {first['msg']}; as in picture: {{x: objective}}")) from error

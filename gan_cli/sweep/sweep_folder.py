@@ -1,22 +1,33 @@
 """A sweep's folder: its runs, the state of each, and which folder a command continues."""
 
+import hashlib
 import json
+import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import FileLock, Timeout
 
-from gan_cli.errors import UserError
-from gan_cli.files import write_json
+from gan_cli.config.overrides import key_of
+from gan_cli.errors import CheckpointError, UserError, one_line
+from gan_cli.files import atomic, read_json, write_json
 from gan_cli.runs.folder import RunFolder
 from gan_cli.runs.signals import STOPPING
+from gan_cli.runs.sink import Record
+from gan_cli.sweep.options import SWEEPING
+from gan_cli.text import printable
 
-State = Literal["completed", "diverged", "failed", "interrupted", "unfinished", "waiting"]
+if TYPE_CHECKING:  # at run time where it is used: pydantic takes a tenth of a second
+    from gan_cli.sweep.formats import Content, Ending, Entry, Kind
+
+State = Literal["completed", "diverged", "collapsed", "failed", "interrupted", "unfinished", "waiting"]
 Point = list[str]  # overrides, as gan-train takes them
-ENDED: tuple[State, ...] = ("completed", "diverged")  # results that a repeated run would give again
+ENDED: tuple[State, ...] = ("completed", "diverged", "collapsed")  # results that a repeated run would give again
+NOT_OF_A_JOB = {"run_dir", *SWEEPING}
 
 
 @dataclass(frozen=True)
@@ -51,9 +62,10 @@ class SweepFolder:
         except OSError as error:
             if isinstance(error, Timeout):
                 raise UserError(
-                    f"{self.path} belongs to a sweep that is still running: wait for it, or give another sweep_dir"
+                    f"{printable(self.path)} belongs to a sweep that is still running: wait for it, or give another "
+                    "sweep_dir"
                 ) from error
-            raise UserError(f"sweep_dir={self.path} cannot be a folder: {error}") from error
+            raise UserError(f"sweep_dir={printable(self.path)} cannot be a folder: {one_line(error)}") from error
         try:
             yield
         finally:
@@ -67,26 +79,65 @@ class SweepFolder:
         except UserError:
             return True
 
-    def read(self) -> dict[str, Any]:
-        """`kind`, `picture`, `baseline`, and by name its `jobs`: `overrides`, `config`, `exit_code`, `error`,
-        and if others have published scores of that setting, `published` and `source`.
+    @property
+    def missing(self) -> bool:
+        """Whether there is no sweep.json; a broken link is one that is damaged."""
+        return not os.path.lexists(self.file)
 
-        Empty if it is not a sweep's folder.
+    def read(self) -> "Content":
+        """The content of sweep.json; without one, what the runs' own files say.
+
+        Raises UserError for a file that cannot be read or is damaged.
         """
+        from gan_cli.sweep.formats import MOST_BYTES, Content
+
+        if self.missing:
+            return {"jobs": self.rebuilt()}
         try:
-            content = json.loads(self.file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return content if isinstance(content, dict) and isinstance(content.get("jobs"), dict) else {}
+            return read_json(self.file, Content, MOST_BYTES)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"sweep.json is damaged: {one_line(error)}; nothing was changed: move {printable(self.file)} away, and "
+                "the command that made the sweep rebuilds it from the runs"
+            ) from error
+
+    def rebuilt(self) -> "dict[str, Entry]":
+        """The jobs of the run folders, from each run's summary or newest checkpoint."""
+        found: dict[str, Entry] = {}
+        for path in self.run_folders():
+            config, overrides = started_with(RunFolder(path))
+            if config and path.name.endswith(fingerprint(config)):
+                point = [override for override in overrides if key_of(override) not in NOT_OF_A_JOB]
+                found[path.name] = {"overrides": point, "config": config}  # type: ignore[typeddict-item]
+        return found
+
+    def run_folders(self) -> list[Path]:
+        return sorted(folder.parent for folder in self.path.glob("*/checkpoints"))
+
+    def write(self, content: Mapping[str, Any]) -> None:
+        """A line for each job; raises UserError for what could not be read again."""
+        from gan_cli.sweep.formats import MOST_BYTES
+
+        facts = [f"{json.dumps(key)}: {dumped(value)}" for key, value in content.items() if key != "jobs"]
+        jobs = [f"  {json.dumps(name)}: {dumped(entry)}" for name, entry in content["jobs"].items()]
+        listed = '"jobs": {\n' + ",\n".join(jobs) + "\n}"
+        try:
+            text = ("{\n" + ",\n".join([*facts, listed]) + "\n}\n").encode()
+        except UnicodeEncodeError as error:
+            raise UserError("an override is not Unicode text: rename the file that it names") from error
+        if len(text) > MOST_BYTES:
+            raise UserError(f"{self.file} would have more than {MOST_BYTES:,} bytes: give another sweep_dir")
+        with atomic(self.file) as partial:
+            partial.write_bytes(text)
 
     def add(self, jobs: Iterable[Job], **facts: Any) -> None:
         """Adds jobs that are about to run, and removes how they ended before."""
-        content = {"jobs": {}} | self.read() | facts
+        content: dict[str, Any] = dict(self.read()) | facts
         for job in jobs:
             known = content["jobs"].get(job.name, {})
-            new = {"overrides": job.point, "config": job.config, "exit_code": None, "error": ""}
-            content["jobs"][job.name] = known | new
-        write_json(self.file, content)
+            content["jobs"][job.name] = known | {"overrides": job.point, "config": job.config, "exit_code": None}
+            self.ending(job.name).unlink(missing_ok=True)
+        self.write(content)
 
     def quote(self, jobs: Iterable[Job]) -> None:
         """Records the published scores of known jobs, also of jobs that have already ended."""
@@ -94,12 +145,24 @@ class SweepFolder:
         for job in jobs:
             if job.published and job.name in content["jobs"]:
                 content["jobs"][job.name] |= {"published": dict(job.published), "source": job.source}
-        write_json(self.file, content)
+        self.write(content)
 
     def ended(self, name: str, exit_code: int, error: str) -> None:
-        content = self.read()
-        content["jobs"][name] |= {"exit_code": exit_code, "error": error}
-        write_json(self.file, content)
+        """Records the ending of a job's process in a file of its own, whose size does not grow with the sweep."""
+        self.logs.mkdir(exist_ok=True)
+        write_json(self.ending(name), {"exit_code": exit_code, "error": error})
+
+    def ending(self, name: str) -> Path:
+        return self.logs / f"{name}.json"
+
+    def how_it_ended(self, name: str) -> "Ending":
+        """How the job's process ended; no exit code if it has not, or if nothing is known of it."""
+        from gan_cli.sweep.formats import Ending
+
+        try:
+            return read_json(self.ending(name), Ending)
+        except (OSError, ValueError):
+            return {"exit_code": None, "error": ""}
 
     def run(self, name: str) -> RunFolder:
         return RunFolder(self.path / name)
@@ -109,21 +172,44 @@ class SweepFolder:
 
     def named(self, jobs: Iterable[Job]) -> list[Job]:
         """The jobs, with the names that the same configs already have in this folder."""
-        known = {name.rsplit("-", 1)[-1]: name for name in self.read().get("jobs", {})}
+        known = {name.rsplit("-", 1)[-1]: name for name in self.read()["jobs"]}
         return [replace(job, name=known.get(job.name.rsplit("-", 1)[-1], job.name)) for job in jobs]
 
     def states(self, jobs: Iterable[Job]) -> dict[str, State]:
         """The state of each job, by name."""
-        known = self.read().get("jobs", {})
-        return {job.name: state_of(self.run(job.name), known.get(job.name, {}).get("exit_code")) for job in jobs}
+        return {job.name: self.state(job) for job in jobs}
 
     def state(self, job: Job) -> State:
-        return self.states([job])[job.name]
+        run = self.run(job.name)
+        return state_of(run, run.summary(), self.how_it_ended(job.name)["exit_code"])
 
 
-def state_of(run: RunFolder, exit_code: int | None) -> State:
-    """The state in the run's summary, or, if its process ended before it wrote one, from the exit code."""
+def dumped(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def fingerprint(config: Mapping[str, Any]) -> str:
+    """Eight digits that tell configs, or kinds of sweeps, apart."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def started_with(run: RunFolder) -> tuple[dict[str, Any], list[str]]:
+    """The config and the overrides of a run, as its own files tell; empty if they do not."""
+    from gan_cli.runs.checkpoint import newest  # here: it imports torch
+
     summary = run.summary()
+    if summary is not None and "config" in summary and "overrides" in summary:
+        return summary["config"], summary["overrides"]
+    try:
+        found = newest(run.path)
+    except CheckpointError as error:
+        warnings.warn(one_line(error), stacklevel=1)
+        return {}, []
+    return (found.config, found.overrides) if found is not None else ({}, [])
+
+
+def state_of(run: RunFolder, summary: Record | None, exit_code: int | None) -> State:
+    """The state in the run's summary, or, if its process ended before it wrote one, from the exit code."""
     if summary is not None and summary["status"] in ENDED:
         return summary["status"]
     stopped = {number for signal_number in STOPPING for number in (128 + signal_number, -signal_number)}
@@ -134,7 +220,25 @@ def state_of(run: RunFolder, exit_code: int | None) -> State:
     return "unfinished" if run.checkpoints.is_dir() else "waiting"
 
 
-def newest_of_kind(sweeps: Path, kind: Mapping[str, Any]) -> SweepFolder | None:
-    """The newest sweep of this kind that no process is running."""
-    folders = (SweepFolder(file.parent) for file in sorted(sweeps.glob("*/*/sweep.json"), reverse=True))
-    return next((folder for folder in folders if folder.read().get("kind") == kind and not folder.busy), None)
+def newest_of_kind(sweeps: Path, kind: "Kind") -> SweepFolder | None:
+    """The newest sweep of this kind that no process is running.
+
+    A folder without sweep.json is known by its name. Raises UserError if the sweep.json of a folder of this kind is
+    damaged; that of another folder is named in a warning.
+    """
+    for path in sorted(sweeps.glob("*/*/"), reverse=True):
+        folder, named = SweepFolder(path), f"-{fingerprint(kind)}-" in path.name
+        if folder.missing:
+            if named and folder.run_folders() and not folder.busy:
+                return folder
+            continue
+        try:
+            known = folder.read().get("kind")
+        except UserError as error:
+            if named:
+                raise
+            warnings.warn(f"not continued: {error}", stacklevel=1)
+            continue
+        if known == kind and not folder.busy:
+            return folder
+    return None

@@ -15,10 +15,12 @@ from rich.text import Text
 from gan_cli.runs.folder import RunFolder, whole_records
 from gan_cli.runs.sink import Record
 from gan_cli.sweep.sweep_folder import Job, State, SweepFolder
+from gan_cli.text import printable
 
 SECONDS_BETWEEN_READINGS = 1.0
-STYLES = {"running": "bold", "completed": "green", "failed": "bold red", "diverged": "red"}
-ORDER = ("running", "failed", "diverged", "waiting", "interrupted", "completed")
+MOST_OF_LOG = 2000  # bytes: a longer line than is shown
+STYLES = {"running": "bold", "completed": "green", "failed": "bold red", "diverged": "red", "collapsed": "red"}
+ORDER = ("running", "failed", "diverged", "collapsed", "waiting", "interrupted", "completed")
 
 
 @dataclass
@@ -40,7 +42,7 @@ class Line:
     def read_new(self) -> None:
         """Reads the job's new records, and what it does now."""
         self.read_records()
-        self.activity = self.run.activity() or ("" if self.read else last_line(self.log))
+        self.activity = printable(self.run.activity() or ("" if self.read else last_line(self.log)))
 
     def read_records(self) -> None:
         """An incomplete line is read the next time."""
@@ -63,7 +65,7 @@ class Line:
     def score(self) -> str:
         """The last evaluation's leading metric, which is first in a record."""
         key = next(iter(self.metrics), "")
-        return f"{key} {self.metrics[key]:.4g}" if key else ""
+        return f"{printable(key)} {self.metrics[key]:.4g}" if key else ""
 
     @property
     def left(self) -> float:
@@ -72,14 +74,14 @@ class Line:
 
 
 def last_line(log: Path) -> str:
-    """The last line of a job's log, for a job without records."""
+    """The last line of a job's log, or its end if it is long; empty without one."""
     try:
         with log.open("rb") as file:
-            file.seek(max(0, file.seek(0, 2) - 1000))
+            file.seek(max(0, file.seek(0, 2) - MOST_OF_LOG))
             lines = file.read().decode(errors="replace").split("\n")
     except OSError:
         return ""
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return printable(next((line for line in reversed(lines) if line.strip()), ""))
 
 
 class Watch:
@@ -146,8 +148,10 @@ class Watch:
         table = Table(box=None, expand=True, pad_edge=False)
         table.add_column("job", no_wrap=True, ratio=1)
         players = list(dict.fromkeys(player for line in self.lines.values() for player in line.losses))
-        for column in ("state", "step", *(f"loss {player[0].upper()}" for player in players), "score"):
-            table.add_column(column, justify="right" if column.startswith(("step", "loss")) else "left", no_wrap=True)
+        for column in ("state", "step", *(f"loss {printable(player)[:1].upper()}" for player in players), "score"):
+            table.add_column(
+                Text(column), justify="right" if column.startswith(("step", "loss")) else "left", no_wrap=True
+            )
         shown = sorted(
             self.lines.values(), key=lambda line: ORDER.index(line.state) if line.state in ORDER else len(ORDER)
         )
@@ -162,7 +166,7 @@ class Watch:
                 ),
                 f"{line.step}/{line.total}",
                 *("" if terms is None else f"{sum(terms.values()):.3f}" for terms in losses),
-                Text(line.activity, "dim") if running and line.activity else line.score,
+                Text(line.activity, "dim") if running and line.activity else Text(line.score),
             )
         counts = Counter(line.state for line in self.lines.values())
         totals = ", ".join(f"{count} {state}" for state, count in counts.items())

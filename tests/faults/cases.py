@@ -1,5 +1,5 @@
 """All faults, in the order of the table."""
 
-from . import Fault, images, runs, training
+from . import Fault, images, reports, runs, training
 
-CASES: list[Fault] = [*runs.CASES, *images.CASES, *training.CASES]
+CASES: list[Fault] = [*runs.CASES, *training.CASES, *images.CASES, *reports.CASES]

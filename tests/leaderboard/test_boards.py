@@ -4,13 +4,16 @@ import csv
 import io
 import json
 import math
+import re
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gan_cli.errors import UserError
-from gan_cli.leaderboard.boards import Board, boards
+from gan_cli.leaderboard.boards import Board, boards, method_labels
 from gan_cli.leaderboard.results import gather
 from gan_cli.leaderboard.statistics import Spread
 from gan_cli.leaderboard.tables import (
@@ -19,6 +22,7 @@ from gan_cli.leaderboard.tables import (
     latex_cell,
     markdown,
     markdown_cell,
+    markdown_line,
     notes,
     separation,
     text_tables,
@@ -267,3 +271,120 @@ def test_nothing_in_a_cell_is_markup() -> None:
     assert latex_cell("a_b & 50% $x$ #1 {~^\\} ± ↓") == (
         r"a\_b \& 50\% \$x\$ \#1 \{\textasciitilde{}\textasciicircum{}\textbackslash{}\} $\pm$ $\downarrow$"
     )
+    assert latex_cell("[2em]\n*") == "{[}2em{]} {*}"  # after \\ they would be arguments of it
+
+
+MARKDOWN = [
+    "# heading",
+    "- item",
+    "+ item",
+    "1. item",
+    "2) item",
+    "---",
+    "===",
+    "> quotation",
+    "<b>bold</b> <!-- gone -->",
+    "&lt; &copy;",
+    "![x](y) [x](y) [x]: y",
+    "<http://example.org>",
+    "*a* **a** _a_ __a__ ~~a~~ `a` ``a``",
+    "a\\*b*",
+    "| a | b |",
+    "    code",
+    "~~~",
+    "```",
+]
+
+
+@pytest.mark.parametrize("text", MARKDOWN)
+def test_markdown_shows_any_text_as_it_is(text: str) -> None:
+    """Parsed by another's parser, in a list and in a table."""
+    from markdown_it import MarkdownIt
+
+    parser = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    listed = parser.parse(f"- {markdown_line(text)}\n")
+    assert [token.type for token in listed] == [
+        "bullet_list_open",
+        "list_item_open",
+        "paragraph_open",
+        "inline",
+        "paragraph_close",
+        "list_item_close",
+        "bullet_list_close",
+    ]
+    tabled = parser.parse(f"| a | b |\n| --- | --- |\n| {markdown_cell(text)} | c |\n")
+    cells = [token for token in tabled if token.type == "inline"]
+    assert len(cells) == 4
+    for inline in (listed[3], cells[2]):
+        kinds = {token.type for token in inline.children or []}
+        assert kinds <= {"text", "text_special"}
+        assert "".join(token.content for token in inline.children or []) == " ".join(text.split())
+
+
+def test_addresses_and_formulas_are_no_links_on_github() -> None:
+    assert markdown_cell("https://a.b www.a.b a@b.c $x$") == r"https\://a.b www\.a.b a\@b.c \$x\$"
+
+
+def test_no_cell_of_the_csv_is_a_formula(tmp_path: Path) -> None:
+    for number, text in enumerate(("=1+1", "+1", "-1", "@x", "\t=1", "\uff1d1")):
+        make_run(tmp_path, f"batch_size={8 + number}", spelt=[f"objective={text}"], fid=-1.0)
+    board = only_board(tmp_path)
+    written = list(csv.reader(io.StringIO(comma_separated(board))))
+    assert {row[0] for row in written[1:]} == {"'=1+1", "'+1", "'-1", "'@x", "' =1", "'\uff1d1"} | {
+        row[0] for row in written[1:] if "batch_size" in row[0]
+    }
+    assert all(re.match(r"[\w']|-?\d|$", cell) for row in written for cell in row)
+    assert "-1.0" in written[1]  # a number stays one
+
+
+def test_comments_of_latex_are_one_line(tmp_path: Path) -> None:
+    text = "a\n\\input{x}\r\x0b\x85\u2028\\write18{y} %"
+    make_run(tmp_path, "objective=hinge", protocol={text: text})
+    make_run(tmp_path, "objective=stdgan")
+    written = latex(boards(gather([tmp_path]), None))
+    assert "\\input" not in written
+    assert "\\write" not in written
+    assert all(line.startswith(("%", "\\")) or line.endswith("\\\\") for line in written.splitlines())
+
+
+def test_text_from_files_moves_no_cursor_and_turns_no_line(tmp_path: Path) -> None:
+    odd = "\x1b[31m\u202ered\x07"
+    run = make_run(tmp_path, "objective=hinge", spelt=[f"objective={odd}"], protocol={odd: odd})
+    summary = json.loads((run / "summary.json").read_text())
+    summary["config"]["objective"][odd] = odd
+    summary["error"] = odd
+    (run / "summary.json").write_text(json.dumps(summary))
+    make_run(tmp_path, "objective=stdgan", protocol={odd: odd})
+    (result, _) = gather([tmp_path])
+    board = only_board(tmp_path)
+    texts = [markdown([board]), latex([board]), comma_separated(board), result.error, str(board.differing())]
+    for text in texts:
+        assert all(letter.isprintable() or letter == "\n" for letter in text)
+        assert "x1b" in text
+
+
+def test_the_same_seed_twice_counts_once(tmp_path: Path) -> None:
+    make_run(tmp_path, "objective=hinge", "log_every=1", fid=1.0)
+    make_run(tmp_path, "objective=hinge", "log_every=2", fid=1.0)
+    with pytest.warns(UserWarning, match="the same run twice, counted once: .*run-0 and .*run-1"):
+        (result,) = gather([tmp_path])
+    assert result.name == "run-0"
+
+
+def test_names_of_many_methods_are_found_in_linear_time_and_differ(tmp_path: Path) -> None:
+    """1,000 methods that are told apart only by their configs."""
+    make_run(tmp_path, "objective=hinge", spelt=[])
+    (result,) = gather([tmp_path])
+    many = [replace(result, config=dict(result.config) | {"batch_size": number}) for number in range(1000)]
+    twins = [replace(result, config=dict(result.config) | {"novel": "a" * 600 + str(number)}) for number in range(3)]
+    started = time.process_time()
+    labels = method_labels([*many, *twins])
+    assert time.process_time() - started < 10
+    assert len(set(labels.values())) == 1003
+
+
+def test_numbers_too_large_to_square_are_no_scores(tmp_path: Path) -> None:
+    make_run(tmp_path, "objective=hinge", seed=0, fid=1e300)
+    make_run(tmp_path, "objective=hinge", seed=1, fid=2.0)
+    (row,) = only_board(tmp_path).rows
+    assert row.last("fid_digits") == Spread(1, 2.0, None, 2.0, 2.0)

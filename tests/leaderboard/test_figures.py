@@ -1,12 +1,14 @@
 """What is averaged over seeds is what was recorded at the same step."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gan_cli.leaderboard.boards import boards
-from gan_cli.leaderboard.figures import curves, losses_of, scores_by_step, scores_by_time
+from gan_cli.leaderboard.figures import curves, losses_of, save, scores_by_step, scores_by_time, study_picture
 from gan_cli.leaderboard.results import gather
+from gan_cli.text import printable
 
 from .folders import make_run
 
@@ -31,3 +33,28 @@ def test_points_lie_at_their_steps_seconds_and_stretches(tmp_path: Path) -> None
         step: (pytest.approx(step / 10), 40 / step if step < 30 else 1) for step in (10, 20, 30)
     }
     assert losses_of(result, "discriminator") == {step: (step + 0.5, 1.5) for step in (10, 20, 30)}
+
+
+@pytest.mark.parametrize(
+    "name", ["$x^$", "$\\frac{$", "_hidden", "a" * 500, "\u65e5\u672c \U0001f600", "\\$x$ $y$", "a^b_{c"]
+)
+def test_a_label_is_text_whatever_it_is(name: str, tmp_path: Path) -> None:
+    """Neither a formula, which could end the report, nor a warning for each letter that the font lacks."""
+    make_run(tmp_path, "objective=hinge", spelt=[f"objective={name}"])
+    make_run(tmp_path, "objective=stdgan")
+    (board,) = boards(gather([tmp_path]), None)
+    figure = curves(board)
+    save(tmp_path / "curves.png", figure)
+    (legend,) = figure.legends
+    assert any(text.get_text().replace(r"\$", "$").strip() == printable(name, 60) for text in legend.get_texts())
+
+
+def test_a_picture_of_many_settings_is_not_wider_than_a_screen_can_show(tmp_path: Path) -> None:
+    make_run(tmp_path, "objective=hinge")
+    (result,) = gather([tmp_path])
+    configs = [dict(result.config) | {"seed": number} for number in range(60)]
+    many = [replace(result, config=one, overrides=[f"objective=method-{one['seed']}"]) for one in configs]
+    (board,) = boards(many, None)
+    figure = study_picture(board, {"x": "objective"})
+    assert figure is not None
+    assert figure.get_size_inches()[0] <= 40

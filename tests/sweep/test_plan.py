@@ -14,8 +14,8 @@ from gan_cli.config.overrides import label, quoted
 from gan_cli.errors import UserError
 from gan_cli.files import slug
 from gan_cli.sweep.command_line import kind_of
-from gan_cli.sweep.plan import fingerprint, plan
-from gan_cli.sweep.sweep_folder import Job, SweepFolder
+from gan_cli.sweep.plan import plan
+from gan_cli.sweep.sweep_folder import Job, SweepFolder, fingerprint
 
 SEEDS = {"seed": "0,1"}
 

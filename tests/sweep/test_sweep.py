@@ -261,3 +261,46 @@ def wait_for(happened: object, seconds: float = 90) -> None:
     while not happened():  # type: ignore[operator]
         assert time.monotonic() < end
         time.sleep(0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", [[], ["sweep_dir=mine"]])
+def test_a_removed_or_torn_sweep_file_costs_no_run(where: list[str], tmp_path: Path) -> None:
+    command = ["objective=stdgan,hinge", "seed=0", *QUICK, *where]
+    assert swept(*command, cwd=tmp_path)[0] == 0
+    (file,) = tmp_path.rglob("sweep.json")
+    runs = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("summary.json")}
+    file.unlink()
+    code, _, err = swept(*command, cwd=tmp_path)
+    assert code == 0, err
+    assert "to run" not in err
+    assert list(tmp_path.rglob("sweep.json")) == [file]
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("summary.json")} == runs
+    assert set(rows(file.parent)) == {"stdgan", "hinge"}
+
+    file.write_bytes(file.read_bytes()[:-100])
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for name, arguments in (("gan-sweep", command), ("gan-report", [str(file.parent)])):
+        code, out, err = swept(*arguments, cwd=tmp_path, name=name)
+        assert code == 2
+        assert out == ""
+        assert len(err.splitlines()) == 1
+        assert "sweep.json is damaged" in err
+        assert "nothing was changed: move" in err
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+    file.rename(tmp_path / "away")
+    code, _, err = swept(*command, cwd=tmp_path)
+    assert code == 0, err
+    assert "to run" not in err
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("summary.json")} == runs
+
+
+@pytest.mark.slow
+def test_a_study_whose_picture_cannot_be_drawn_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine" / "study").mkdir(parents=True)
+    (tmp_path / "mine" / "study" / "odd.yaml").write_text("grids:\n  - {objective: stdgan}\npicture: {x: [1]}\n")
+    code, _, err = swept("--config-dir", "mine", "study=odd", "sweep_dir=there", *QUICK, cwd=tmp_path)
+    assert code == 2
+    assert "picture.x in the study" in err
+    assert not (tmp_path / "there").exists()
