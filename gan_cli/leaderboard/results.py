@@ -21,7 +21,7 @@ from gan_cli.sweep.formats import Content
 from gan_cli.sweep.sweep_folder import State, SweepFolder, state_of
 from gan_cli.text import printable
 
-NOT_OF_THE_METHOD = {"seed", "log_every", "sample_every", "checkpoint_every", "keep_checkpoints"}
+NOT_OF_THE_METHOD = {"seed", "log_every", "sample_every", "checkpoint_every", "keep_checkpoints", "on_divergence"}
 shown = lru_cache(10_000)(printable)  # configs have most of their text in common
 NUM_INTERVALS = 200  # of a run, in each of which its losses are averaged
 MOST_PLAYERS = 16

@@ -100,6 +100,7 @@ class Line(TypedDict):
     seconds: NotRequired[Amount]
     losses: NotRequired[dict[str, dict[str, float]]]
     scores: NotRequired[dict[str, float]]
+    spread: NotRequired[float]
     metrics: NotRequired[dict[str, float]]
 
 

@@ -112,11 +112,17 @@ class Health:
 
 
 def largest(record: Record) -> float:
-    return max(abs(loss) for terms in record["losses"].values() for loss in terms.values())
+    return max((abs(loss) for terms in record["losses"].values() for loss in terms.values()), default=0.0)
 
 
 def close(first: float, second: float) -> bool:
     return math.isclose(first, second, rel_tol=SAME, abs_tol=NOTHING)
+
+
+def adversarial(record: Record, player: str) -> float:
+    """Not a number in a damaged record that lacks it."""
+    loss: float = record["losses"].get(player, {}).get("adversarial", math.nan)
+    return loss
 
 
 def has_exploded(record: Record, start: Record, scale: Scale) -> bool:
@@ -128,11 +134,10 @@ def is_constant(record: Record, start: Record, scale: Scale) -> bool:
 
     A dead discriminator still has a bias, which its optimizer may move. A lazy penalty is not in every record.
     """
-    before = start["losses"]
-    losses = [(terms["adversarial"], before[player]["adversarial"]) for player, terms in record["losses"].items()]
-    scores = record["scores"]
-    same_scores = bool(scores) and close(scores["real"], scores["fake"])
-    return same_scores or all(close(*pair) for pair in losses)
+    pairs = [(adversarial(record, player), adversarial(start, player)) for player in record["losses"]]
+    scores = record.get("scores", {})
+    same_scores = close(scores.get("real", math.nan), scores.get("fake", math.nan))
+    return same_scores or (bool(pairs) and all(close(*pair) for pair in pairs))
 
 
 def makes_constant_images(record: Record, start: Record, scale: Scale) -> bool:
@@ -143,7 +148,7 @@ def discriminator_has_won(record: Record, start: Record, scale: Scale) -> bool:
     """Judged only where the objective has a least loss: that of a critic, as in WGAN or the KL divergence, has none."""
     if scale.perfect_loss is None or scale.equilibrium_loss is None:
         return False
-    above = record["losses"]["discriminator"]["adversarial"] - scale.perfect_loss
+    above = adversarial(record, "discriminator") - scale.perfect_loss
     return bool(above < WON * (scale.equilibrium_loss - scale.perfect_loss))
 
 

@@ -263,11 +263,11 @@ class Run:
 
     @contextmanager
     def drawing(self) -> Iterator[None]:
-        """A picture that cannot be written does not end the run."""
+        """A picture that cannot be drawn or written does not end the run."""
         try:
             yield
-        except OSError as error:
-            warnings.warn(f"a picture cannot be written: {one_line(error)}", stacklevel=3)
+        except Exception as error:
+            warnings.warn(f"a picture cannot be drawn: {one_line(error)}", stacklevel=3)
 
     def finish(self, status: str, error: str) -> None:
         """Writes summary.json, and then the curves, for every status; an error here does not hide an earlier one."""

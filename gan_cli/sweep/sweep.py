@@ -125,7 +125,8 @@ def new_jobs(
         run = read_run(loader.load_sweep_config(config, list(overrides)))
         chosen.append(Job(job_name(point, set(), run), point, run))
     jobs = folder.named(chosen)
-    folder.add(jobs, kind=kind_of(config.hydra.overrides.task), baseline=config.baseline)
+    typed: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)  # a value may be a secret
+    folder.add(jobs, kind=kind_of(typed), baseline=config.baseline)
     return jobs
 
 

@@ -87,7 +87,7 @@ def test_a_picture_that_cannot_be_written_does_not(command: Command, monkeypatch
         monkeypatch.setattr(f"gan_cli.runs.pictures.{name}", full)
     code, _, err = command("train", *POINTS)
     assert (code, status()) == (0, "completed")
-    assert err.count("a picture cannot be written: [Errno 28] No space left on device: 'run/curves.png'") == 1
+    assert err.count("a picture cannot be drawn: [Errno 28] No space left on device: 'run/curves.png'") == 1
 
 
 @pytest.mark.parametrize(
