@@ -70,6 +70,7 @@ def test_a_run_leaves_the_whole_folder(command: Command) -> None:
         "status",
         "step",
         "error",
+        "warnings",
         "config",
         "metrics",
         "objective",
@@ -269,7 +270,7 @@ def test_photographs_without_inception_weights_are_trained_and_reported_as_unsco
     data = ["dataset=image_folder", f"dataset.root={photographs}", "dataset.image_size=8"]
     code, out, err = command("train", *SHORT, *data)
     assert code == 0, err
-    assert err.count("put weights-inception-2015-12-05-6726825d.pth into") == 1
+    assert err.count("put weights-inception-2015-12-05-6726825d.pth (from https://") == 1
     assert "scores unavailable" in out
     summary = json.loads((only_run() / "summary.json").read_text())
     assert summary["status"] == "completed"

@@ -166,7 +166,7 @@ def test_a_reader_of_stderr_that_goes_does_not_end_the_run(tmp_path: Path) -> No
     """As `2>&1 | head -1` or a terminal that is closed."""
     reading, writing = os.pipe()
     process = subprocess.Popen(
-        [str(BIN / "gan-train"), *POINTS, "steps=200", "log_every=1"], cwd=tmp_path, stdout=writing, stderr=writing
+        [str(BIN / "gan-train"), *POINTS, "steps=30", "log_every=1"], cwd=tmp_path, stdout=writing, stderr=writing
     )
     os.close(writing)
     os.read(reading, 1)
@@ -180,7 +180,7 @@ def test_a_signal_of_a_terminal_that_closes_is_ignored_under_nohup(tmp_path: Pat
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     process = subprocess.Popen(
-        [str(BIN / "gan-train"), *POINTS, "steps=300", "log_every=1"],
+        [str(BIN / "gan-train"), *POINTS, "steps=400", "log_every=1"],
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -189,6 +189,7 @@ def test_a_signal_of_a_terminal_that_closes_is_ignored_under_nohup(tmp_path: Pat
     assert process.stderr is not None
     while b"step" not in process.stderr.readline():
         assert process.poll() is None
+    assert process.poll() is None
     process.send_signal(signal.SIGHUP)
     process.communicate(timeout=120)
     assert process.returncode == 0

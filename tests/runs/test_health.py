@@ -42,6 +42,7 @@ LOST = {
         *("steps=1300", "regularizer=none", "discriminator_optimizer.lr=3e-2", "generator_optimizer.lr=1e-7"),
     ],
 }
+LONG = ("constant generator", "discriminator has won")
 LASTING = {symptom.name: symptom for symptom in SYMPTOMS}
 
 
@@ -66,9 +67,7 @@ def summary_of(folder: Path) -> dict[str, Any]:
     return summary
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name == "discriminator has won" else ()) for name in LOST]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in LOST])
 def test_what_is_lost_is_found_within_its_window(name: str, tmp_path: Path) -> None:
     error, said = lost_in(tmp_path, *LOST[name])
     symptom, summary = LASTING[name], summary_of(tmp_path)
@@ -82,7 +81,8 @@ def test_what_is_lost_is_found_within_its_window(name: str, tmp_path: Path) -> N
     assert (tmp_path / "diagnosis.png").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("objective", ["stdgan", pytest.param("wgan", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["stdgan", "wgan"])
 def test_what_is_not_lost_is_not_found(objective: str, tmp_path: Path) -> None:
     train_in(tmp_path, "steps=600", f"objective={objective}")
     summary = summary_of(tmp_path)
@@ -131,7 +131,8 @@ def kill(patch: pytest.MonkeyPatch, step: int) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:at step")
-@pytest.mark.parametrize("step", [155, pytest.param(250, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [155, 250])
 def test_a_continued_run_finds_what_an_undisturbed_one_does(step: int, tmp_path: Path) -> None:
     settings = [*LOST["constant losses"], "checkpoint_every=50", "evaluate_every=130"]
     lost_in(tmp_path / "whole", *settings)
