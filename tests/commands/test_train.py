@@ -175,6 +175,7 @@ def test_a_reader_of_stderr_that_goes_does_not_end_the_run(tmp_path: Path) -> No
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "completed"
 
 
+@pytest.mark.slow
 def test_a_signal_of_a_terminal_that_closes_is_ignored_under_nohup(tmp_path: Path) -> None:
     def ignore() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)

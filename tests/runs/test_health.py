@@ -42,7 +42,7 @@ LOST = {
         *("steps=1300", "regularizer=none", "discriminator_optimizer.lr=3e-2", "generator_optimizer.lr=1e-7"),
     ],
 }
-LONG = ("constant generator", "discriminator has won")
+LONG = ("constant generator", "constant losses", "discriminator has won")
 LASTING = {symptom.name: symptom for symptom in SYMPTOMS}
 
 
@@ -223,7 +223,7 @@ def test_a_discriminator_wins_only_where_its_loss_has_a_limit(
         assert (health.lost is not None) == won
 
 
-@pytest.mark.parametrize("step", [1, 7])
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 7])
 def test_a_loss_that_is_not_finite_is_seen_in_its_step(step: int, tmp_path: Path) -> None:
     """Also in a turn whose losses are not logged, long before the next record."""
     penalty, calls = R1.penalty, []

@@ -5,6 +5,7 @@ import os
 import signal
 import warnings
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,11 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize(
-    ("objective", "step", "after_report"), every_pair_quick(list(OBJECTIVES), range(1, STEPS + 1), [False, True])
+    ("objective", "step", "after_report"),
+    [
+        *every_pair_quick(list(OBJECTIVES), (1, 4, STEPS), [False, True]),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in product(OBJECTIVES, (2, 3, 5), [False, True])),
+    ],
 )
 def test_killed_at_any_step_and_continued(
     objective: str, step: int, after_report: bool, undisturbed: dict[str, Path], tmp_path: Path

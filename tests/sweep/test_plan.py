@@ -136,7 +136,13 @@ def test_commands_of_a_kind_differ_in_seeds_objectives_and_swept_values() -> Non
     assert kind_of(["num_outcomes=choice(7)"]) == kind_of(["num_outcomes=7"])  # as a setting of some jobs is passed on
 
 
-@pytest.mark.parametrize("study", [path.stem for path in (CONF / "study").glob("*.yaml")])
+@pytest.mark.parametrize(
+    "study",
+    [
+        pytest.param(path.stem, marks=pytest.mark.slow if path.stem.startswith("advlat") else ())
+        for path in (CONF / "study").glob("*.yaml")
+    ],
+)
 def test_every_study_plans_and_its_picture_finds_its_settings(study: str) -> None:
     jobs = planned("steps=2", study=study, params={"seed": "0"})
     assert len(jobs) > 2
