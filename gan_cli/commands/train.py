@@ -13,12 +13,14 @@ from gan_cli.config.build import build_experiment, build_scorer
 from gan_cli.config.nodes import Config, flatten
 from gan_cli.engine import choose_engine
 from gan_cli.errors import InterruptedRunError, UserError, one_line
-from gan_cli.runs import checkpoint
+from gan_cli.files import sweep_partial
+from gan_cli.runs import checkpoint, pictures
 from gan_cli.runs.checkpoint import Checkpoint
 from gan_cli.runs.folder import RunFolder, create
 from gan_cli.runs.progress import Progress, showing_work
 from gan_cli.runs.run import Run
 from gan_cli.runs.signals import stop_on_signal
+from gan_cli.runs.sink import Record
 from gan_cli.runs.summary import print_summary
 from gan_cli.runs.trained import trusted_config
 from gan_cli.text import printable
@@ -94,6 +96,8 @@ def run(request: Request) -> None:
         finished = RunFolder(found.folder.parents[1])
         summary = finished.summary()
         if summary is not None and summary["status"] == "completed" and found.step == request.config["steps"]:
+            if not finished.curves.exists():
+                draw_curves(finished, request.config, summary)
             print_summary(summary, finished.path)
             return
     with prepared(request) as this:
@@ -102,6 +106,14 @@ def run(request: Request) -> None:
         message = f"interrupted at step {this.step}; continue with: gan-train resume={this.folder.path}"
         raise InterruptedRunError(message, this.stop.signal or signal.SIGINT)
     print_summary(this.folder.summary() or {}, this.folder.path)
+
+
+def draw_curves(finished: RunFolder, config: Config, summary: Record) -> None:
+    """The last picture of a run that was killed after its summary."""
+    with finished.locked():
+        sweep_partial(finished.path)
+        images = config["batch_size"] * config["discriminator_steps"]
+        pictures.save_curves(finished.curves, finished.records(), summary["metrics"].get("floor", {}), images)
 
 
 @contextmanager

@@ -32,6 +32,7 @@ class RunFolder(Sink):
         self.checkpoints = path / "checkpoints"
         self.samples = path / "samples"
         self.metrics = path / "metrics.jsonl"
+        self.curves = path / "curves.png"
         self.diagnosis = path / "diagnosis.png"
         self.activity_file = path / ".activity"
         self.next_activity = 0.0

@@ -139,9 +139,11 @@ class Run:
             self.health.see(record)
         if self.scorer is not None:
             self.best = best_record(records, self.scorer.leading, self.scorer.lower_is_better)
-            self.point_at_best()
         if self.step == 0:
             self.save()
+        else:
+            checkpoint.point(self.folder.checkpoints, "latest", self.folder.checkpoints / name_of(self.step))
+            self.tidy_checkpoints()
         with self.drawing():
             pictures.save_real(self.folder.samples / "real.png", self.experiment.training_set.values)
         if self.scorer is not None:
@@ -252,14 +254,14 @@ class Run:
             signature=signature(self.config),
             records=self.folder.vouched(),
         )
-        self.point_at_best()
-        checkpoint.prune(self.folder.checkpoints, self.experiment.settings.keep_checkpoints)
+        self.tidy_checkpoints()
 
-    def point_at_best(self) -> None:
-        """Lets `best` follow from the records: a kill may have left it behind them."""
+    def tidy_checkpoints(self) -> None:
+        """Lets `best` follow from the records, and removes what is not kept: a kill may have come before either."""
         checkpoints = self.folder.checkpoints
         if self.best is not None and checkpoints / name_of(self.best["step"]) in checkpoint.complete(checkpoints):
             checkpoint.point(checkpoints, "best", checkpoints / name_of(self.best["step"]))
+        checkpoint.prune(checkpoints, self.experiment.settings.keep_checkpoints)
 
     @contextmanager
     def drawing(self) -> Iterator[None]:
@@ -276,7 +278,7 @@ class Run:
             self.tell("finished", self.summary(status, error, records))
             images = self.experiment.settings.images_per_step
             with self.drawing():
-                pictures.save_curves(self.folder.path / "curves.png", records, self.floor, images)
+                pictures.save_curves(self.folder.curves, records, self.floor, images)
                 if status in ("collapsed", "diverged"):
                     self.diagnose(records, error)
         except (OSError, EndError) as later:

@@ -75,6 +75,7 @@ def in_child(work: Callable[[], object], said: Path) -> int:
             for number in (1, 2):
                 os.dup2(output, number)
             sys.stdout = sys.stderr = os.fdopen(output, "w")  # type: ignore[assignment]
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # this process may have been started with nohup
             warnings.simplefilter("always")
             warnings.showwarning = lambda message, *where: print("warning:", message, flush=True)
             work()
@@ -123,10 +124,12 @@ def check_tidy(folder: Path) -> None:
     assert not left, f"left: {left}"
     checkpoints = folder / "checkpoints"
     best = json.loads((folder / "summary.json").read_text())["metrics"]["best_step"]
-    expected = {f"step-{step:08d}" for step in (STEPS - 2, STEPS, best)}
-    assert {path.name for path in complete(checkpoints)} == expected, f"kept: {complete(checkpoints)}"
+    kept = {path.name for path in complete(checkpoints)}
+    assert {f"step-{STEPS:08d}", f"step-{best:08d}"} <= kept, f"kept: {kept}"
+    assert len(kept - {f"step-{best:08d}"}) <= 2, f"kept: {kept}"  # the newest two: a stop adds one of its own
     assert named(checkpoints, "best") == checkpoints / f"step-{best:08d}", "best names another step"
-    assert named(checkpoints, "latest") == checkpoints / f"step-{STEPS:08d}"
+    assert named(checkpoints, "latest") == checkpoints / f"step-{STEPS:08d}", "latest names another step"
+    assert (folder / "curves.png").is_file(), "no curves"
 
 
 def count_writes(number: int) -> list[str]:
@@ -147,6 +150,7 @@ def count_writes(number: int) -> list[str]:
 
 @cache
 def number_of_writes() -> int:
+    undisturbed()  # the first run of a user also makes files in the cache
     folder = Path(mkdtemp())
 
     def count() -> None:
