@@ -27,7 +27,7 @@ def signature(config: Config) -> str:
 
 
 def is_ours(config: Config, signed: str) -> bool:
-    return bool(signed) and hmac.compare_digest(signature(config), signed)
+    return bool(signed) and hmac.compare_digest(signature(config).encode(), signed.encode())
 
 
 def user_key(path: Path) -> bytes:

@@ -38,6 +38,7 @@ def write_state(path: Path, parts: Mapping[str, Stateful]) -> None:
     except SafetensorError as error:
         number = re.search(r"os error (\d+)", str(error))
         raise OSError(int(number[1]) if number else 0, os.strerror(int(number[1])) if number else str(error)) from error
+    path.chmod(path.parent.stat().st_mode & 0o666)  # the library leaves it to its owner alone
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -42,6 +42,13 @@ def inject(name: str, numbers: range) -> list[tuple[int, bool, str]]:
     return failures
 
 
+def be_silent() -> None:
+    """Libraries write lines of their own about damaged files."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number in (1, 2):
+        os.dup2(nowhere, number)
+
+
 def main() -> None:
     quick = "--quick" in sys.argv
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
@@ -51,7 +58,7 @@ def main() -> None:
     totals = [0, 0, 0]
     with TemporaryDirectory() as cache:
         os.environ |= {"GAN_CLI_CACHE": cache, "OMP_NUM_THREADS": "1"}
-        with ProcessPoolExecutor(mp_context=get_context("spawn")) as processes:
+        with ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=be_silent) as processes:
             for fault in chosen:
                 counts = report(fault, fault.quick if quick else fault.times, processes, width)
                 totals = [total + count for total, count in zip(totals, counts, strict=True)]

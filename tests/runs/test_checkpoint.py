@@ -10,7 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from gan_cli.config.build import build_experiment
 from gan_cli.config.read import config_of
+from gan_cli.engine import Engine
 from gan_cli.errors import CheckpointError, UserError
 from gan_cli.experiment import Experiment
 from gan_cli.files import Hashed, sha256
@@ -69,6 +71,7 @@ def test_round_trip(saved: Path, experiment: Build) -> None:
     found = find(saved, "latest")
     assert (found.step, found.seconds, found.image_shape, found.concluded) == (7, 1.5, (1, 16, 16), False)
     assert (found.overrides, found.records) == (TINY, NO_RECORDS)
+    assert len({file.stat().st_mode for file in found.folder.iterdir()}) == 1, "who may read the run may read all of it"
     found.restore(other.parts())
     other.game.generator.zero_grad()
     for first, second in zip(original.players, other.players, strict=True):
@@ -380,7 +383,23 @@ def test_what_a_kill_has_left_of_a_checkpoint_is_swept(saved: Path) -> None:
     assert find(saved, "latest").step == 7
 
 
-def test_the_format_of_0_1_0_is_refused_by_name(tmp_path: Path) -> None:
-    """A checkpoint as version 0.1.0 has written it, without most of its tensors' bytes."""
+SAMPLES = Path(__file__).parents[1] / "samples"
+
+
+def test_the_format_of_0_1_0_is_refused_by_name() -> None:
+    """A checkpoint as version 0.1.0 has written it, without its tensors."""
     with pytest.raises(CheckpointError, match="format 1, written by gan_cli 0.1.0; this version reads 3"):
-        find(Path(__file__).parents[1] / "samples" / "checkpoint-format-1", "latest")
+        find(SAMPLES / "checkpoint-format-1", "latest")
+
+
+def test_a_stored_checkpoint_of_this_format_is_opened_and_restored() -> None:
+    """A version that cannot read it needs a new format, or this one is no longer what it says."""
+    found = find(SAMPLES / "checkpoint-format-3", "latest")
+    config = trusted_config(found, [], None)
+    tiny = build_experiment(config, Engine())
+    found.restore(tiny.parts())
+    assert found.step == config["steps"] == 2
+    stored = load_file(SAMPLES / "checkpoint-format-3" / "state.safetensors")
+    for name, value in tiny.game.generator.state_dict().items():
+        assert torch.equal(value, stored[f"generator/{name}"])
+    assert all(int(state["step"]) == 2 for state in tiny.players[0].optimizer.state.values())

@@ -58,6 +58,7 @@ def test_only_this_users_own_config_carries_the_signature(monkeypatch: pytest.Mo
     changed = config("image_folder", "dataset.root=/home")
     assert not is_ours(changed, signed)
     assert not is_ours(ours, "")
+    assert not is_ours(ours, "\u00e9" * 64)
     assert not is_ours(ours, signed[:-1] + ("0" if signed[-1] != "0" else "1"))
     monkeypatch.setenv("GAN_CLI_CACHE", str(tmp_path))  # another user
     assert not is_ours(ours, signed)
