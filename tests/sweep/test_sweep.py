@@ -171,6 +171,39 @@ def test_a_sweep_that_runs_keeps_others_out_of_its_folder(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU, signal.SIGTERM])
+def test_a_signal_that_asks_to_stop_is_passed_on_and_its_jobs_are_interrupted(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    arguments = ["objective=stdgan,hinge", "sweep_dir=mine", *QUICK, "evaluate_every=0", "checkpoint_every=0"]
+    process = sweeping(*arguments, "steps=1000000", "seed=0", cwd=tmp_path)
+    wait_for(lambda: sum(file.stat().st_size > 0 for file in (tmp_path / "mine").glob("*/metrics.jsonl")) == 2)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 128 + number, err
+    summaries = [json.loads(file.read_text()) for file in (tmp_path / "mine").glob("*/summary.json")]
+    assert [summary["status"] for summary in summaries] == ["interrupted"] * 2
+    assert all(summary["step"] > 0 for summary in summaries)
+    endings = [json.loads(file.read_text())["exit_code"] for file in (tmp_path / "mine" / "logs").glob("*.json")]
+    assert endings == [128 + number] * 2
+
+
+@pytest.mark.slow
+def test_a_reader_of_stderr_that_goes_ends_no_job(tmp_path: Path) -> None:
+    """As `2>&1 | head -1`."""
+    reading, writing = os.pipe()
+    command = [str(BIN / "gan-sweep"), "objective=stdgan,hinge,lsgan", "seed=0,1", "sweep_dir=mine", *QUICK]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=writing, stderr=writing)
+    os.close(writing)
+    os.read(reading, 1)
+    os.close(reading)
+    assert process.wait(timeout=300) == 0
+    statuses = [json.loads(file.read_text())["status"] for file in (tmp_path / "mine").glob("*/summary.json")]
+    assert statuses == ["completed"] * 6
+    assert (tmp_path / "mine" / "leaderboard.md").is_file()
+
+
+@pytest.mark.slow
 def test_jobs_save_and_end_when_the_sweep_is_killed(tmp_path: Path) -> None:
     process = sweeping("objective=stdgan", "seed=0", "sweep_dir=mine", *QUICK, "steps=1000000", cwd=tmp_path)
     wait_for(lambda: list((tmp_path / "mine").glob("*/metrics.jsonl")))
