@@ -22,6 +22,7 @@ FORMAT = 3
 WRITTEN_BY = {1: "gan_cli 0.1.0"}  # by the format of their checkpoints
 STATE, META = "state.safetensors", "meta.json"
 MOST_STEPS = 10**12
+MOST_LOOKS = 20  # for a checkpoint of a run that goes on
 Side = Annotated[int, Ge(1), Le(65_536)]
 
 
@@ -169,20 +170,28 @@ def named(checkpoints: Path, name: str) -> Path | None:
 
 
 def newest(run: Path) -> Checkpoint | None:
-    """The newest undamaged checkpoint of a run folder, with a warning for each damaged one; None without any."""
-    damaged = []
-    for folder in reversed(complete(run / "checkpoints")):
-        try:
-            found = open_checkpoint(folder)
-        except CheckpointError as error:
-            damaged.append(error)
-            continue
-        for reason in damaged:
-            warnings.warn(f"{reason}; using the one before", stacklevel=2)
-        return found
-    if damaged:
-        raise CheckpointError(f"no undamaged checkpoint is left in {run}: {damaged[0]}")
-    return None
+    """The newest undamaged checkpoint of a run folder, with a warning for each damaged one; None without any.
+
+    The run may be going on: what it removes while it is read is not damaged, and newer ones are there by then.
+    """
+    for _ in range(MOST_LOOKS):
+        damaged, gone = [], False
+        for folder in reversed(complete(run / "checkpoints")):
+            try:
+                found = open_checkpoint(folder)
+            except CheckpointError as error:
+                if is_there(folder / META):
+                    damaged.append(error)
+                gone |= not is_there(folder / META)
+                continue
+            for reason in damaged:
+                warnings.warn(f"{reason}; using the one before", stacklevel=2)
+            return found
+        if damaged:
+            raise CheckpointError(f"no undamaged checkpoint is left in {run}: {damaged[0]}")
+        if not gone:
+            return None
+    raise CheckpointError(f"{run} is being written faster than its checkpoints can be read: wait for it")
 
 
 def find(path: Path, which: str) -> Checkpoint:

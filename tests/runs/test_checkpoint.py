@@ -15,8 +15,9 @@ from gan_cli.config.read import config_of
 from gan_cli.engine import Engine
 from gan_cli.errors import CheckpointError, UserError
 from gan_cli.experiment import Experiment
-from gan_cli.files import Hashed, sha256
-from gan_cli.runs.checkpoint import Checkpoint, complete, find, named, prune, save, sweep_incomplete
+from gan_cli.files import Hashed, remove, sha256
+from gan_cli.runs import checkpoint
+from gan_cli.runs.checkpoint import Checkpoint, complete, find, named, newest, prune, save, sweep_incomplete
 from gan_cli.runs.origin import signature
 from gan_cli.runs.trained import trusted_config
 
@@ -381,6 +382,24 @@ def test_what_a_kill_has_left_of_a_checkpoint_is_swept(saved: Path) -> None:
     sweep_incomplete(saved / "checkpoints")
     assert not half.exists()
     assert find(saved, "latest").step == 7
+
+
+def test_a_checkpoint_that_is_removed_while_it_is_read_is_not_damage(
+    saved: Path, experiment: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a run that goes on, and saves a newer one before it removes the old one."""
+    opened = checkpoint.open_checkpoint
+
+    def late(folder: Path) -> Checkpoint:
+        if folder.name == "step-00000007":
+            save_tiny(saved, experiment, step=8)
+            remove(folder)
+        return opened(folder)
+
+    monkeypatch.setattr(checkpoint, "open_checkpoint", late)
+    found = newest(saved)
+    assert found is not None
+    assert found.step == 8
 
 
 SAMPLES = Path(__file__).parents[1] / "samples"
