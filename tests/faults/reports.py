@@ -218,8 +218,8 @@ def in_pictures(folder: Path, rng: random.Random) -> None:
 
 CASES = [
     Fault("text and JSON of a sweep damaged, tables made", in_text, times=5_000, quick=20),
-    Fault("any file of a sweep damaged, report written", in_a_report, times=300, quick=1),
-    Fault("hostile text and numbers in valid files", in_a_summary, times=100, quick=1),
-    Fault("a folder, pipe, link or device in place of a file", in_place_of_a_file, times=100, quick=1),
-    Fault("pictures that are none, or bombs", in_pictures, times=100, quick=1),
+    Fault("any file of a sweep damaged, report written", in_a_report, times=60, quick=1),
+    Fault("hostile text and numbers in valid files", in_a_summary, times=60, quick=1),
+    Fault("a folder, pipe, link or device in place of a file", in_place_of_a_file, times=60, quick=1),
+    Fault("pictures that are none, or bombs", in_pictures, times=60, quick=1),
 ]
