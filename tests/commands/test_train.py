@@ -162,6 +162,7 @@ def test_a_run_from_elsewhere_is_continued_with_data_that_the_user_names(
     assert find(Path("run"), "latest").config["dataset"]["root"] == str(photographs)
 
 
+@pytest.mark.slow
 def test_a_reader_of_stderr_that_goes_does_not_end_the_run(tmp_path: Path) -> None:
     """As `2>&1 | head -1` or a terminal that is closed."""
     reading, writing = os.pipe()

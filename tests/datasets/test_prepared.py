@@ -222,6 +222,7 @@ def test_what_cannot_be_trusted_is_prepared_again(photographs: Path, damage: str
     assert prepared() == [place]
 
 
+@pytest.mark.slow
 def test_two_processes_may_prepare_at_once(photographs: Path) -> None:
     code = (
         "import sys; from tests.datasets.test_prepared import folder; from pathlib import Path;"

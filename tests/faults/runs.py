@@ -472,13 +472,13 @@ def two_writers(folder: Path, rng: Injection) -> None:
 
 
 CASES = [
-    Fault("killed at each change of a folder", killed_at_a_write, times=200, quick=4),
-    Fault("killed at a random time", killed_at_any_time, times=200, quick=3),
+    Fault("killed at each change of a folder", killed_at_a_write, times=200, quick=2),
+    Fault("killed at a random time", killed_at_any_time, times=200, quick=1),
     Fault("killed while a checkpoint is written", killed_while_writing_the_state, times=20, quick=1),
-    Fault("stopped by each signal", stopped_by_a_signal, times=60, quick=6),
-    Fault("disk full", full_disk, times=8, quick=2),
+    Fault("stopped by each signal", stopped_by_a_signal, times=60, quick=3),
+    Fault("disk full", full_disk, times=8, quick=1),
     Fault("no room for records", full_records, times=20, quick=1),
-    Fault("records damaged behind the run", damaged_records, times=100, quick=2),
+    Fault("records damaged behind the run", damaged_records, times=100, quick=1),
     Fault("lock file removed under a writer", two_writers, times=20, quick=1),
     Fault("checkpoint damaged", damaged_checkpoint, times=5_000, quick=20),
     Fault("checkpoint with hostile bytes", hostile_tensors, times=20_000, quick=50),

@@ -129,6 +129,7 @@ def test_a_browser_shows_every_picture_and_runs_no_script(runs: Path, tmp_path: 
     assert HOSTILE[:8] in attacked
 
 
+@pytest.mark.slow
 def test_a_page_of_many_methods_stays_small_and_says_what_it_leaves_out(tmp_path: Path) -> None:
     """Every method is in the tables, 100 rows at a time; pictures are of the first ones."""
     run = make_run(tmp_path / "runs", "objective=hinge")

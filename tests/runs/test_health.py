@@ -93,6 +93,7 @@ def test_what_is_not_lost_is_not_found(objective: str, tmp_path: Path) -> None:
     assert min(spread) > 0.02
 
 
+@pytest.mark.slow
 def test_stopping_saves_where_it_was_found_and_goes_no_further(tmp_path: Path) -> None:
     error, _ = lost_in(tmp_path, *LOST["constant losses"], "on_divergence=stop", "checkpoint_every=100")
     summary = summary_of(tmp_path)
@@ -106,6 +107,7 @@ def test_stopping_saves_where_it_was_found_and_goes_no_further(tmp_path: Path) -
     assert {**summary_of(tmp_path), "cost": {}} == {**summary, "cost": {}}
 
 
+@pytest.mark.slow
 def test_scores_of_a_lost_training_are_never_the_best(tmp_path: Path) -> None:
     lost_in(tmp_path, *LOST["constant losses"], "evaluate_every=50")
     scored = {record["step"]: record.get("lost") for record in RunFolder(tmp_path).records() if "metrics" in record}

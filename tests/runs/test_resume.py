@@ -220,6 +220,7 @@ def test_parts_that_remember_something_go_on_as_they_were(tmp_path: Path) -> Non
     assert_equal(outcome(tmp_path / "run"), outcome(tmp_path / "whole"))
 
 
+@pytest.mark.slow
 def test_the_comparison_sees_a_part_that_forgets(tmp_path: Path) -> None:
     """Were such a part left out of the list, a continued run would differ: the test above can fail."""
     train_in(tmp_path / "whole", "stdgan", *STATEFUL)
