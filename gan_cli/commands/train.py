@@ -17,6 +17,7 @@ from gan_cli.files import sweep_partial
 from gan_cli.runs import checkpoint, pictures
 from gan_cli.runs.checkpoint import Checkpoint
 from gan_cli.runs.folder import RunFolder, create
+from gan_cli.runs.origin import signature
 from gan_cli.runs.progress import Progress, showing_work
 from gan_cli.runs.run import Run
 from gan_cli.runs.signals import stop_on_signal
@@ -42,6 +43,7 @@ class Request:
     device: str
     make_folder: Callable[[], Path]
     found: Checkpoint | None = None
+    signature: str | None = None  # None: the config is this command line's, so this user signs it
 
 
 def train(config: Config, options: dict[str, Any], overrides: list[str], composed: str, short_name: str) -> None:
@@ -67,7 +69,7 @@ def resume(options: dict[str, Any]) -> None:
         raise UserError(f"resume={path} has no checkpoint: it was never started")
     place = options["dataset"]
     built = trusted_config(found, options["trust"], place["root"], download=bool(place["download"]))
-    run(Request(found.config, built, found.overrides, "", options["device"], lambda: path, found))
+    run(Request(found.config, built, found.overrides, "", options["device"], lambda: path, found, found.signature))
 
 
 def request_in_folder(
@@ -153,6 +155,7 @@ def prepared(request: Request) -> Iterator[Run]:
             stop=stop,
             config=request.config,
             overrides=request.overrides,
+            signature=signature(request.config) if request.signature is None else request.signature,
             step=step,
             seconds=found.seconds if found is not None else 0.0,
             concluded=found.concluded if found is not None else True,

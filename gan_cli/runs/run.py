@@ -21,7 +21,6 @@ from gan_cli.runs import checkpoint, pictures
 from gan_cli.runs.checkpoint import name_of
 from gan_cli.runs.folder import RunFolder
 from gan_cli.runs.health import Health
-from gan_cli.runs.origin import signature
 from gan_cli.runs.signals import Stop, WorkDroppedError
 from gan_cli.runs.sink import Reading, Record, Sink
 from gan_cli.runs.state import num_bytes
@@ -48,6 +47,7 @@ class Run:
     stop: Stop
     config: dict[str, Any]
     overrides: list[str]
+    signature: str  # of the config, by the user who started the run
     step: int = 0
     seconds: float = 0.0
     concluded: bool = True
@@ -251,7 +251,7 @@ class Run:
             image_shape=self.experiment.training_set.image_shape,
             overrides=self.overrides,
             concluded=self.concluded,
-            signature=signature(self.config),
+            signature=self.signature,
             records=self.folder.vouched(),
         )
         self.tidy_checkpoints()

@@ -160,6 +160,9 @@ def test_a_run_from_elsewhere_is_continued_with_data_that_the_user_names(
     assert (code, status()) == (0, "completed"), err
     assert command("eval", "checkpoint=run", f"dataset.root={photographs}")[0] == 0
     assert find(Path("run"), "latest").config["dataset"]["root"] == str(photographs)
+    code, _, err = command("eval", "checkpoint=run")
+    assert code == 2, "whoever continues a run does not become the one who started it"
+    assert "was not started by you here" in err
 
 
 @pytest.mark.slow
