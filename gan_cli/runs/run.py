@@ -1,8 +1,6 @@
 """A run from its first step to its summary: steps are recorded, scored, drawn and saved."""
 
-import errno
 import math
-import shutil
 import time
 import warnings
 from collections.abc import Iterator
@@ -10,20 +8,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
 from gan_cli.ema import tensors
-from gan_cli.errors import DivergedError, EndError, LostError, OutOfMemoryError, one_line
+from gan_cli.errors import DivergedError, EndError, LostError, one_line
 from gan_cli.evaluation import Generated, generate, scoring, snapshot
 from gan_cli.experiment import Experiment
 from gan_cli.metrics.metrics import Scorer
 from gan_cli.runs import checkpoint, pictures
 from gan_cli.runs.checkpoint import name_of
+from gan_cli.runs.failures import explained
 from gan_cli.runs.folder import RunFolder
 from gan_cli.runs.health import Health
 from gan_cli.runs.signals import Stop, WorkDroppedError
 from gan_cli.runs.sink import Reading, Record, Sink
-from gan_cli.runs.state import num_bytes
 from gan_cli.runs.summary import best_record, protocol, trajectory, versions
 from gan_cli.trainer import Step, train
 from gan_cli.work import listening
@@ -89,31 +85,7 @@ class Run:
         return status
 
     def explained(self, failure: Exception) -> Exception:
-        """The error with what the user can do about it, where that is known."""
-        reached = f"at step {self.step + 1}"
-        if is_out_of_memory(failure):
-            settings = self.experiment.settings
-            smaller = " or ".join(
-                f"{name}={size // 2}"
-                for name, size in (
-                    ("batch_size", settings.batch_size),
-                    ("generator_batch_size", settings.generator_batch_size),
-                )
-                if size is not None and size > 3
-            )
-            advice = f"try {smaller}, or a smaller model" if smaller else "try a smaller model"
-            return OutOfMemoryError(f"out of memory {reached} with batch_size={settings.batch_size}: {advice}")
-        if isinstance(failure, OSError):
-            saved = [checkpoint.step_of(folder) for folder in checkpoint.complete(self.folder.checkpoints)]
-            safe = f"the run is safe up to step {saved[-1]}" if saved else "nothing of the run is saved"
-            need = num_bytes(self.experiment.parts()) / 1e6
-            left = f"; {shutil.disk_usage(self.folder.path).free / 1e6:,.0f} MB are free" if is_full(failure) else ""
-            return EndError(
-                f"{reached}, {failure.filename or self.folder.path} cannot be written: "
-                f"{failure.strerror or one_line(failure)}{left}, and a checkpoint needs {need:,.0f} MB; {safe}: "
-                f"free some space, then continue with: gan-train resume={self.folder.path}"
-            )
-        return failure
+        return explained(failure, self.step + 1, self.experiment, self.folder)
 
     def tell(self, moment: str, *what: Any) -> None:
         """Calls every sink; one that only tells is left out after an error, and does not end the run."""
@@ -334,17 +306,6 @@ class Run:
             "floor": self.floor,
             "trajectory": trajectory(records),
         }
-
-
-def is_out_of_memory(failure: Exception) -> bool:
-    """Whether a device, or the machine, had no memory left; torch's error for a CPU has no class of its own."""
-    return isinstance(failure, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(failure, RuntimeError) and "DefaultCPUAllocator" in str(failure)
-    )
-
-
-def is_full(failure: OSError) -> bool:
-    return failure.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def fetch(step: Step, experiment: Experiment) -> Record:
