@@ -22,7 +22,7 @@ from gan_cli.errors import UserError, one_line
 from gan_cli.experiment import RunSettings
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
 from gan_cli.metrics.extractor import Extractor
-from gan_cli.metrics.metrics import Metrics
+from gan_cli.metrics.metrics import Metric, Metrics
 from gan_cli.objectives.objective import Objective
 from gan_cli.part import Part
 from gan_cli.ranges import range_problems
@@ -39,7 +39,7 @@ BASES: dict[str, tuple[type, ...]] = {
     "generator_optimizer": (Optimizer,),
     "discriminator_optimizer": (Optimizer,),
 }
-NESTED = (Metrics, Extractor, Part, nn.Module)  # what a part may contain
+NESTED = (Metrics, Metric, Extractor, Part, nn.Module)  # what a part may contain
 NODES = {  # these must name one class
     "dataset",
     "model.generator",
@@ -136,7 +136,7 @@ def fits(value: Any, hint: Any) -> bool:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return any(fits(value, argument) for argument in arguments)
-    if is_node(value):
+    if is_node(value) and origin is not typing.Literal:
         if origin in (list, dict, Sequence, Mapping):
             return origin in (dict, Mapping) and arguments[1] is Any
         try:

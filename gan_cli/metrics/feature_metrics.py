@@ -32,7 +32,7 @@ from gan_cli.metrics.fidelity import (
     kid_features_to_metric,
     prc_features_to_metric,
 )
-from gan_cli.metrics.metrics import Direction, Metrics, Protocol, Scorer
+from gan_cli.metrics.metrics import Direction, Metric, Metrics, Protocol, Sample, Scorer
 from gan_cli.seeding import mix
 from gan_cli.shapes import Features, Stored
 from gan_cli.text import printable
@@ -52,11 +52,11 @@ MIN_IMAGES = 10  # precision and recall need a third neighbour, also in one half
 class FeatureMetrics(Metrics):
     """Which metrics to compute on `extractor`'s features; KID averages `kid_subsets` subsets of `kid_subset_size`.
 
-    The subset size is at most the number of images. `batch_size` is only the extractor's.
+    The subset size is at most the number of images. `batch_size` is only the extractor's. `names` may hold a `Metric`.
     """
 
     extractor: Extractor
-    names: list[Literal["fid", "inception_score", "kid", "precision_recall"]]
+    names: list[Literal["fid", "inception_score", "kid", "precision_recall"] | Metric]
     inception_score_splits: Annotated[int, Ge(1)]
     kid_subsets: Annotated[int, Ge(1)]
     kid_subset_size: Annotated[int, Ge(2)]
@@ -66,6 +66,14 @@ class FeatureMetrics(Metrics):
         super().__post_init__()
         if "fid" not in self.names:
             raise ValueError("names must hold fid: it picks the best checkpoint")
+        keys = [*(key for metric in DIRECTIONS.values() for key in metric), *(metric.key for metric in self.own)]
+        if twice := [key for key in dict.fromkeys(keys) if keys.count(key) > 1]:
+            raise ValueError(f"two of names have the key {twice[0]}")
+
+    @property
+    def own(self) -> list[Metric]:
+        """Those of `names` that are classes of their own."""
+        return [metric for metric in self.names if isinstance(metric, Metric)]
 
     def against(self, training_set: TrainingSet, num_fake: int) -> "FeatureScorer":
         if training_set.values.dtype != torch.uint8:
@@ -78,7 +86,7 @@ class FeatureMetrics(Metrics):
             raise ValueError(
                 f"the data set has {len(training_set)} images, its metrics need at least {2 * fewest}: add some"
             )
-        return FeatureScorer(self, extractor, self.real_features(extractor, training_set))
+        return FeatureScorer(self, extractor, self.real_features(extractor, training_set), training_set.values)
 
     def features(self, extractor: LoadedExtractor, pixels: Stored, whose: str) -> "ImageFeatures":
         """Features in batches of `batch_size`, each moved from the pixels' device to the extractor's."""
@@ -129,6 +137,13 @@ class FeatureMetrics(Metrics):
             scores |= in_background(name, COMPARISONS[name], self, fake, real)
         return scores
 
+    def measure(self, fake: Sample, real: Sample) -> dict[str, float]:
+        """The user's own metrics, by their keys."""
+        return {
+            metric.key: float(in_background(metric.key, metric.measure, fake, real))
+            for metric in track(self.own, "comparing")
+        }
+
     def fid(self, fake: "ImageFeatures", real: "ImageFeatures") -> dict[str, float]:
         fake_moments, real_moments = (fid_features_to_statistics(images.features) for images in (fake, real))
         return {
@@ -158,6 +173,9 @@ class ImageFeatures:
     def take(self, rows: torch.Tensor) -> "ImageFeatures":
         return ImageFeatures(self.features[rows], self.logits[rows])
 
+    def of(self, images: Stored, rows: torch.Tensor | None = None) -> Sample:
+        return Sample(images, self.features, self.logits, rows)
+
     def sha256(self) -> str:
         digest = hashlib.sha256()
         for values in (self.features, self.logits):
@@ -179,6 +197,7 @@ class FeatureScorer(Scorer):
     metrics: FeatureMetrics
     extractor: LoadedExtractor
     real: ImageFeatures
+    real_images: Stored
 
     @property
     def leading(self) -> str:  # type: ignore[override]
@@ -190,10 +209,13 @@ class FeatureScorer(Scorer):
 
     @property
     def directions(self) -> dict[str, Direction]:  # type: ignore[override]
-        return {self.named(key): way for name in self.metrics.names for key, way in DIRECTIONS[name].items()}
+        names = [name for name in self.metrics.names if not isinstance(name, Metric)]
+        standard = {self.named(key): way for name in names for key, way in DIRECTIONS[name].items()}
+        return standard | {metric.key: metric.better for metric in self.metrics.own}
 
     @property
     def protocol(self) -> Protocol:
+        settings = [(f"{own.key}_{name}", value) for own in self.metrics.own for name, value in vars(own).items()]
         return {
             "num_real": len(self.real.features),
             "extractor": self.extractor.name,
@@ -202,21 +224,28 @@ class FeatureScorer(Scorer):
             "kid_subsets": self.metrics.kid_subsets,
             "kid_subset_size": self.metrics.kid_subset_size,
             "library": f"torch-fidelity {version('torch-fidelity')}",
+            **{name: value if isinstance(value, int | float) else str(value) for name, value in settings},
         }
 
     def score(self, fake: Stored) -> dict[str, float]:
-        scores = self.metrics.compare(self.metrics.features(self.extractor, fake, "generated"), self.real)
-        return {self.named(name): value for name, value in scores.items()}
+        features = self.metrics.features(self.extractor, fake, "generated")
+        scores = self.metrics.compare(features, self.real)
+        own = self.metrics.measure(features.of(fake), self.real.of(self.real_images))
+        return {self.named(name): value for name, value in scores.items()} | own
 
     def floor(self) -> dict[str, float]:
         with doing("two halves of the real images"):
-            scores = self.metrics.compare(*in_background("splitting", self.halves))
-        return {self.named(name): value for name, value in scores.items()}
+            fake, real = self.halves()
+            features = [in_background("splitting", self.real.take, rows) for rows in (fake, real)]
+            scores = self.metrics.compare(*features)
+            own = self.metrics.measure(features[0].of(self.real_images, fake), features[1].of(self.real_images, real))
+        return {self.named(name): value for name, value in scores.items()} | own
 
-    def halves(self) -> tuple[ImageFeatures, ImageFeatures]:
+    def halves(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The rows of two random halves of the real images."""
         num_real = len(self.real.features)
         order = torch.randperm(num_real, generator=torch.Generator().manual_seed(mix("floor")))
-        return self.real.take(order[: num_real // 2]), self.real.take(order[num_real // 2 :])
+        return order[: num_real // 2], order[num_real // 2 :]
 
     def named(self, name: str) -> str:
         """The metric's key: `kid_mean` is `kid_digits_mean` under the digits classifier."""

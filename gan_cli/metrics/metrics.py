@@ -2,11 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor
 
 from gan_cli.data import TrainingSet
 from gan_cli.ranges import Ranged
-from gan_cli.shapes import Stored
+from gan_cli.shapes import Features, Stored
 
 Protocol = dict[str, str | int | float]
 Direction = Literal["lower", "higher"]  # which values of a metric are the better ones
@@ -55,3 +58,34 @@ class Metrics(Ranged, ABC):
     @abstractmethod
     def against(self, training_set: TrainingSet, num_fake: int) -> Scorer:
         """The scorer; raises WeightsUnavailableError without the extractor's weights, ValueError for too few images."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Real or generated images, and what the extractor makes of them: a row for each image, on the CPU.
+
+    `rows` chooses among the `stored` images, which may be a file larger than memory; None means all of them.
+    """
+
+    stored: Stored
+    features: Features
+    logits: Features
+    rows: Tensor | None = None
+
+    @property
+    def images(self) -> Stored:
+        """As bytes, [images, channels, height, width]."""
+        return (self.stored if self.rows is None else self.stored[self.rows.to(self.stored.device)]).cpu()
+
+
+class Metric(Ranged, ABC):
+    """One number about generated images, beside those that a data set's metrics have themselves.
+
+    `key` names it in records and tables, `better` says which values are better. Its settings are in the protocol.
+    """
+
+    key: ClassVar[str]
+    better: ClassVar[Direction]
+
+    @abstractmethod
+    def measure(self, fake: Sample, real: Sample) -> float: ...

@@ -222,6 +222,7 @@ REFUSED: list[tuple[list[str], str]] = [
     (["+model.foo=3"], "unknown key 'model.foo'"),
     (["+latent_sampler._partial_=true"], "unknown key 'latent_sampler._partial_'"),
     (["+objective._args_=[1]"], "unknown key 'objective._args_'"),
+    (["dataset.metrics.names=[fid,{_target_:gan_cli.objectives.Hinge}]"], "dataset.metrics.names="),
     (["dataset.metrics=inception"], "is not the metrics: choose with metrics@dataset.metrics=<choice>"),
 ]
 

@@ -33,7 +33,8 @@ from gan_cli.metrics.classifier import Classifier, ClassifierExtractor
 from gan_cli.metrics.extractor import Extractor, LoadedExtractor
 from gan_cli.metrics.feature_metrics import FeatureMetrics, ImageFeatures, match_channels
 from gan_cli.metrics.inception import FILE_NAME, InceptionExtractor
-from gan_cli.metrics.metrics import WeightsUnavailableError
+from gan_cli.metrics.metrics import Metric, Sample, WeightsUnavailableError
+from gan_cli.seeding import mix
 
 DIGITS = FeatureMetrics(
     extractor=ClassifierExtractor(trained_on="digits"),
@@ -568,7 +569,7 @@ metrics = FeatureMetrics(
     kid_subset_size=2,
     batch_size=20,
 )
-scorer = FeatureScorer(metrics, extractor, ImageFeatures(torch.zeros(60, 64), torch.zeros(60, 10)))
+scorer = FeatureScorer(metrics, extractor, ImageFeatures(torch.zeros(60, 64), torch.zeros(60, 10)), torch.zeros(0))
 print(scorer.score(mode.from_tensor(torch.zeros(50, 1, 16, 16, dtype=torch.uint8))))
 (features,) = compared
 print(tuple(features.shape), features.device)
@@ -598,3 +599,36 @@ def test_pixels_are_hashed_in_pieces_to_what_they_are_as_a_whole(monkeypatch: py
     monkeypatch.setattr(feature_metrics, "HASHED_BYTES", 3000)
     for values in (pixels, pixels.transpose(2, 3), pixels[::2]):
         assert feature_metrics.sha256_of(values) == hashlib.sha256(values.numpy().tobytes()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brightness(Metric):
+    """Of the images, plus the number of their features: what both sides of a comparison are given."""
+
+    scale: float
+
+    key = "brightness"
+    better = "higher"
+
+    def measure(self, fake: Sample, real: Sample) -> float:
+        assert len(fake.images) == len(fake.features) == len(fake.logits)
+        assert len(real.images) == len(real.features) == len(real.logits)
+        return self.scale * (fake.images.double().mean() - real.images.double().mean()).item()
+
+
+def test_a_metric_of_ones_own_reads_images_and_features_of_both_sides() -> None:
+    real, fake = images(60, 0), images(50, 1)
+    scorer = replace(DIGITS, names=["fid", Brightness(scale=2.0)]).against(table(real), 50)
+    assert scorer.directions == {"fid_digits": "lower", "brightness": "higher"}
+    assert scorer.leading == "fid_digits"
+    assert scorer.protocol["brightness_scale"] == 2.0
+    expected = 2 * (fake.double().mean() - real.double().mean()).item()
+    assert scorer.score(fake)["brightness"] == pytest.approx(expected)
+    order = torch.randperm(60, generator=torch.Generator().manual_seed(mix("floor")))
+    halves = [real[rows].double().mean().item() for rows in (order[:30], order[30:])]
+    assert scorer.floor()["brightness"] == pytest.approx(2 * (halves[0] - halves[1]))
+
+
+def test_a_metric_of_ones_own_takes_no_key_that_is_taken() -> None:
+    with pytest.raises(ValueError, match="two of names have the key brightness"):
+        replace(DIGITS, names=["fid", Brightness(scale=1.0), Brightness(scale=2.0)])
