@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gan_cli import __version__
 from gan_cli.config.compose import CONF
-from gan_cli.config.hints import explain
+from gan_cli.config.hints import config_folders, explain
 from gan_cli.config.overrides import quoted
 from gan_cli.errors import EndError, InterruptedRunError, UserError
 from gan_cli.runs.signals import end_with
@@ -75,6 +75,7 @@ def launch(name: str) -> None:
         print(f"{program} {__version__}")
         return
     set_up(program)
+    find_own_code()
     job = Job(name)
     try:
         with CONTEXTS.get(name, nullcontext)():
@@ -91,6 +92,16 @@ def launch(name: str) -> None:
         exit_with(program, explain(error, name), REFUSED_BY_HYDRA)
     except KeyboardInterrupt:
         exit_with(program, "interrupted", 128 + signal.SIGINT)
+
+
+def find_own_code() -> None:
+    """Makes the user's own code importable, behind everything that is installed.
+
+    It lies beside the folder of --config-dir, or, for a package that trust= names, in the current folder.
+    """
+    beside = [folder.parent for folder in config_folders()[1:]]
+    here = [Path.cwd()] if any(word.startswith("trust=") for word in sys.argv[1:]) else []
+    sys.path += [str(folder) for folder in beside + here if str(folder) not in sys.path]
 
 
 def set_up(program: str) -> None:

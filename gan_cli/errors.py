@@ -1,6 +1,17 @@
 """Errors that end a command: one line for the user, and an exit code."""
 
+import os
+import sysconfig
+import traceback
+from pathlib import Path
+
 from gan_cli.text import printable
+
+LIBRARIES = (
+    str(Path(__file__).resolve().parent),
+    *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+    "<",  # no file, as "<string>"
+)
 
 
 class EndError(Exception):
@@ -52,3 +63,11 @@ class InterruptedRunError(EndError):
 def one_line(error: BaseException) -> str:
     """The error's message in one line that is safe to print; its class if it has none."""
     return printable(error) or type(error).__name__
+
+
+def own_code(error: BaseException) -> str:
+    """The last line of the user's own code that the error came through, as "file, line 7"; empty if it met none."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not frame.filename.startswith(LIBRARIES):
+            return printable(f"{os.path.relpath(frame.filename)}, line {frame.lineno}")
+    return ""

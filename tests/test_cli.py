@@ -508,7 +508,7 @@ def test_an_objective_of_ones_own_needs_one_file_and_one_yaml(tmp_path: Path) ->
     (tmp_path / "conf" / "objective" / "least_squares.yaml").write_text(yaml[1])
 
     def run(name: str, *arguments: str) -> tuple[int, str]:
-        running = process(name, *arguments, cwd=tmp_path, PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+        running = process(name, *arguments, cwd=tmp_path)
         _, err = running.communicate()
         return running.returncode, err
 
@@ -517,13 +517,16 @@ def test_an_objective_of_ones_own_needs_one_file_and_one_yaml(tmp_path: Path) ->
     refusals = {
         "did you mean least_squares?": run("train", *own, "objective=least_square"),
         "did you mean objective.real_target?": run("train", *own, "objective=least_squares", "objective.real_targt=2"),
-        "trust=[mine] allows it": run("eval", "checkpoint=run"),
+        "trust=mine allows it": run("eval", "checkpoint=run"),
     }
     for hint, (status, err) in refusals.items():
         assert status in (1, 2)
         assert hint in err
         assert err.count("\n") == 1
-    assert run("eval", "checkpoint=run", "trust=[mine]") == (0, ANY)
+    assert run("eval", "checkpoint=run", "trust=mine") == (0, ANY)
+    assert run("sample", "checkpoint=run", "trust=[mine]", "num_images=1") == (0, ANY)
+    assert run("train", "resume=run", "trust=mine") == (0, ANY)
+    assert run("sweep", *own, *SHORT, "objective=least_squares", "seed=0") == (0, ANY)
 
 
 @pytest.mark.slow

@@ -6,10 +6,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
+
 from gan_cli.commands.out import free_folder, writing
 from gan_cli.commands.self_check import self_check
 from gan_cli.config.build import build_sampler, build_scorer, build_settings, load_training_set
-from gan_cli.config.nodes import node_of
+from gan_cli.config.nodes import on_prior
 from gan_cli.data import TrainingSet
 from gan_cli.engine import choose_engine
 from gan_cli.errors import UserError
@@ -53,11 +55,12 @@ def evaluate(options: dict[str, Any]) -> None:
         floor = scorer.floor()
     console(stderr=True).print(scores_table(f"step {trained.found.step}", scores | {REAL: floor}))
     results = {name: {"metrics": scores[name], "cost": made[name].cost.as_dict()} for name in samplers}
-    *plain, (name, sampler) = samplers.items()
+    *plain, name = samplers
+    own = trained.config["latent_sampler"]
     result = {
         "checkpoint": str(trained.found.folder),
         "step": trained.found.step,
-        "latent_sampler": node_of(sampler),
+        "latent_sampler": on_prior(options["latent_sampler"], own, made[name].codes.shape[1]) if plain else own,
         **results[name],
         "floor": floor,
         "protocol": protocol(trained.dataset, scorer, count, seed),
@@ -76,12 +79,12 @@ def samplers_to_score(trained: Trained, options: dict[str, Any]) -> dict[str, La
     name, prior = options["sampler_name"], trained.gan.latent_sampler.innermost
     if name is None:
         return {"score": trained.gan.latent_sampler}
-    return {"plain": prior, name: chosen_sampler(options, prior)}
+    return {"plain": prior, name: chosen_sampler(options, prior, trained.gan.game.engine.device)}
 
 
-def chosen_sampler(options: dict[str, Any], prior: LatentSampler) -> LatentSampler:
+def chosen_sampler(options: dict[str, Any], prior: LatentSampler, device: torch.device) -> LatentSampler:
     """The chosen sampler, on the run's prior; raises UserError for one that only changes training."""
-    sampler = build_sampler(options["latent_sampler"], prior)
+    sampler = build_sampler(options["latent_sampler"], prior, device)
     if sampler.innermost is not sampler and not sampler.refines_evaluation:
         raise UserError(
             f"{options['sampler_name']} only changes training: choose one that changes sampling, as advlat_z does"

@@ -19,7 +19,7 @@ def sample(options: dict[str, Any]) -> None:
     trained = open_trained(Path(options["checkpoint"]), options["which"], options["trust"], root, engine)
     gan, chosen = trained.gan, options["sampler_name"]
     if chosen is not None:
-        gan = gan.with_sampler(chosen_sampler(options, gan.latent_sampler.innermost))
+        gan = gan.with_sampler(chosen_sampler(options, gan.latent_sampler.innermost, engine.device))
     suffix = "" if chosen is None else f"-{chosen}"
     out = free_folder(options["out"] or f"gan-sample-{trained.name}-seed-{options['seed']}{suffix}")
     needed = gan.latent_sampler.reads_real(gan.game.objective) or pictures.are_points(trained.found.image_shape)

@@ -4,7 +4,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from gan_cli.runs.run import Run
 from gan_cli.runs.signals import stop_on_signal
 from gan_cli.runs.sink import Record
 from gan_cli.runs.summary import print_summary
-from gan_cli.runs.trained import trusted_config
+from gan_cli.runs.trained import trusted_config, within
 from gan_cli.text import printable
 
 ANSWER = "stopping: saving the run; Ctrl-C again stops at once"
@@ -126,7 +126,8 @@ def prepared(request: Request) -> Iterator[Run]:
         if found is not None:  # a run that is still writing could remove this checkpoint
             held.enter_context(RunFolder(found.folder.parents[1]).locked())
         with showing_work():
-            experiment = build_experiment(request.built, choose_engine(request.device))
+            with nullcontext() if found is None else within(found):
+                experiment = build_experiment(request.built, choose_engine(request.device))
             scorer, unavailable = build_scorer(experiment.dataset, experiment.training_set, experiment.num_eval_images)
         if unavailable:
             warnings.warn(f"training continues without scores: {unavailable}", stacklevel=1)

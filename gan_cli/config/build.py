@@ -6,7 +6,8 @@ of outcomes, and the networks get all three.
 
 import copy
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from gan_cli.config.nodes import Config
 from gan_cli.data import TrainingSet
 from gan_cli.datasets.dataset import Dataset
 from gan_cli.engine import Engine
-from gan_cli.errors import UserError, one_line
+from gan_cli.errors import EndError, UserError, one_line, own_code
 from gan_cli.experiment import GAN, Experiment, Player, RunSettings
 from gan_cli.game import Game
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
@@ -31,6 +32,7 @@ from gan_cli.seeding import mix
 from gan_cli.turns import PlayTurn, discriminator_turn, generator_turn
 
 LAST_STEP = 2**62  # where every schedule has ended
+WRONG_VALUE = (InstantiationException, ValueError, TypeError, RuntimeError, MemoryError, OverflowError)
 
 
 def build_experiment(config: Config, engine: Engine) -> Experiment:
@@ -66,10 +68,8 @@ def build_dataset(config: Config) -> Dataset:
 
 
 def load_training_set(dataset: Dataset) -> TrainingSet:
-    try:
+    with refusing("the data set cannot be loaded"):
         return dataset.load()
-    except (ValueError, RuntimeError, MemoryError, OverflowError) as error:
-        raise UserError(f"the data set cannot be loaded: {one_line(error) or 'it does not fit into memory'}") from error
 
 
 def build_scorer(dataset: Dataset, training_set: TrainingSet, num_fake: int) -> tuple[Scorer | None, str]:
@@ -91,7 +91,7 @@ def build_gan(config: Config, image_shape: tuple[int, int, int], engine: Engine,
     latent_sampler = build("latent_sampler", config["latent_sampler"])
     objective = build("objective", config["objective"])
     augmentation = build("augmentation", config["augmentation"])
-    latent_dim = latent_sampler.sample(1, torch.device("meta")).shape[1]
+    latent_dim = width_of(latent_sampler, torch.device("cpu"))
     model = config["model"]
     generator = build("model.generator", model["generator"], latent_dim=latent_dim, image_shape=image_shape)
     discriminator = objective.head(
@@ -109,14 +109,20 @@ def build_gan(config: Config, image_shape: tuple[int, int, int], engine: Engine,
     return GAN(Game(generator, discriminator, objective, augmentation, engine), ema_generator, latent_sampler)
 
 
-def build_sampler(node: Config, prior: LatentSampler) -> LatentSampler:
+def width_of(sampler: LatentSampler, device: torch.device) -> int:
+    """The width of its codes; the draw that shows it leaves the random state as it was."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []), refusing("latent_sampler"):
+        return sampler.sample(1, device).shape[1]
+
+
+def build_sampler(node: Config, prior: LatentSampler, device: torch.device) -> LatentSampler:
     """The sampler with `prior` under all its refinements; a sampler that is itself a prior gets its width."""
     own = {key: value for key, value in node.items() if key not in ("prior", "latent_dim")}
     given: dict[str, Any] = {}
     if "prior" in node:
-        given["prior"] = build_sampler(node["prior"], prior) if "prior" in node["prior"] else prior
+        given["prior"] = build_sampler(node["prior"], prior, device) if "prior" in node["prior"] else prior
     if "latent_dim" in node:
-        given["latent_dim"] = prior.sample(1, torch.device("meta")).shape[1]
+        given["latent_dim"] = width_of(prior, device)
     sampler: LatentSampler = build("latent_sampler", own, **given)
     return sampler
 
@@ -187,9 +193,22 @@ def plain(value: Any) -> Any:
 
 def build(path: str, node: Mapping[str, Any], **given: Any) -> Any:
     """One object from one node and further arguments; raises UserError if the class refuses a value."""
-    try:
+    with refusing(path):
         return instantiate(with_schedules(node), _partial_=True, _convert_="object")(**given)
-    except InstantiationException as error:
-        raise UserError(f"{path}: {one_line(error.__cause__ or error)}") from error
-    except (ValueError, TypeError, RuntimeError, MemoryError, OverflowError) as error:
-        raise UserError(f"{path}: {one_line(error)}") from error
+
+
+@contextmanager
+def refusing(what: str) -> Iterator[None]:
+    """Turns an error of a part into a UserError: any error of the user's own code, with its place, but only those of
+    ours that mean a wrong value."""
+    try:
+        yield
+    except EndError:
+        raise
+    except Exception as error:
+        cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
+        place = own_code(cause)
+        if not place and not isinstance(error, WRONG_VALUE):
+            raise
+        told = f"{type(cause).__name__}: {one_line(cause)} ({place})" if place else one_line(cause)
+        raise UserError(f"{what}: {told}") from error

@@ -164,11 +164,20 @@ def find_class(path: str, name: Any) -> type:
     try:
         target = get_class(name)
     except Exception as error:
-        raise UserError(f"{path}._target_={name} cannot be imported: {one_line(error)}") from error
+        raise UserError(f"{path}._target_={name} cannot be imported: {not_imported(error)}") from error
     if not (isinstance(target, type) and bases and issubclass(target, bases)):
         wanted = " or ".join(base.__name__ for base in bases) or "known part"
         raise UserError(f"{path}._target_={name} is not a {wanted}")
     return target
+
+
+def not_imported(error: BaseException) -> str:
+    """Why, and where a package is looked for if it is not found."""
+    cause = error.__cause__
+    if not isinstance(cause, ModuleNotFoundError):
+        return one_line(error)
+    where = "it has to be installed, lie beside the folder of --config-dir, or be in PYTHONPATH"
+    return f"{one_line(cause).lower()}: {where}"
 
 
 def node_problems(path: str, node: dict[str, Any]) -> list[str]:

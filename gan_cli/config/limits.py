@@ -1,9 +1,17 @@
-"""Bounds for a config from a file: its size, its keys, and every number in it."""
+"""Bounds for a config from a file: its size, its keys, every number in it, and the weights it asks for."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
+    register_module_parameter_registration_hook,
+)
+
 from gan_cli.config.nodes import Config
+from gan_cli.errors import UserError
 from gan_cli.text import printable
 
 MOST_KEYS, MOST_DEPTH, MOST_LETTERS = 10_000, 20, 4_096
@@ -77,3 +85,30 @@ def entry_problems(path: str, key: str, value: Any, depth: int) -> Iterator[str]
         most = MOST_OF_KEY.get(path, MOST_OF_KEY.get(path.rsplit(".", 1)[-1], MOST))
         if not abs(value) <= most:
             yield f"{shown}={printable(value, 30)} must be at most {most:,.0f}"
+
+
+@contextmanager
+def no_more_weights_than(most: int) -> Iterator[None]:
+    """Inside, modules may take `most` weights and buffers together; raises UserError at the first tensor beyond that.
+
+    A tensor is counted when a module gets it: torch has reserved its memory then, and the system hands it out only when
+    values are written. So networks are built as in training, by any constructor, and never filled beyond the bound.
+    """
+    counted: dict[int, Tensor] = {}  # by identity: a parametrization registers a weight a second time
+    total = 0
+
+    def count(module: nn.Module, name: str, tensor: Tensor | None) -> None:
+        nonlocal total
+        if tensor is not None and id(tensor) not in counted:
+            counted[id(tensor)] = tensor
+            total += tensor.numel()
+        if total > most:
+            layer = type(module).__name__
+            raise UserError(f"its config asks for {total:,} weights or more, which the file does not hold (at {layer})")
+
+    hooks = [register_module_parameter_registration_hook(count), register_module_buffer_registration_hook(count)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

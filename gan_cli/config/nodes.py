@@ -1,7 +1,6 @@
 """A config as plain data: walks over its nodes and values."""
 
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 Config = dict[str, Any]
@@ -42,9 +41,11 @@ def is_node(value: Any) -> bool:
     return isinstance(value, dict) and "_target_" in value
 
 
-def node_of(part: Any) -> Any:
-    """A node from which the part can be built."""
-    if not is_dataclass(part) or isinstance(part, type):
-        return part
-    named = {"_target_": f"{type(part).__module__}.{type(part).__qualname__}"}
-    return named | {field.name: node_of(getattr(part, field.name)) for field in fields(part) if field.init}
+def on_prior(node: Config, prior: Config, latent_dim: int) -> Config:
+    """A latent sampler's node, with the prior of the node `prior` under all its refinements; a prior gets its width."""
+    while "prior" in prior:
+        prior = prior["prior"]
+    if "prior" in node:
+        inner = node["prior"]
+        return node | {"prior": on_prior(inner, prior, latent_dim) if "prior" in inner else prior}
+    return node | ({"latent_dim": latent_dim} if "latent_dim" in node else {})

@@ -23,7 +23,7 @@ OPTIONS: dict[str, Any] = {  # of this process, not of the experiment
     "run_dir": str | None,
     "outputs": str,
     "resume": str | None,
-    "trust": list[str],
+    "trust": str | list[str],
 }
 RESUMED = ("resume", "device", "trust", "dataset.root", "dataset.download")  # what may be given with resume
 RESUMING: dict[str, Any] = {"resume": str, "device": str, "trust": list[str], "dataset": dict[str, str | bool | None]}
@@ -122,6 +122,8 @@ def resolved(composed: DictConfig, question: str) -> dict[str, Any]:
         raise UserError(question) from error
     except OmegaConfBaseException as error:
         raise UserError(one_line(error)) from error
+    if isinstance(options.get("trust"), str):
+        options["trust"] = [options["trust"]]
     return options
 
 

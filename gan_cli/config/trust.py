@@ -5,27 +5,22 @@ import re
 import sys
 from typing import Any
 
-import torch
 from torch.optim import Optimizer
 
-from gan_cli.config.build import build_gan, build_imposed
 from gan_cli.config.check import BASES, SETTINGS, bases_of, config_problems, find_class
 from gan_cli.config.compose import CONF
 from gan_cli.config.environment import interpolates_more
 from gan_cli.config.limits import limit_problems
 from gan_cli.config.nodes import Config, targets
-from gan_cli.engine import Engine
 from gan_cli.errors import UserError
 from gan_cli.text import printable
 
 
-def check_config(
-    config: Config, image_shape: tuple[int, int, int], num_bytes: int, trust: list[str], *, ours: bool
-) -> None:
-    """Refuses a config from a file unless it is one that this program could have written; nothing is built before.
+def check_config(config: Config, trust: list[str], *, ours: bool) -> None:
+    """Refuses a config from a file unless it is one that this program could have written; nothing is built.
 
-    `num_bytes` bounds its weights. `ours` says that this user has started the run: only then may a value be read from
-    the environment, and may choices of the user's own have added keys at the root.
+    `ours` says that this user has started the run: only then may a value be read from the environment, and may choices
+    of the user's own have added keys at the root.
     """
     problems = limit_problems(config) + ([] if ours else surplus(config))
     text = json.dumps(config)
@@ -36,7 +31,6 @@ def check_config(
         problems = config_problems(config)
     if problems:
         raise UserError(printable("; ".join(problems)))
-    check_size(config, image_shape, num_bytes)
 
 
 def surplus(config: Config) -> list[str]:
@@ -61,7 +55,7 @@ def check_trust(config: Config, trust: list[str]) -> None:
             if package in sys.stdlib_module_names or not package.isidentifier():
                 raise UserError(f"its {shown} is outside gan_cli, and no part of a run")
             raise UserError(
-                f"its {shown} is outside gan_cli: if {package} is a package that you know, trust=[{package}] allows it"
+                f"its {shown} is outside gan_cli: if {package} is a package that you know, trust={package} allows it"
             )
         try:
             target = find_class(path, name)
@@ -81,16 +75,6 @@ def known_targets(bases: tuple[type, ...]) -> list[str]:
 def leaves_of(base: type) -> set[type]:
     children: list[type] = base.__subclasses__()
     return {leaf for child in children for leaf in leaves_of(child)} or {base}
-
-
-def check_size(config: Config, image_shape: tuple[int, int, int], num_bytes: int) -> None:
-    """Refuses a config with more weights than `num_bytes` can hold; no weight is allocated."""
-    engine = Engine(torch.device("meta"))
-    with engine.device:
-        sketch = build_gan(config, image_shape, engine, build_imposed(config, engine)).game
-    weights = sum(p.numel() for network in (sketch.generator, sketch.discriminator) for p in network.parameters())
-    if weights > num_bytes:
-        raise UserError(f"it asks for {weights:,} weights, which the file does not hold")
 
 
 def placed(config: Config, *, ours: bool, root: str | None, download: bool) -> Config:

@@ -1,9 +1,12 @@
 """A trained run, opened for scoring or sampling."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from gan_cli.config.build import build_dataset, build_gan, build_imposed
+from gan_cli.config.limits import no_more_weights_than
 from gan_cli.config.nodes import Config
 from gan_cli.config.trust import check_config, placed
 from gan_cli.datasets.dataset import Dataset
@@ -37,9 +40,20 @@ def open_trained(path: Path, which: str, trust: list[str], root: str | None, eng
     """
     found = checkpoint.find(path, which)
     config = trusted_config(found, trust, root)
-    gan = build_gan(config, found.image_shape, engine, build_imposed(config, engine))
+    with within(found):
+        gan = build_gan(config, found.image_shape, engine, build_imposed(config, engine))
     found.restore(gan.parts())
     return Trained(found, config, gan, build_dataset(config))
+
+
+@contextmanager
+def within(found: Checkpoint) -> Iterator[None]:
+    """Inside, what is built from the checkpoint's config may hold no more weights than the checkpoint has bytes."""
+    try:
+        with no_more_weights_than(found.num_bytes):
+            yield
+    except UserError as error:
+        raise UserError(f"the config of {found.folder} is refused: {printable(error)}") from error
 
 
 def trusted_config(found: Checkpoint, trust: list[str], root: str | None, *, download: bool = False) -> Config:
@@ -50,7 +64,7 @@ def trusted_config(found: Checkpoint, trust: list[str], root: str | None, *, dow
     ours = is_ours(found.config, found.signature)
     try:
         config = placed(found.config, ours=ours, root=root, download=download)
-        check_config(config, found.image_shape, found.num_bytes, trust, ours=ours)
+        check_config(config, trust, ours=ours)
         if found.step > config["steps"]:
             raise UserError(f"step {found.step} is beyond steps={config['steps']}")
         return config

@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gan_cli.commands.train import train as gan_train
-from gan_cli.config.build import build_experiment
+from gan_cli.config.build import build_experiment, build_gan, build_imposed
 from gan_cli.config.read import config_of, read_config
 from gan_cli.engine import Engine
 from gan_cli.errors import EndError, UserError
@@ -32,7 +32,7 @@ from gan_cli.runs import run as runner
 from gan_cli.runs.checkpoint import complete, find, named
 from gan_cli.runs.folder import RunFolder
 from gan_cli.runs.signals import STOPPING
-from gan_cli.runs.trained import trusted_config
+from gan_cli.runs.trained import trusted_config, within
 from gan_cli.trainer import Step, train
 
 from ..conftest import TINY_MLP, composed_config
@@ -441,7 +441,9 @@ def hostile_meta(folder: Path, rng: Injection) -> None:
 
     def use() -> None:
         found = find(checkpoint, "latest")
-        trusted_config(found, [], rng.choice((None, str(folder))))
+        config = trusted_config(found, [], rng.choice((None, str(folder))))
+        with within(found):
+            build_gan(config, found.image_shape, Engine(), build_imposed(config, Engine()))
 
     refused_or_read(use)
     assert not canary.exists()

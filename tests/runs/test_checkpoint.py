@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from gan_cli.config.build import build_experiment
+from gan_cli.config.limits import no_more_weights_than
 from gan_cli.config.read import config_of
 from gan_cli.engine import Engine
 from gan_cli.errors import CheckpointError, UserError
@@ -19,7 +22,7 @@ from gan_cli.files import Hashed, remove, sha256
 from gan_cli.runs import checkpoint
 from gan_cli.runs.checkpoint import Checkpoint, complete, find, named, newest, prune, save, sweep_incomplete
 from gan_cli.runs.origin import signature
-from gan_cli.runs.trained import trusted_config
+from gan_cli.runs.trained import open_trained, trusted_config
 
 from ..conftest import TINY
 
@@ -271,7 +274,7 @@ HOSTILE: list[tuple[Callable[[dict[str, Any]], object], str]] = [
     (target("objective", "gan_cli.regularizers.r1.R1"), "is not a Objective"),
     (target("objective", "gan_cli.objectives.nothing.Nothing"), "cannot be imported: .*known: .*fgan.FGAN"),
     (target("model.generator", "gan_cli.models.dcgan.nn.Linear"), "is not defined in gan_cli"),
-    (target("model.generator", "torch.nn.Linear"), r"if torch is a package that you know, trust=\[torch\] allows it"),
+    (target("model.generator", "torch.nn.Linear"), r"if torch is a package that you know, trust=torch allows it"),
     (target("generator_optimizer", "torch.optim.swa_utils.AveragedModel"), "is not a Optimizer"),
     (target("dataset.metrics.extractor", "gan_cli.data.TrainingSet"), "is not a Metrics or Extractor or"),
     (target("dataset.metrics.extractor", "gan_cli.objectives.hinge.Hinge"), "extractor=.* must be .*Extractor"),
@@ -300,8 +303,6 @@ HOSTILE: list[tuple[Callable[[dict[str, Any]], object], str]] = [
     (lambda meta: meta["config"].update(ema_decay=float("nan")), "ema_decay=nan must be at most"),
     (lambda meta: meta.update(step=11), "step 11 is beyond steps=10"),
     (lambda meta: meta["config"].update(batch_size="many"), "batch_size=many must be an integer"),
-    (lambda meta: meta["config"]["model"]["generator"].update(width=99_999), "weights, which the file does not hold"),
-    (lambda meta: meta["config"]["latent_sampler"].update(latent_dim=99_999), "weights, which the file does not hold"),
 ]
 
 
@@ -313,6 +314,41 @@ def test_a_hostile_config_is_refused(saved: Path, change: Callable[[dict[str, An
     assert "\n" not in str(refusal.value)
     assert "\x1b" not in str(refusal.value)
     assert len(str(refusal.value)) < 600 + len(str(saved))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda meta: meta["config"]["model"]["generator"].update(width=99_999),
+        lambda meta: meta["config"]["latent_sampler"].update(latent_dim=99_999),
+    ],
+)
+def test_a_config_that_asks_for_more_weights_than_its_file_holds_is_refused(
+    saved: Path, change: Callable[[dict[str, Any]], object]
+) -> None:
+    edit(saved, change)
+    with pytest.raises(
+        UserError, match=r"the config of .* is refused: .*weights or more, which the file does not hold"
+    ):
+        open_trained(saved, "latest", [], None, Engine())
+
+
+def test_no_more_memory_is_filled_than_the_bound() -> None:
+    """A layer of 1.6 GB is reserved, and refused before a value is written."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with no_more_weights_than(1000), pytest.raises(UserError, match="400,000,000 weights or more"):
+        nn.Linear(20_000, 20_000, bias=False)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000  # kilobytes
+
+
+def test_buffers_count_and_a_shared_weight_counts_once() -> None:
+    shared = nn.Linear(10, 10, bias=False)
+    with no_more_weights_than(100):
+        nn.Module().weight, nn.Module().weight = shared.weight, shared.weight
+        nn.ParameterList([shared.weight, shared.weight])
+    with no_more_weights_than(100), pytest.raises(UserError, match="101 weights or more"):
+        nn.Module().register_buffer("table", torch.zeros(101))
+    nn.Linear(100, 100)  # the bound has ended
 
 
 def test_a_trusted_package_may_bring_its_own_objective(
@@ -327,7 +363,7 @@ def test_a_trusted_package_may_bring_its_own_objective(
     monkeypatch.syspath_prepend(str(tmp_path))
     edit(saved, target("objective", "mine.Mine"))
     found: Checkpoint = find(saved, "latest")
-    with pytest.raises(UserError, match=r"trust=\[mine\] allows it"):
+    with pytest.raises(UserError, match=r"trust=mine allows it"):
         trusted_config(found, [], None)
     assert trusted_config(found, ["mine"], None)["objective"]["_target_"] == "mine.Mine"
 
