@@ -24,5 +24,13 @@ def update_ema(average: nn.Module, source: nn.Module, decay: float) -> None:
             mean.copy_(value)
 
 
+def ramped_up(decay: float, step: int) -> float:
+    """The decay after `step` finished steps: min(decay, (1 + step) / (10 + step)).
+
+    The average then covers about the last tenth of a run that is still short, in place of its untrained beginning.
+    """
+    return min(decay, (1 + step) / (10 + step))
+
+
 def tensors(module: nn.Module) -> list[Tensor]:
     return [*module.parameters(), *module.buffers()]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gan_cli.ema import update_ema
+from gan_cli.ema import ramped_up, update_ema
 from gan_cli.engine import Copy, Engine
 from gan_cli.errors import DivergedError
 from gan_cli.experiment import Experiment, Player
@@ -59,7 +59,8 @@ def train(experiment: Experiment, first_step: int = 0) -> Iterator[Step]:
             if not scores and played.turn.real_logits is not None:
                 sides = {"real": played.turn.real_logits, "fake": played.turn.fake_logits}
                 scores = {side: game.objective.score(logits.detach()).mean() for side, logits in sides.items()}
-        update_ema(experiment.gan.ema_generator, game.generator, value_at(settings.ema_decay, step))
+        decay = ramped_up(value_at(settings.ema_decay, step), step)
+        update_ema(experiment.gan.ema_generator, game.generator, decay)
         watch.look(step + 1, names, torch.cat(values))
         yield Step(step + 1, losses, scores, played.turn)
 

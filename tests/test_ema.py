@@ -1,5 +1,6 @@
 """The moving average against its closed form."""
 
+import math
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from gan_cli.ema import update_ema
+from gan_cli.ema import ramped_up, update_ema
 
 
 def test_a_constant_source_is_approached_geometrically() -> None:
@@ -17,6 +18,23 @@ def test_a_constant_source_is_approached_geometrically() -> None:
     for _ in range(10):
         update_ema(average, source, 0.9)
     torch.testing.assert_close(average.weight.detach(), torch.full((2, 2), 1 - 0.9**10, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("steps", [1, 10, 100, 1000])
+def test_an_average_that_is_ramped_up_soon_forgets_its_beginning(steps: int) -> None:
+    """The beginning's weight is the product of (1 + t) / (10 + t) over t < n, which is 1 / binomial(n + 9, 9)."""
+    average, source = nn.Linear(1, 1).double(), nn.Linear(1, 1).double()
+    nn.init.ones_(average.weight)
+    nn.init.zeros_(source.weight)
+    for step in range(steps):
+        update_ema(average, source, ramped_up(0.999, step))
+    assert average.weight.item() == pytest.approx(1 / math.comb(steps + 9, 9), rel=1e-9)
+
+
+def test_the_ramp_ends_at_the_decay() -> None:
+    """(1 + t) / (10 + t) = 0.995 at t = 1790."""
+    assert ramped_up(0.995, 1789) < ramped_up(0.995, 1790) == ramped_up(0.995, 10**6) == 0.995
+    assert ramped_up(0.0, 0) == ramped_up(0.0, 1000) == 0.0
 
 
 def test_running_statistics_follow_and_counters_are_copied() -> None:

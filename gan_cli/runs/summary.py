@@ -22,6 +22,7 @@ from gan_cli.text import printable
 Scores = Mapping[str, float]
 NO_COST = {"seconds": 0.0, "images_seen": 0, "images_per_second": 0.0, "peak_memory_bytes": 0}
 MOST_OF_LINE = 4000  # characters
+SCORED = "moving average, ramped up"  # the weights that are scored
 REAL = "real against real"  # the title of the key `floor`
 
 
@@ -51,7 +52,8 @@ def trajectory(records: list[Record]) -> dict[str, dict[str, float]]:
 def protocol(dataset: Dataset, scorer: Scorer | None, num_fake: int, seed: int) -> dict[str, str | int | float]:
     """How a score was measured; scores compare only if all of it is the same."""
     measured = scorer.protocol if scorer is not None else {}
-    return dataset.protocol | measured | {"num_fake": num_fake, "weights": "moving average", "evaluation_seed": seed}
+    drawn: dict[str, str | int | float] = {"num_fake": num_fake, "weights": SCORED, "evaluation_seed": seed}
+    return dataset.protocol | measured | drawn
 
 
 def versions() -> dict[str, str]:
