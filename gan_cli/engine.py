@@ -70,6 +70,14 @@ class Engine:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
 
+    def gpu_name(self) -> str | None:
+        """The model of the GPU; None on another device."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else None
+
+    def num_threads(self) -> int:
+        """Of the CPU, for one operation."""
+        return torch.get_num_threads()
+
 
 def choose_engine(device: str) -> Engine:
     """`auto` is a GPU if there is one; raises UserError for a device that this machine lacks."""

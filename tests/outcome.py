@@ -19,10 +19,12 @@ def outcome(folder: Path) -> Outcome:
     records = run.records()
     for record in records:
         record.pop("seconds", None)
+        record.pop("scoring_seconds", None)
         record.get("sampling", {}).pop("seconds", None)
     summary = json.loads((folder / "summary.json").read_text())
-    summary.pop("overrides")
-    for measured in ("seconds", "images_per_second", "peak_memory_bytes"):
+    for of_the_process in ("overrides", "started", "ended", "sessions"):
+        summary.pop(of_the_process)
+    for measured in ("seconds", "scoring_seconds", "images_per_second", "peak_memory_bytes"):
         summary["cost"].pop(measured)
     summary["cost"]["sampling"].pop("seconds", None)
     state = load_file(complete(run.checkpoints)[-1] / "state.safetensors")

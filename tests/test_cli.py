@@ -76,6 +76,12 @@ def test_a_run_leaves_the_whole_folder(command: Command) -> None:
         "objective",
         "protocol",
         "cost",
+        "parameters",
+        "started",
+        "ended",
+        "hardware",
+        "git",
+        "sessions",
         "versions",
         "overrides",
     }

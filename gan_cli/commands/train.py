@@ -146,6 +146,7 @@ def prepared(request: Request) -> Iterator[Run]:
         step = found.step if found is not None else 0
         checkpoint.sweep_incomplete(folder.checkpoints)
         folder.rewind(step, found is None or found.concluded, None if found is None else found.records)
+        folder.sessions.begin(step=step, steps=experiment.settings.steps, engine=experiment.game.engine)
         progress = held.enter_context(Progress(experiment.settings.steps, step))
         yield Run(
             experiment=experiment,

@@ -86,7 +86,9 @@ class FeatureMetrics(Metrics):
             raise ValueError(
                 f"the data set has {len(training_set)} images, its metrics need at least {2 * fewest}: add some"
             )
-        return FeatureScorer(self, extractor, self.real_features(extractor, training_set), training_set.values)
+        return FeatureScorer(
+            self, extractor, self.real_features(extractor, training_set), training_set.values, num_fake
+        )
 
     def features(self, extractor: LoadedExtractor, pixels: Stored, whose: str) -> "ImageFeatures":
         """Features in batches of `batch_size`, each moved from the pixels' device to the extractor's."""
@@ -153,8 +155,12 @@ class FeatureMetrics(Metrics):
     def inception_score(self, fake: "ImageFeatures", real: "ImageFeatures") -> dict[str, float]:
         return isc_features_to_metric(fake.logits, splits=self.inception_score_splits)
 
+    def kid_subset(self, num_fake: int, num_real: int) -> int:
+        """The size that is used: a subset holds each image once."""
+        return min(self.kid_subset_size, num_fake, num_real)
+
     def kid(self, fake: "ImageFeatures", real: "ImageFeatures") -> dict[str, float]:
-        size = min(self.kid_subset_size, len(fake.features), len(real.features))
+        size = self.kid_subset(len(fake.features), len(real.features))
         kid = kid_features_to_metric(
             fake.features, real.features, kid_subsets=self.kid_subsets, kid_subset_size=size, verbose=False
         )
@@ -198,6 +204,7 @@ class FeatureScorer(Scorer):
     extractor: LoadedExtractor
     real: ImageFeatures
     real_images: Stored
+    num_fake: int
 
     @property
     def leading(self) -> str:  # type: ignore[override]
@@ -222,7 +229,7 @@ class FeatureScorer(Scorer):
             "extractor_sha256": self.extractor.weights_sha256,
             "inception_score_splits": self.metrics.inception_score_splits,
             "kid_subsets": self.metrics.kid_subsets,
-            "kid_subset_size": self.metrics.kid_subset_size,
+            "kid_subset_size": self.metrics.kid_subset(self.num_fake, len(self.real.features)),
             "library": f"torch-fidelity {version('torch-fidelity')}",
             **{name: value if isinstance(value, int | float) else str(value) for name, value in settings},
         }

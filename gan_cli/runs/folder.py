@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from gan_cli.errors import EndError, UserError, one_line
 from gan_cli.files import Hashed, atomic, slug, sweep_partial, sync, write_json
+from gan_cli.runs.sessions import Sessions
 from gan_cli.runs.sink import Record, Sink
 
 SECONDS_BETWEEN_ACTIVITIES = 1.0
@@ -32,6 +33,7 @@ class RunFolder(Sink):
         self.checkpoints = path / "checkpoints"
         self.samples = path / "samples"
         self.metrics = path / "metrics.jsonl"
+        self.sessions = Sessions(path / "sessions.jsonl")
         self.curves = path / "curves.png"
         self.diagnosis = path / "diagnosis.png"
         self.activity_file = path / ".activity"

@@ -13,6 +13,7 @@ from gan_cli.text import printable
 
 MOST = 10**18  # of a count
 MOST_NAMES = 1000  # of metrics, settings or terms in one file or line
+MOST_SESSIONS = 100_000  # of one run
 MOST_LINE_BYTES = 1_000_000  # of a record
 
 Text = Annotated[str, AfterValidator(printable)]
@@ -61,6 +62,7 @@ class Cost(TypedDict):
     images_per_second: NotRequired[Amount]
     peak_memory_bytes: NotRequired[Amount]
     device: NotRequired[Text]
+    scoring_seconds: NotRequired[Amount]
     sampling: NotRequired[dict[Text, Amount]]
 
 
@@ -71,6 +73,27 @@ def with_counts(cost: dict[str, Any]) -> dict[str, Any]:
         if type(value) is not int or not 0 <= value <= MOST:
             raise ValueError(f"{key} is not a count")
     return {key: value for key, value in cost.items() if key in Cost.__annotations__} | updates
+
+
+class Hardware(TypedDict):
+    cpu: Text
+    gpu: Text | None
+    threads: Count
+
+
+class Git(TypedDict):
+    commit: Text
+    dirty: bool
+
+
+class Session(TypedDict):
+    """A process that trained the run, from `step` on; it was to end after `steps`."""
+
+    started: Text
+    step: Count
+    steps: Count
+    hardware: Hardware
+    git: Git | None
 
 
 class Summary(TypedDict):
@@ -88,6 +111,12 @@ class Summary(TypedDict):
     config: NotRequired[RunConfig]
     overrides: NotRequired[list[str]]
     objective: NotRequired[dict[Text, Text | float | None]]
+    parameters: NotRequired[Annotated[dict[Text, Count], MaxLen(MOST_NAMES)]]
+    started: NotRequired[Text | None]
+    ended: NotRequired[Text]
+    hardware: NotRequired[Hardware | None]
+    git: NotRequired[Git | None]
+    sessions: NotRequired[Annotated[list[Session], MaxLen(MOST_SESSIONS)]]
 
 
 class Line(TypedDict):
@@ -117,3 +146,11 @@ def read_record(line: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return record
+
+
+def read_session(line: bytes) -> dict[str, Any] | None:
+    """The session in a line of sessions.jsonl; None if it is something else."""
+    try:
+        return dict(adapter(Session).validate_json(line, strict=True))
+    except ValueError:
+        return None

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+
 from gan_cli.ema import tensors
 from gan_cli.errors import DivergedError, EndError, LostError, one_line
 from gan_cli.evaluation import Generated, generate, scoring, snapshot
@@ -18,6 +20,7 @@ from gan_cli.runs.checkpoint import name_of
 from gan_cli.runs.failures import explained
 from gan_cli.runs.folder import RunFolder
 from gan_cli.runs.health import Health
+from gan_cli.runs.sessions import times_and_machine
 from gan_cli.runs.signals import Stop, WorkDroppedError
 from gan_cli.runs.sink import Reading, Record, Sink
 from gan_cli.runs.summary import best_record, protocol, trajectory, versions
@@ -190,9 +193,11 @@ class Run:
         num_scored = self.experiment.num_eval_images if score and self.scorer is not None else 0
         if not num_drawn and not num_scored:
             return False
+        started = time.perf_counter()
         with self.stop.dropping():
             fake = self.generate(max(num_drawn, num_scored))  # once for both: image n does not depend on the count
             scored = self.scorer.score(fake.values[:num_scored]) if self.scorer is not None and num_scored else None
+        scoring_seconds = time.perf_counter() - started
         if num_drawn:  # the same latents at every step: the first of those that are scored
             path = self.folder.samples / f"{self.step:08d}.png"
             real = self.experiment.training_set.values
@@ -202,7 +207,8 @@ class Run:
             return False
         metrics = {key: value for key, value in scored.items() if math.isfinite(value)}
         lost = {"lost": self.health.lost.symptom.status} if self.health.lost is not None else {}
-        record = {"step": self.step, "metrics": metrics, "sampling": fake.cost.as_dict()} | lost
+        cost = {"sampling": fake.cost.as_dict(), "scoring_seconds": round(scoring_seconds, 3)}
+        record = {"step": self.step, "metrics": metrics} | cost | lost
         self.record(record)
         known = [record] if self.best is None else [self.best, record]
         self.best = best_record(known, self.scorer.leading, self.scorer.lower_is_better)
@@ -268,6 +274,7 @@ class Run:
             **{f"{player.name}_updates": self.step * player.num_turns for player in experiment.players},
             "peak_memory_bytes": experiment.game.engine.peak_memory(),
             "device": str(experiment.game.engine.device),
+            "scoring_seconds": sum(record.get("scoring_seconds", 0.0) for record in records),
             "sampling": next((r["sampling"] for r in reversed(records) if "sampling" in r), {}),
         }
         return {
@@ -280,6 +287,8 @@ class Run:
             "objective": experiment.game.objective.facts(),
             "protocol": protocol(experiment.dataset, self.scorer, experiment.num_eval_images, settings.evaluation_seed),
             "cost": cost,
+            "parameters": {p.name: sum(map(Tensor.numel, p.network.parameters())) for p in experiment.players},
+            **times_and_machine(self.folder.sessions.all()),
             "versions": versions(),
             "overrides": self.overrides,
         }

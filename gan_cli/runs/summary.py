@@ -20,7 +20,7 @@ from gan_cli.runs.sink import Record
 from gan_cli.text import printable
 
 Scores = Mapping[str, float]
-NO_COST = {"seconds": 0.0, "images_seen": 0, "images_per_second": 0.0, "peak_memory_bytes": 0}
+NO_COST = {"seconds": 0.0, "scoring_seconds": 0.0, "images_seen": 0, "images_per_second": 0.0, "peak_memory_bytes": 0}
 MOST_OF_LINE = 4000  # characters
 SCORED = "moving average, ramped up"  # the weights that are scored
 REAL = "real against real"  # the title of the key `floor`
@@ -125,7 +125,8 @@ def print_summary(summary: Mapping[str, Any], folder: Path) -> None:
     updates = ", ".join(f"{count:,} {player} updates" for player, count in counts.items())
     lines = {
         "protocol": ", ".join(f"{key} {short(value)}" for key, value in summary["protocol"].items()),
-        "cost": f"{cost['seconds']:.1f} s of training, {cost['images_per_second']:,.0f} images/s, "
+        "cost": f"{cost['seconds']:.1f} s of training, {cost['scoring_seconds']:.1f} s of scoring, "
+        f"{cost['images_per_second']:,.0f} images/s, "
         f"{cost['images_seen']:,} images seen, {updates}, peak memory {cost['peak_memory_bytes'] / 2**20:,.0f} MiB",
         "pictures": f"{folder / 'curves.png'}, {folder / 'samples'}",
         "again": f"gan-eval checkpoint={folder}",

@@ -463,8 +463,9 @@ def test_weights_in_the_hub_cache_are_found(
 def test_kid_subsets_fit_few_images_of_either_side() -> None:
     for num_real, num_fake in ((30, 60), (60, 30)):
         metrics = replace(DIGITS, kid_subset_size=50)
-        scores = metrics.against(table(images(num_real, 0)), num_fake).score(images(num_fake, 1))
-        assert math.isfinite(scores["kid_digits_mean"])
+        scorer = metrics.against(table(images(num_real, 0)), num_fake)
+        assert math.isfinite(scorer.score(images(num_fake, 1))["kid_digits_mean"])
+        assert scorer.protocol["kid_subset_size"] == 30, "the size that was used, not the one that was asked for"
 
 
 def test_colour_is_averaged() -> None:
@@ -569,7 +570,7 @@ metrics = FeatureMetrics(
     kid_subset_size=2,
     batch_size=20,
 )
-scorer = FeatureScorer(metrics, extractor, ImageFeatures(torch.zeros(60, 64), torch.zeros(60, 10)), torch.zeros(0))
+scorer = FeatureScorer(metrics, extractor, ImageFeatures(torch.zeros(60, 64), torch.zeros(60, 10)), torch.zeros(0), 60)
 print(scorer.score(mode.from_tensor(torch.zeros(50, 1, 16, 16, dtype=torch.uint8))))
 (features,) = compared
 print(tuple(features.shape), features.device)
