@@ -21,11 +21,20 @@ from gan_cli.files import atomic
 from gan_cli.leaderboard.boards import Board, boards
 from gan_cli.leaderboard.figures import curves, last_grid, left_out, save, step_of, study_picture
 from gan_cli.leaderboard.results import gather, only_sweep
-from gan_cli.leaderboard.tables import TextTable, comma_separated, latex, markdown, notes, separation, text_tables
+from gan_cli.leaderboard.tables import (
+    TextTable,
+    comma_separated,
+    fitting,
+    latex,
+    markdown,
+    notes,
+    separation,
+    text_tables,
+)
 from gan_cli.runs.summary import console
 from gan_cli.text import printable
 
-NUM_SHOWN = 5  # columns that fit a terminal; the files have all of them
+WIDEST_NAME = 30  # letters of a method in a line of the terminal; longer ones are folded
 THUMBNAIL = 640  # pixels; with images of 1,024 pixels the page would have a gigabyte
 MOST_GRIDS = 24  # methods whose images the page shows
 MOST_PICTURE_BYTES = 12_000_000  # of their images
@@ -182,23 +191,28 @@ def data_uri(png: bytes) -> str:
 def show(found: Sequence[Board], out: Path) -> None:
     """The first table of each board on stdout."""
     printer = console()
-    if not printer.is_terminal:
-        printer.width = 160
     if len(found) > 1:
-        printer.print(Text(separation(found)))
+        printer.print(Text(separation(found)), soft_wrap=True)
     for board in found:
         text = text_tables(board)[0]
         table = Table(title=text.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
-        first = NUM_SHOWN + len(board.published)
-        headlines = [name.removesuffix("_mean") for name in board.headlines]
-        shown = [n for n, name in enumerate(text.header) if n < first or name.split(" ")[0] in headlines]
+        narrow = TextTable(text.title, text.header, [[row[0][:WIDEST_NAME], *row[1:]] for row in text.rows])
+        shown, left = fitting(narrow, printer.width, lambda widths: sum(widths) + 3 * len(widths) - 1)
         for number in shown:
-            table.add_column(Text(text.header[number]), justify="right" if number else "left", overflow="fold")
+            column = Text(text.header[number])
+            table.add_column(
+                column,
+                justify="right" if number else "left",
+                overflow="fold",
+                max_width=None if number else WIDEST_NAME,
+            )
         for row in text.rows[:ROWS_SHOWN]:
             table.add_row(*(Text(row[number]) for number in shown))
         printer.print(table)
         if len(text.rows) > ROWS_SHOWN:
             printer.print(Text(f"and {len(text.rows) - ROWS_SHOWN:,} more methods, which the files have"))
+        if left:
+            printer.print(Text(left), soft_wrap=True)
         for note in notes(board):
             printer.print(Text(note), soft_wrap=True)
     written = f"written: {printable(out / 'leaderboard.md')}, .csv, .tex, {printable(out / 'report.html')}"

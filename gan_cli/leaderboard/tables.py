@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from gan_cli.leaderboard.boards import Board, Row
-from gan_cli.leaderboard.statistics import Difference, Spread
+from gan_cli.leaderboard.results import Result
+from gan_cli.leaderboard.statistics import Difference, Spread, spread
 from gan_cli.metrics.metrics import Direction
 from gan_cli.runs.summary import short
 from gan_cli.text import printable
 
-COSTS = (
-    "seconds",
-    "images_per_second",
-    "peak_memory_bytes",
-    "images_seen",
-)
+OF_HARDWARE = ("seconds", "scoring_seconds", "images_per_second", "peak_memory_bytes")  # never averaged over several
+COSTS = (*OF_HARDWARE, "images_seen")
+EXTENT = "min to max"
+MIXED = "mixed hardware"
+WIDTH = 80  # columns of a terminal
+MOST_DIGITS = 5  # of a mean, however small its uncertainty
 MOST_LISTED = 20  # methods in a sentence
 ARROWS: dict[Direction | None, str] = {"lower": "↓", "higher": "↑"}
 SAMPLING = ("seconds", "generator_passes", "discriminator_passes", "gradient_calls")
@@ -50,26 +51,32 @@ def text_tables(board: Board) -> list[TextTable]:
         if metric == board.leading:
             last += published
         if metric in board.headlines:
-            last.append(("min to max", lambda row, metric=metric: extent(row.last(metric))))  # type: ignore[misc]
+            last.append((EXTENT, lambda row, metric=metric: extent(row.last(metric))))  # type: ignore[misc]
         if metric == board.leading:
             last.append((f"Δ to {board.baseline.method}", lambda row: shown_difference(board.difference(row))))
-    tables = [table("At the last step, mean ± standard deviation over training seeds", board, last)]
+    tables = [table("At the last step, mean ± SD over training seeds", board, last)]
     if board.leading is not None:
         leading = board.leading
         along: Columns = [("method", lambda row: row.method)]
-        for metric in board.headlines:
-            along.append((f"best {arrows[metric]}", lambda row, metric=metric: shown(row.best(metric))))  # type: ignore[misc]
+        best: Columns = [
+            (f"best {arrows[metric]}", lambda row, metric=metric: shown(row.best(metric)))  # type: ignore[misc]
+            for metric in board.headlines
+        ]
+        along += best[:1]
         for name in ("min", "max", "mean", "std"):
             title = "SD" if name == "std" else name
             along.append((title, lambda row, name=name: number_or_dash(row.trajectory(leading).get(name))))  # type: ignore[misc]
-        title = f"Of the best checkpoint; and the extremes, mean and SD of {arrows[leading]} along a run"
+        along += best[1:]
+        title = f"Best checkpoint; extremes, mean and SD of {arrows[leading]} along a run"
         tables.append(table(title, board, along))
     cost: Columns = [
         ("method", lambda row: row.method),
+        ("seconds", lambda row: of_hardware(row, "seconds")),
+        ("scoring, s", lambda row: of_hardware(row, "scoring_seconds")),
+        ("images/s", lambda row: of_hardware(row, "images_per_second")),
+        ("peak memory, MiB", lambda row: of_hardware(row, "peak_memory_bytes", 2**-20)),
         ("latent sampler", lambda row: row.latent_sampler),
-        ("seconds", lambda row: shown(row.cost("seconds"))),
-        ("images/s", lambda row: shown(row.cost("images_per_second"))),
-        ("peak memory, MiB", lambda row: shown(row.cost("peak_memory_bytes"), 2**-20)),
+        *([("hardware", lambda row: " / ".join(by_hardware(row)))] if len(all_hardware(board)) > 1 else []),
         ("images seen", lambda row: count(row.cost("images_seen"))),
         *((f"updates of {key[0].upper()}", lambda row, key=key: count(row.cost(key))) for key in board.updates),
         ("gradient calls an image sampled", lambda row: number_or_dash(mean(row.sampling("gradient_calls")))),
@@ -92,21 +99,94 @@ def quoted(metric: str) -> Callable[[Row], str]:
     return lambda row: f"{row.published[metric]:g}" if metric in row.published else "-"
 
 
+def by_hardware(row: Row) -> dict[str, list[Result]]:
+    """The completed runs by the machine that they ran on; runs of earlier versions only name the device."""
+    found: dict[str, list[Result]] = {}
+    for result in row.completed:
+        known = result.summary.get("hardware", {})
+        threads = f"{known['threads']} threads" if "threads" in known else None
+        parts = [known.get("gpu"), known.get("cpu"), threads]
+        name = ", ".join(str(part) for part in parts if part) or result.summary["cost"].get("device", "unknown")
+        found.setdefault(name, []).append(result)
+    return found
+
+
+def all_hardware(board: Board) -> dict[str, list[str]]:
+    """The methods that ran on each machine."""
+    found: dict[str, list[str]] = {}
+    for row in board.rows:
+        for name in by_hardware(row):
+            found.setdefault(name, []).append(row.method)
+    return found
+
+
+def of_hardware(row: Row, key: str, factor: float = 1.0) -> str:
+    """A cost, unless it would be a mean over different machines."""
+    cost = row.cost(key)
+    return MIXED if cost is not None and len(by_hardware(row)) > 1 else shown(cost, factor)
+
+
 def shown(values: Spread | None, factor: float = 1.0) -> str:
+    """The mean, with as many digits as its standard deviation justifies, such as 0.148 ± 0.066 and 3,090 ± 250."""
     if values is None:
         return "-"
-    return number(factor * values.mean) + (f" ± {factor * values.std:.2g}" if values.std is not None else "")
+    mean, std = factor * values.mean, values.std
+    if std is None or std == 0:
+        return number(mean) + (" ± 0" if std == 0 else "")
+    std *= factor
+    digits = decimals(mean, std)
+    if digits is None:
+        return f"{number(mean)} ± {number(std)}"
+    least = 10.0**-digits
+    return f"{fixed(mean, digits)} ± " + (f"<{fixed(least, digits)}" if std < least / 2 else fixed(std, digits))
+
+
+def decimals(mean: float, uncertainty: float) -> int | None:
+    """Those that show two digits of the uncertainty, but not more than five of the mean.
+
+    None for numbers that are very large or very small.
+    """
+    largest = max(abs(mean), uncertainty)
+    if not 1e-4 <= largest < 1e9 or uncertainty <= 0:
+        return None
+    return min(1 - exponent(uncertainty), MOST_DIGITS - 1 - exponent(largest))
+
+
+def exponent(value: float) -> int:
+    """Of ten, after rounding to two digits."""
+    return int(f"{value:.1e}".partition("e")[2])
+
+
+def fixed(value: float, digits: int) -> str:
+    """With this number of decimals; a negative number of them rounds to tens or hundreds; no -0."""
+    rounded = round(value, digits) + 0.0
+    return f"{rounded:,.{max(0, digits)}f}"
 
 
 def extent(values: Spread | None) -> str:
-    return "-" if values is None else f"{number(values.low)} to {number(values.high)}"
+    """Minimum and maximum with the digits of mean and deviation; one number if they print equal."""
+    if values is None:
+        return "-"
+    digits = decimals(values.mean, values.std or 0.0)
+    low, high = (number(end) if digits is None else fixed(end, digits) for end in (values.low, values.high))
+    return low if low == high else f"{low} to {high}"
 
 
 def shown_difference(difference: Difference | None) -> str:
+    """With its sign, and as many digits as its interval justifies."""
     if difference is None:
         return "-"
-    interval = difference.interval
-    return f"{difference.mean:+.3g}" + (f" ({interval[0]:+.3g} to {interval[1]:+.3g})" if interval else "")
+    if difference.interval is None:
+        return signed(difference.mean, None)
+    low, high = difference.interval
+    digits = decimals(max(map(abs, (difference.mean, low, high))), (high - low) / 2)
+    ends = [signed(end, digits) for end in (low, high)]
+    return f"{signed(difference.mean, digits)} ({' to '.join(dict.fromkeys(ends))})"
+
+
+def signed(value: float, digits: int | None) -> str:
+    text = number(value) if digits is None else fixed(value, digits)
+    return text if text.startswith("-") else f"+{text}"
 
 
 def mean(values: Spread | None) -> float | None:
@@ -114,8 +194,12 @@ def mean(values: Spread | None) -> float | None:
 
 
 def number(value: float) -> str:
-    """Three digits, without an exponent for numbers from 1,000 to 1e9."""
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"
+    """Three digits, without an exponent for numbers from 1e-7 to 1e9."""
+    if 1000 <= abs(value) < 1e9:
+        return f"{value:,.0f}"
+    if 1e-7 <= abs(value) < 1e-4:
+        return f"{value:.{2 - int(f'{value:.2e}'.partition('e')[2])}f}".rstrip("0")
+    return f"{value:.3g}"
 
 
 def number_or_dash(value: float | None) -> str:
@@ -130,6 +214,8 @@ def notes(board: Board) -> list[str]:
     """Sentences about the protocol, the budget, runs without a result, and the differences."""
     protocol = ", ".join(f"{key} {short(value)}" for key, value in board.protocol.items())
     said = [f"Protocol: {protocol}."] if protocol else []
+    if board.leading is not None:
+        said.append("SD and ± are sample standard deviations, with n - 1: over training seeds, or a run's evaluations.")
     if board.floor is not None:
         said.append(
             f"Real against real, one random half of the real images against the other: {board.leading} "
@@ -147,6 +233,11 @@ def notes(board: Board) -> list[str]:
             f"{key.replace('_', ' ')} {min(values):,} to {max(values):,}" for key, values in budgets.items()
         )
         said.append(f"The budgets are not equal: {unequal}.")
+    machines = all_hardware(board)
+    if len(machines) > 1:
+        named = "; ".join(f"{name}: {listed(methods)}" for name, methods in list(machines.items())[:MOST_LISTED])
+        said.append(f"Seconds, images/s and memory compare only on the same hardware. {named}.")
+    said += [mixed(row) for row in board.rows if len(by_hardware(row)) > 1][:MOST_LISTED]
     lost = [row.method for row in board.rows if row.lost]
     if lost:
         said.append(
@@ -156,6 +247,15 @@ def notes(board: Board) -> list[str]:
     if any(row.pending for row in board.rows):
         said.append("Not all runs are finished: repeat the command that started them.")
     return said + differences(board)
+
+
+def mixed(row: Row) -> str:
+    """The seconds of a method that ran on several machines, on each of them."""
+    each = (
+        f"{shown(spread(result.summary['cost'].get('seconds') for result in results))} on {name}"
+        for name, results in by_hardware(row).items()
+    )
+    return f"{row.method} ran on {MIXED}, so its costs are not averaged: seconds {'; '.join(each)}."
 
 
 def differences(board: Board) -> list[str]:
@@ -195,18 +295,49 @@ def separation(boards: Sequence[Board]) -> str:
     return f"{len(boards)} tables: their scores do not compare, because they have different {', '.join(parts)}."
 
 
+def fitting(text: TextTable, width: int, frame: Callable[[list[int]], int]) -> tuple[list[int], str]:
+    """The columns, in order of importance, that fit the width, and a sentence about those left out.
+
+    `frame` says how wide a table is whose columns have these widths. The first two columns are always shown.
+    """
+    widths = [max(map(len, column)) for column in zip(text.header, *text.rows, strict=True)]
+    kept = [0]
+    for position in sorted(range(1, len(widths)), key=lambda n: (n > 2, text.header[n] == EXTENT, n)):
+        if len(kept) < 2 or frame([widths[n] for n in sorted([*kept, position])]) <= width:
+            kept.append(position)
+    left = dict.fromkeys(name for n, name in enumerate(text.header) if n not in kept)
+    said = f"Left out here, in the CSV file: {', '.join(left)}." if left else ""
+    return sorted(kept), said
+
+
 def markdown(boards: Sequence[Board]) -> str:
+    """Tables that fit a terminal's 80 columns, padded, so that they are read as text, too."""
     lines = ["# Leaderboard", "", *([markdown_line(separation(boards)), ""] if len(boards) > 1 else [])]
     for position, board in enumerate(boards, 1):
         lines += [f"## Protocol {position}", ""] if len(boards) > 1 else []
         for text in text_tables(board):
-            lines += [f"**{markdown_cell(text.title)}**", ""]
-            lines.append(f"| {' | '.join(map(markdown_cell, text.header))} |")
-            lines.append(f"| --- |{' ---: |' * (len(text.header) - 1)}")
-            lines += [f"| {' | '.join(map(markdown_cell, row))} |" for row in text.rows]
-            lines.append("")
+            lines += [f"**{markdown_cell(text.title)}**", "", *markdown_table(text), ""]
         lines += [f"- {markdown_line(note)}" for note in notes(board)] + [""]
     return "\n".join(lines)
+
+
+def markdown_table(text: TextTable) -> list[str]:
+    escaped = TextTable(
+        text.title, [*map(markdown_cell, text.header)], [[*map(markdown_cell, row)] for row in text.rows]
+    )
+    kept, left = fitting(escaped, WIDTH, lambda widths: sum(widths) + 3 * len(widths) + 1)
+    chosen = [[row[n] for n in kept] for row in (escaped.header, *escaped.rows)]
+    widths = [max(3, *map(len, column)) for column in zip(*chosen, strict=True)]
+    padded = [
+        [
+            cell.ljust(width) if n == 0 else cell.rjust(width)
+            for n, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        for row in chosen
+    ]
+    rule = [("-" * width) if n == 0 else f"{'-' * (width - 1)}:" for n, width in enumerate(widths)]
+    lines = [f"| {' | '.join(row)} |" for row in (padded[0], rule, *padded[1:])]
+    return [*lines, *(["", left] if left else [])]
 
 
 def markdown_cell(text: str) -> str:
@@ -303,8 +434,10 @@ def flat_row(board: Board, row: Row) -> dict[str, object]:
         low, high = found.interval or (None, None)
         cells |= {"baseline": board.baseline.method, "difference": found.mean, "difference_low": low}
         cells |= {"difference_high": high, "difference_n": found.n, "difference_verdict": found.verdict}
+    cells["hardware"] = " / ".join(by_hardware(row))
     for key in (*COSTS, *board.updates):
-        cells |= flat_spread(key, row.cost(key))
+        averaged = key not in OF_HARDWARE or len(by_hardware(row)) < 2
+        cells |= flat_spread(key, row.cost(key)) if averaged else {}
     for key in SAMPLING:
         cells[f"sampling_{key}"] = mean(row.sampling(key))
     return cells | {f"protocol_{key}": value for key, value in board.protocol.items()}

@@ -5,7 +5,7 @@ import platform
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from statistics import fmean, pstdev
+from statistics import fmean, stdev
 from typing import Any
 
 from rich.console import Console
@@ -35,14 +35,17 @@ def best_record(records: list[Record], leading: str, lower_is_better: bool) -> R
 
 
 def trajectory(records: list[Record]) -> dict[str, dict[str, float]]:
-    """Minimum, maximum, mean and standard deviation of each metric over a run's evaluations."""
+    """Minimum, maximum, mean and standard deviation (with n - 1) of each metric over a run's evaluations.
+
+    One evaluation has no deviation.
+    """
     evaluated = [record["metrics"] for record in records if "metrics" in record]
     return {
         key: {
             "min": min(values),
             "max": max(values),
             "mean": fmean(values),
-            "std": pstdev(values),
+            **({"std": stdev(values)} if len(values) > 1 else {}),
         }
         for key in dict.fromkeys(key for metrics in evaluated for key in metrics)
         for values in [[metrics[key] for metrics in evaluated if key in metrics]]

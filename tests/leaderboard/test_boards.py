@@ -15,9 +15,10 @@ import pytest
 from gan_cli.errors import UserError
 from gan_cli.leaderboard.boards import Board, boards, method_labels
 from gan_cli.leaderboard.results import gather
-from gan_cli.leaderboard.statistics import Spread
+from gan_cli.leaderboard.statistics import Difference, Spread, spread
 from gan_cli.leaderboard.tables import (
     comma_separated,
+    extent,
     latex,
     latex_cell,
     markdown,
@@ -25,6 +26,8 @@ from gan_cli.leaderboard.tables import (
     markdown_line,
     notes,
     separation,
+    shown,
+    shown_difference,
     text_tables,
 )
 from gan_cli.sweep.sweep_folder import Job, SweepFolder
@@ -61,8 +64,91 @@ def test_a_row_is_a_method_over_its_seeds(tmp_path: Path) -> None:
     assert text_tables(board)[0].header[4] == "Δ to hinge"
     assert r"$\Delta$ to hinge" in latex([board])
     said = text_tables(board)[0]
-    assert said.rows[0][:4] == ["hinge", "3", "3 ± 2.6", "1 to 6"]
-    assert said.rows[1][:5] == ["stdgan", "3", "6 ± 5.3", "2 to 12", "+3 (+1 to +6)"]
+    assert said.rows[0][:4] == ["hinge", "3", "3.0 ± 2.6", "1.0 to 6.0"]
+    assert said.rows[1][:5] == ["stdgan", "3", "6.0 ± 5.3", "2.0 to 12.0", "+3.0 (+1.0 to +6.0)"]
+
+
+@pytest.mark.parametrize(
+    ("values", "score", "range_"),
+    [
+        ((38.1896, 38.19, 38.1902), "38.190 ± <0.001", "38.190"),
+        ((1.0, 1.0 + 9.2e-6, 1.0), "1.0000 ± <0.0001", "1.0000"),
+        ((2.0, 2.0), "2 ± 0", "2"),
+        ((2.0,), "2", "2"),
+        ((2838.0, 3338.0, 3088.0), "3,090 ± 250", "2,840 to 3,340"),
+        ((-0.0001, 0.0035, -0.00025), "0.0010 ± 0.0021", "-0.0003 to 0.0035"),
+        ((0.142, 0.152, 0.15), "0.1480 ± 0.0053", "0.1420 to 0.1520"),
+        ((2e-6, 4e-6), "0.000003 ± 0.00000141", "0.000002 to 0.000004"),
+        ((3e12, 5e12), "4e+12 ± 1.41e+12", "3e+12 to 5e+12"),
+    ],
+)
+def test_a_number_has_the_digits_that_its_uncertainty_justifies(
+    values: tuple[float, ...], score: str, range_: str
+) -> None:
+    assert (shown(spread(values)), extent(spread(values))) == (score, range_)
+
+
+def test_a_difference_has_the_digits_of_its_interval() -> None:
+    def said(mean: float, interval: tuple[float, float] | None) -> str:
+        return shown_difference(Difference(mean, interval, 3, True, "no difference shown"))
+
+    assert said(0.00286, (-0.0142, 0.0348)) == "+0.003 (-0.014 to +0.035)"
+    assert said(-4.15, None) == "-4.15"
+    assert said(0.5, (0.5, 0.5)) == "+0.5 (+0.5)"
+
+
+def test_costs_on_different_hardware_are_not_averaged(tmp_path: Path) -> None:
+    def on(machine: dict[str, Any], seed: int, objective: str) -> None:
+        run = make_run(tmp_path, f"objective={objective}", seed=seed)
+        summary = json.loads((run / "summary.json").read_text())
+        (run / "summary.json").write_text(json.dumps(summary | {"hardware": machine}))
+
+    slow, fast = {"cpu": "EPYC", "gpu": None, "threads": 2}, {"cpu": "EPYC", "gpu": "H100", "threads": 8}
+    on(slow, 0, "hinge")
+    on(slow, 1, "hinge")
+    on(slow, 0, "lsgan")
+    board = only_board(tmp_path)
+    cost = text_tables(board)[-1]
+    assert "hardware" not in cost.header
+    assert not any("hardware" in note for note in notes(board))
+    on(fast, 1, "lsgan")
+    board = only_board(tmp_path)
+    cost = text_tables(board)[-1]
+    cells = {row[0]: dict(zip(cost.header, row, strict=True)) for row in cost.rows}
+    assert cells["hinge"]["seconds"] == "3.50 ± 0.71"
+    assert cells["lsgan"]["seconds"] == cells["lsgan"]["images/s"] == "mixed hardware"
+    assert cells["lsgan"]["hardware"] == "EPYC, 2 threads / H100, EPYC, 8 threads"
+    assert cells["lsgan"]["images seen"] == "120"
+    assert (
+        "lsgan ran on mixed hardware, so its costs are not averaged: seconds 3 on EPYC, 2 threads; 4 on H100, EPYC, "
+        in (markdown([board]))
+    )
+    written = {row["method"]: row for row in csv.DictReader(io.StringIO(comma_separated(board)))}
+    assert (written["hinge"]["seconds_mean"], written["lsgan"]["seconds_mean"]) == ("3.5", "")
+
+
+def test_scoring_has_a_column(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "objective=hinge")
+    summary = json.loads((run / "summary.json").read_text())
+    summary["cost"]["scoring_seconds"] = 7.5
+    (run / "summary.json").write_text(json.dumps(summary))
+    cost = text_tables(only_board(tmp_path))[-1]
+    assert dict(zip(cost.header, cost.rows[0], strict=True))["scoring, s"] == "7.5"
+
+
+def test_tables_fit_80_columns_or_say_what_they_leave_out(tmp_path: Path) -> None:
+    for seed, fid in ((0, 1.0), (1, 2.0)):
+        for objective in ("hinge", "fgan", "relativistic"):
+            make_run(tmp_path, f"objective={objective}", "batch_size=8", seed=seed, fid=fid)
+    board = only_board(tmp_path)
+    written = markdown([board])
+    rows = [line for line in written.splitlines() if line.startswith("|")]
+    assert max(map(len, rows)) <= 80
+    left = [line for line in written.splitlines() if line.startswith("Left out here, in the CSV file: ")]
+    for text in text_tables(board):
+        missing = [name for name in text.header[1:] if f" {name} |" not in written]
+        assert all(any(name in line for line in left) for name in missing)
+    assert any("updates of D" in line for line in left)
 
 
 def quoted(folder: Path, run: Path, published: dict[str, float], source: str = "a paper") -> None:
@@ -140,7 +226,7 @@ def test_protocols_never_share_a_table(tmp_path: Path) -> None:
     )
     written = markdown(found)
     assert written.index("num_fake (100 / 7)") < written.index("## Protocol 1") < written.index("## Protocol 2")
-    assert written.index("| hinge |") < written.index("## Protocol 2") < written.index("| lsgan |")
+    assert written.index("| hinge ") < written.index("## Protocol 2") < written.index("| lsgan ")
 
 
 def test_the_sampler_is_part_of_the_method_not_of_the_protocol(tmp_path: Path) -> None:
