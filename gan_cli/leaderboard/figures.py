@@ -1,8 +1,7 @@
 """The pictures of a comparison: curves with seed bands, and a study's picture."""
 
-import itertools
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gan_cli.leaderboard.boards import Board, Row
+from gan_cli.leaderboard.curves import LOG_RATIO, MOST_DRAWN, Panel, drawn, panels
 from gan_cli.leaderboard.results import Result
 from gan_cli.leaderboard.statistics import is_number
+from gan_cli.leaderboard.styles import style
 from gan_cli.runs.pictures import new_figure, save_figure
 from gan_cli.text import printable
 
@@ -19,52 +20,36 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Points = dict[int, tuple[float, float]]  # by step, or interval of steps: position and value
-LOG_RATIO = 20  # a metric that spans more than this is drawn on a logarithmic axis
-MOST_DRAWN = 20  # methods with curves; more cannot be told apart
-MOST_PANELS = 8  # metrics, or players, in one picture
+NUM_MARKERS = 10  # of a curve
 MOST_OF_LABEL = 60  # characters
 MOST_VALUES = 40  # on an axis of names
 
 
 def curves(board: Board) -> "Figure":
-    """The headline metrics (or the first two) against steps and against seconds; losses."""
-    metrics = (board.headlines if len(board.headlines) > 1 else board.metrics[:2])[:MOST_PANELS]
-    rows = drawn(board)
-    series = [result.series for row in rows for result in row.results]
-    players = list(dict.fromkeys(player for one in series for player in one.losses))[:MOST_PANELS]
-    num_rows = max(1, len(metrics) + -(-len(players) // 2))
+    """Scores against steps and against seconds, and losses; the legend is below the panels."""
+    found = panels(board)
+    num_rows = max(1, -(-len(found) // 2))
     figure = new_figure(12.0, 3.4 * num_rows + 0.5)
-    panels = figure.subplots(num_rows, 2, squeeze=False)
-    for (left, right), metric in zip(panels, metrics, strict=False):
-        draw_means(left, rows, lambda result, metric=metric: scores_by_step(result, metric), "step")  # type: ignore[misc]
-        left.set(title=plain(metric), ylabel=plain(metric))
-        draw_means(right, rows, lambda result, metric=metric: scores_by_time(result, metric), "seconds of training")  # type: ignore[misc]
-        right.set(title=plain(metric))
-    for axes, player in zip(panels[len(metrics) :].flat, players, strict=False):
-        draw_means(axes, rows, lambda result, player=player: losses_of(result, player), "step", symmetric=True)  # type: ignore[misc]
-        axes.set(title=plain(f"loss of the {player}, penalties included"))
-    handles, labels = panels[-1][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns(labels), frameon=False)
+    shared: dict[str, Any] = {}  # the legend's lines by method; a run that failed may be in some panels only
+    for axes, panel in zip(figure.subplots(num_rows, 2, squeeze=False).flat, found, strict=False):
+        draw(axes, panel)
+        shared |= {curve.method: line for curve, line in zip(panel.curves, axes.lines, strict=True)}
+    named = [row.method for row in drawn(board) if row.method in shared]
+    labels = [plain(method) for method in named]
+    figure.legend(
+        [shared[method] for method in named],
+        labels,
+        loc="outside lower center",
+        ncols=columns(labels),
+        frameon=False,
+        handlelength=3.5,
+    )
     return figure
 
 
 def columns(labels: Sequence[str]) -> int:
     """The columns of a legend that is not wider than its picture: 160 letters."""
     return max(1, min(4, len(labels), 160 // (max(map(len, labels), default=0) + 1)))
-
-
-def drawn(board: Board) -> list[Row]:
-    """The rows that have curves: the first ones, and the baseline."""
-    first = board.rows[:MOST_DRAWN]
-    return first if any(row is board.baseline for row in first) else [*first[:-1], board.baseline]
-
-
-def left_out(board: Board) -> str:
-    """A sentence about the methods without curves; empty if there are none."""
-    if len(board.rows) <= MOST_DRAWN:
-        return ""
-    return f"Curves are drawn of {MOST_DRAWN} of {len(board.rows):,} methods: the first ones, and the baseline."
 
 
 def plain(text: object) -> str:
@@ -80,53 +65,28 @@ def save(path: Path, figure: "Figure") -> None:
         save_figure(path, figure)
 
 
-def styles() -> "itertools.cycle[dict[str, Any]]":
-    """Ten colours solid, then dashed, then dotted."""
-    return itertools.cycle([{"color": f"C{number}", "ls": dash} for dash in ("-", "--", ":") for number in range(10)])
-
-
-def draw_means(
-    axes: "Axes", rows: Sequence[Row], read: Callable[[Result], Points], xlabel: str, *, symmetric: bool = False
-) -> None:
-    """Draws each method's mean over seeds, in a band from minimum to maximum."""
-    highest, lowest = 0.0, np.inf
-    for row, style in zip(rows, styles(), strict=False):
-        series = [points for result in row.results if (points := read(result))]
-        if not series:
-            continue
-        steps = sorted({step for points in series for step in points})  # a run that failed ends early
-        x, y = (np.array([np.mean([p[step][n] for p in series if step in p]) for step in steps]) for n in (0, 1))
-        if len(series) > 1:
-            low, high = (
-                np.array([end(p[step][1] for p in series if step in p) for step in steps]) for end in (min, max)
-            )
-            axes.fill_between(x, low, high, alpha=0.12, color=style["color"])
-        axes.plot(x, y, lw=1.2, label=plain(row.method), **style)
-        highest, lowest = max(highest, float(np.max(y))), min(lowest, float(np.min(y)))
-    if symmetric and highest - min(lowest, 0) > LOG_RATIO:
+def draw(axes: "Axes", panel: Panel) -> None:
+    """Draws each method's mean over seeds with a few markers, in a band from the lowest seed to the highest."""
+    for curve in panel.curves:
+        look = style(curve.place)
+        if curve.low != curve.high:
+            axes.fill_between(curve.x, curve.low, curve.high, alpha=0.12, color=look.colour, lw=0)
+        every = max(1, len(curve.x) // NUM_MARKERS)
+        axes.plot(
+            curve.x,
+            curve.mean,
+            lw=1.3,
+            color=look.colour,
+            ls=(0, look.dash) if look.dash else "-",
+            marker=look.marker,
+            ms=4.5,
+            markevery=(curve.place % every, every),
+        )
+    if panel.scale == "symlog":
         axes.set_yscale("symlog", linthresh=1.0)
-    elif not symmetric and lowest > 0 and highest > LOG_RATIO * lowest:
-        axes.set_yscale("log")
-    axes.set_xlabel(xlabel)
-
-
-def scores_by_step(result: Result, metric: str) -> Points:
-    return {step: (float(step), score) for step, score in result.series.scores.get(metric, {}).items()}
-
-
-def scores_by_time(result: Result, metric: str) -> Points:
-    """Seconds of training at each evaluation, interpolated between the records of losses."""
-    logged = sorted(({0: 0.0} | result.series.seconds).items())
-    steps, seconds = zip(*logged, strict=True)
-    points = scores_by_step(result, metric) if len(logged) > 1 else {}
-    return {step: (float(np.interp(step, steps, seconds)), score) for step, (_, score) in points.items()}
-
-
-def losses_of(result: Result, player: str) -> Points:
-    """The mean of the recorded losses in each interval of the run."""
-    width = result.series.width
-    losses = result.series.losses.get(player, {})
-    return {number: ((number + 0.5) * width, total / count) for number, (total, count) in losses.items()}
+    else:
+        axes.set_yscale(panel.scale)
+    axes.set(title=plain(panel.title), xlabel=panel.xlabel)
 
 
 def study_picture(board: Board, picture: Mapping[str, Any]) -> "Figure | None":

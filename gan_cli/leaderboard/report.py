@@ -1,25 +1,22 @@
 """leaderboard.csv, .md, .tex, curves.png and report.html, from the files of runs."""
 
-import base64
-import io
-import os
 import secrets
-import stat
-import warnings
-from collections.abc import Mapping, Sequence
+import shlex
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from gan_cli import __version__
 from gan_cli.errors import UserError, one_line
 from gan_cli.files import atomic
 from gan_cli.leaderboard.boards import Board, boards
-from gan_cli.leaderboard.figures import curves, last_grid, left_out, save, step_of, study_picture
+from gan_cli.leaderboard.figures import curves, save, study_picture
+from gan_cli.leaderboard.page import ROWS_SHOWN, page
 from gan_cli.leaderboard.results import gather, only_sweep
 from gan_cli.leaderboard.tables import (
     TextTable,
@@ -34,13 +31,8 @@ from gan_cli.leaderboard.tables import (
 from gan_cli.runs.summary import console
 from gan_cli.text import printable
 
+MOST_OF_COMMAND = 2000  # letters
 WIDEST_NAME = 30  # letters of a method in a line of the terminal; longer ones are folded
-THUMBNAIL = 640  # pixels; with images of 1,024 pixels the page would have a gigabyte
-MOST_GRIDS = 24  # methods whose images the page shows
-MOST_PICTURE_BYTES = 12_000_000  # of their images
-ROWS_SHOWN = 100  # of a table at once
-MOST_SETTINGS = 100  # columns
-MOST_WARNINGS = 3  # of a run, in words
 
 
 def report(options: dict[str, Any]) -> None:
@@ -79,7 +71,7 @@ def write_report(folders: Sequence[Path], out: Path, baseline: str | None) -> No
             for name, path in drawn.items():
                 save(path, figures[name])
             drawings.append(drawn)
-        texts["report.html"] = page(found, drawings)
+        texts["report.html"] = page(found, drawings, out, about(folders, out, baseline))
         for name, text in texts.items():
             with atomic(out / name) as partial:
                 partial.write_text(text, encoding="utf-8")
@@ -88,104 +80,18 @@ def write_report(folders: Sequence[Path], out: Path, baseline: str | None) -> No
     show(found, out)
 
 
-def page(found: Sequence[Board], drawings: Sequence[Mapping[str, Path]]) -> str:
-    """One page without other files or scripts: it contains its pictures, and every text is escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    loader = PackageLoader("gan_cli.leaderboard", ".")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    shown = [
-        {
-            "tables": text_tables(board),
-            "notes": [note for note in (*notes(board), left_out(board)) if note],
-            "pictures": {name: data_uri(path.read_bytes()) for name, path in drawn.items()},
-            "grids": grids(board),
-            "settings": settings_table(board),
-            "runs": runs_table(board),
-        }
-        for board, drawn in zip(found, drawings, strict=True)
-    ]
-    return environment.get_template("page.html").render(
-        boards=shown, separation=separation(found), version=__version__, rows_shown=ROWS_SHOWN
-    )
-
-
-def settings_table(board: Board) -> TextTable:
-    """The config's values that differ between the methods, a row for each method."""
-    differing = board.differing()
-    keys = list(differing)[:MOST_SETTINGS]
-    title = "What differs between the methods"
-    if len(differing) > len(keys):
-        title += f": the first {len(keys)} of {len(differing):,} keys"
-    rows = (
-        [
-            [row.method, *("" if value is None else printable(value).removeprefix("gan_cli.") for value in values)]
-            for row, values in zip(board.rows, zip(*(differing[key] for key in keys), strict=True), strict=True)
-        ]
-        if keys
-        else []
-    )
-    return TextTable(title, ["method", *keys], rows)
-
-
-def runs_table(board: Board) -> TextTable:
-    """Every run, its state, and what is to be known of it."""
-    rows = []
-    for result in (result for row in board.rows for result in row.results):
-        warned = [f"{len(result.warnings)} warning{'s' * (len(result.warnings) != 1)}"] * bool(result.warnings)
-        why = "; ".join(filter(None, [result.error, *warned, *result.warnings[:MOST_WARNINGS]]))
-        rows.append([result.name, result.state, str(result.seed), str(result.summary.get("step", "")), why])
-    return TextTable("Runs", ["run", "state", "seed", "step", "why"], rows)
-
-
-def grids(board: Board) -> tuple[list[tuple[str, str]], str]:
-    """Real images, then images of each of the first methods from the same latents at its last step.
-
-    Also a sentence about the methods whose images are left out; empty if there are none.
-    """
-    pictures: list[tuple[str, str]] = []
-    num_methods = num_bytes = 0
-    for row in board.rows:
-        if num_methods == MOST_GRIDS or num_bytes > MOST_PICTURE_BYTES:
-            left = f"Images are shown of the first {num_methods} methods of {len(board.rows):,}; "
-            return pictures, left + "those of the others are in the runs' folders, in samples/."
-        last = last_grid(row)
-        small = thumbnail(last[1]) if last is not None else None
-        if last is None or small is None:
-            continue
-        result, path = last
-        real = result.run.samples / "real.png"
-        if not pictures and os.path.isfile(real):
-            pictures += [("real", shown) for shown in [thumbnail(real)] if shown is not None]
-        pictures.append((f"{row.method}, seed {result.seed}, step {step_of(path)}", small))
-        num_methods, num_bytes = num_methods + 1, num_bytes + len(small)
-    return pictures, ""
-
-
-def thumbnail(path: Path) -> str | None:
-    """The picture, made small; None, with a warning, for a file that is none."""
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise ValueError("not a file")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=["PNG"]) as image:
-                image.thumbnail((THUMBNAIL, THUMBNAIL))
-                small = image.convert("L" if image.mode == "L" else "RGB")
-    except Exception as error:  # of a damaged file, which Pillow answers with errors of many kinds
-        warnings.warn(f"left out: {printable(path)} is not a picture: {one_line(error)}", stacklevel=1)
-        return None
-    file = io.BytesIO()
-    small.info.clear()  # nothing but its pixels
-    small.save(file, format="PNG")
-    return data_uri(file.getvalue())
-
-
-def data_uri(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+def about(folders: Sequence[Path], out: Path, baseline: str | None) -> dict[str, str]:
+    """What the page is of: its name, when it was written, and by which command."""
+    names = [folder.resolve().name for folder in folders]
+    name = names[0] if len(names) == 1 else f"{len(names)} folders: {', '.join(names)}"
+    command = ["gan-report", *map(str, folders), f"out={out}", *([f"baseline={baseline}"] if baseline else [])]
+    if Path(sys.argv[0]).name == "gan-sweep":
+        command = ["gan-sweep", *(word for word in sys.argv[1:] if word not in ("-m", "--multirun"))]
+    return {
+        "name": printable(name),
+        "command": printable(shlex.join(command), MOST_OF_COMMAND),
+        "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    }
 
 
 def show(found: Sequence[Board], out: Path) -> None:

@@ -31,13 +31,14 @@ MOST_PLAYERS = 16
 class Series:
     """What a run recorded, as far as curves need it: a run of 200,000 lines takes 20 MB, not 300.
 
-    `seconds` of training by step; `scores` by metric and step; `losses` by player and interval, sum and count.
+    `seconds` of training by step; `scores` by metric and step; `losses` by player and interval: their sum, the sum of
+    their steps, and their number.
     """
 
     width: int  # of an interval, in steps
     seconds: dict[int, float] = field(default_factory=dict)
     scores: dict[str, dict[int, float]] = field(default_factory=dict)
-    losses: dict[str, dict[int, tuple[float, int]]] = field(default_factory=dict)
+    losses: dict[str, dict[int, tuple[float, int, int]]] = field(default_factory=dict)
 
     def add(self, record: Record) -> None:
         """Numbers that are not finite, and names beyond the number that is sensible, are left out."""
@@ -51,8 +52,8 @@ class Series:
             total = sum(terms.values())
             if is_number(total) and (player in self.losses or len(self.losses) < MOST_PLAYERS):
                 intervals = self.losses.setdefault(player, {})
-                known, count = intervals.get(step // self.width, (0.0, 0))
-                intervals[step // self.width] = (known + total, count + 1)
+                known, steps, count = intervals.get(step // self.width, (0.0, 0, 0))
+                intervals[step // self.width] = (known + total, steps + step, count + 1)
 
 
 @dataclass(frozen=True)

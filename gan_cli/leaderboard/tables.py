@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gan_cli.leaderboard.boards import Board, Row
@@ -31,9 +31,12 @@ Columns = list[tuple[str, Callable[[Row], str]]]
 
 @dataclass(frozen=True)
 class TextTable:
+    """`links`, if there are any, lead from the first cell of each row of a page to a folder."""
+
     title: str
     header: list[str]
     rows: list[list[str]]
+    links: list[str] = field(default_factory=list)
 
 
 def text_tables(board: Board) -> list[TextTable]:

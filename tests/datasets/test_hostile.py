@@ -29,7 +29,7 @@ from gan_cli.datasets import decoding, prepared
 from gan_cli.datasets.decoding import Budget, Content, RefusedError
 from gan_cli.datasets.prepared import chunks
 from gan_cli.files import cache_folder
-from gan_cli.leaderboard.report import thumbnail
+from gan_cli.leaderboard.page import thumbnail
 from gan_cli.runs.pictures import save_side_by_side
 
 from .test_prepared import archive, empty_cache, folder, torchvision_set  # noqa: F401

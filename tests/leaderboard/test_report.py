@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from gan_cli.errors import UserError
-from gan_cli.leaderboard import report
+from gan_cli.leaderboard import page as page_module
 from gan_cli.leaderboard.boards import boards
 from gan_cli.leaderboard.report import write_report
 from gan_cli.leaderboard.results import gather
@@ -160,12 +160,12 @@ def test_a_page_of_many_methods_stays_small_and_says_what_it_leaves_out(tmp_path
 
 
 def test_large_pictures_have_a_bound_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "MOST_PICTURE_BYTES", 50_000)
+    monkeypatch.setattr(page_module, "MOST_PICTURE_BYTES", 50_000)
     for number in range(6):
         run = make_run(tmp_path, f"batch_size={8 + number}")
         Image.effect_noise((128, 128), 100).save(run / "samples" / "00000030.png")
     (board,) = boards(gather([tmp_path]), None)
-    pictures, omitted = report.grids(board)
+    pictures, omitted = page_module.grids(board)
     assert [title.split(",")[0] for title, _ in pictures] == ["real", "batch_size=8", "batch_size=9", "batch_size=10"]
     assert omitted.startswith("Images are shown of the first 3 methods of 6;")
 
