@@ -66,7 +66,7 @@
       const options = {
         width: place.clientWidth, height: HEIGHT,
         scales: { x: { time: false, range: (plot, low, high) => [low, high] }, y: { distr: DISTRIBUTIONS[scale], range: extent } },
-        axes: [{ ...axis, label: xlabel, labelSize: 22, size: 34 }, { ...axis, size: 62 }],
+        axes: [{ ...axis, label: xlabel, labelSize: 22, size: 34 }, { ...axis, size: 62, ...(scale === "log" ? { filter: round } : {}) }],
         series: [{}, ...curves.map(curve => ({
           stroke: () => ink(curve), dash: styles[curve.place].dash, width: 1.6, spanGaps: true, points: { show: false },
         }))],
@@ -88,6 +88,10 @@
           const inside = curve.x.flatMap((x, n) => (x >= min && x <= max ? [n] : []));
           return { curve, inside };
         });
+      }
+      function round(plot, splits) { // of a logarithmic axis only 1, 10, 100, and over less than two decades also 2 and 5
+        const kept = splits[splits.length - 1] / splits[0] > 100 ? [1] : [1, 2, 5];
+        return splits.map(value => (kept.includes(Number(value.toExponential().split("e")[0])) ? value : null));
       }
       function extent(plot) {
         const values = inView(plot).flatMap(({ curve, inside }) => inside.flatMap(n => [curve.low[n], curve.high[n]]));

@@ -19,7 +19,7 @@ from gan_cli.leaderboard.figures import curves, save, study_picture
 from gan_cli.leaderboard.page import ROWS_SHOWN, page
 from gan_cli.leaderboard.results import gather, only_sweep
 from gan_cli.leaderboard.tables import (
-    TextTable,
+    WIDEST_NAME,
     comma_separated,
     fitting,
     latex,
@@ -32,7 +32,6 @@ from gan_cli.runs.summary import console
 from gan_cli.text import printable
 
 MOST_OF_COMMAND = 2000  # letters
-WIDEST_NAME = 30  # letters of a method in a line of the terminal; longer ones are folded
 
 
 def report(options: dict[str, Any]) -> None:
@@ -102,8 +101,7 @@ def show(found: Sequence[Board], out: Path) -> None:
     for board in found:
         text = text_tables(board)[0]
         table = Table(title=text.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
-        narrow = TextTable(text.title, text.header, [[row[0][:WIDEST_NAME], *row[1:]] for row in text.rows])
-        shown, left = fitting(narrow, printer.width, lambda widths: sum(widths) + 3 * len(widths) - 1)
+        shown, left = fitting(text, printer.width, lambda widths: sum(widths) + 3 * len(widths) - 1)
         for number in shown:
             column = Text(text.header[number])
             table.add_column(

@@ -19,6 +19,7 @@ COSTS = (*OF_HARDWARE, "images_seen")
 EXTENT = "min to max"
 MIXED = "mixed hardware"
 WIDTH = 80  # columns of a terminal
+WIDEST_NAME = 30  # of them for the name of a method
 MOST_DIGITS = 5  # of a mean, however small its uncertainty
 MOST_LISTED = 20  # methods in a sentence
 ARROWS: dict[Direction | None, str] = {"lower": "↓", "higher": "↑"}
@@ -75,7 +76,7 @@ def text_tables(board: Board) -> list[TextTable]:
     cost: Columns = [
         ("method", lambda row: row.method),
         ("seconds", lambda row: of_hardware(row, "seconds")),
-        ("scoring, s", lambda row: of_hardware(row, "scoring_seconds")),
+        ("scoring seconds", lambda row: of_hardware(row, "scoring_seconds")),
         ("images/s", lambda row: of_hardware(row, "images_per_second")),
         ("peak memory, MiB", lambda row: of_hardware(row, "peak_memory_bytes", 2**-20)),
         ("latent sampler", lambda row: row.latent_sampler),
@@ -301,15 +302,17 @@ def separation(boards: Sequence[Board]) -> str:
 def fitting(text: TextTable, width: int, frame: Callable[[list[int]], int]) -> tuple[list[int], str]:
     """The columns, in order of importance, that fit the width, and a sentence about those left out.
 
-    `frame` says how wide a table is whose columns have these widths. The first two columns are always shown.
+    `frame` says how wide a table is whose columns have these widths. The first two columns are always shown. A name
+    of more than WIDEST_NAME letters does not count: its row is longer, or is folded.
     """
     widths = [max(map(len, column)) for column in zip(text.header, *text.rows, strict=True)]
+    widths[0] = min(widths[0], WIDEST_NAME)
     kept = [0]
     for position in sorted(range(1, len(widths)), key=lambda n: (n > 2, text.header[n] == EXTENT, n)):
         if len(kept) < 2 or frame([widths[n] for n in sorted([*kept, position])]) <= width:
             kept.append(position)
     left = dict.fromkeys(name for n, name in enumerate(text.header) if n not in kept)
-    said = f"Left out here, in the CSV file: {', '.join(left)}." if left else ""
+    said = f"Left out here, in the CSV file: {'; '.join(left)}." if left else ""
     return sorted(kept), said
 
 
@@ -331,6 +334,7 @@ def markdown_table(text: TextTable) -> list[str]:
     kept, left = fitting(escaped, WIDTH, lambda widths: sum(widths) + 3 * len(widths) + 1)
     chosen = [[row[n] for n in kept] for row in (escaped.header, *escaped.rows)]
     widths = [max(3, *map(len, column)) for column in zip(*chosen, strict=True)]
+    widths[0] = min(widths[0], WIDEST_NAME)
     padded = [
         [
             cell.ljust(width) if n == 0 else cell.rjust(width)

@@ -21,6 +21,7 @@ REAL, FAKE = "#1f6f8b", "#d1495b"
 SHADES = ("#d1495b", "#edae49", "#8d6a9f", "#00798c")  # of the intervals in which a training was lost
 DPI = 120
 NUM_IMAGES, NUM_POINTS = 64, 2000
+FLAT = 20  # a loss so many times smaller than another would be a flat line beside it
 GAP = 90  # grey of the lines between the images of a grid
 
 
@@ -181,8 +182,23 @@ def save_curves(
         panels[key].ticklabel_format(axis="x", style="sci", scilimits=(0, 4))
     for axes in panels.values():
         if axes.lines:
-            axes.legend(fontsize=7)
+            legend_below(axes)
     save_figure(path, figure)
+
+
+def legend_below(axes: "Axes") -> None:
+    """A legend below the axes, where it covers no data; a name that comes back is listed once."""
+    handles, labels = axes.get_legend_handles_labels()
+    once = dict(zip(labels, handles, strict=True))
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17), "frameon": False, "fontsize": 7}
+    axes.legend([*once.values()], [*once], ncols=min(3, len(once)), **place)
+
+
+def show_small_terms(axes: "Axes") -> None:
+    """Makes the axis logarithmic beyond the smallest line's values, if it would be flat beside the largest."""
+    sizes = [size for line in axes.lines if (size := float(np.abs(np.asarray(line.get_ydata())).max())) > 0]
+    if sizes and np.isfinite(sizes).all() and max(sizes) > FLAT * min(sizes):
+        axes.set_yscale("symlog", linthresh=min(sizes))
 
 
 def plot_training(panels: Mapping[str, "Axes"], records: Sequence[Mapping[str, Any]]) -> None:
@@ -192,6 +208,7 @@ def plot_training(panels: Mapping[str, "Axes"], records: Sequence[Mapping[str, A
         for name in dict.fromkeys(name for _, row in rows for name in row):
             present = [(step, row[name]) for step, row in rows if name in row]  # a lazy penalty is not in every row
             panels[panel].plot(*zip(*present, strict=True), lw=0.9, label=name)
+    show_small_terms(panels["losses"])
     panels["losses"].set(title="losses", xlabel="step")
     panels["scores"].set(title="mean discriminator score", xlabel="step")
 
@@ -230,10 +247,8 @@ def save_diagnosis(
             axes.yaxis.set_major_locator(ticks)
         for name, start, stop in lost:
             axes.axvspan(start, stop, color=colours[name], alpha=0.2, lw=0, label=name)
-        handles, labels = axes.get_legend_handles_labels()
-        once = dict(zip(labels, handles, strict=True))  # a symptom may have come back
-        if once:
-            axes.legend(list(once.values()), list(once), fontsize=7)
+        if axes.get_legend_handles_labels()[1]:
+            legend_below(axes)
     draw_images(panels["images"], fake, real)
     figure.suptitle(title, wrap=True)
     save_figure(path, figure)
@@ -250,7 +265,7 @@ def draw_images(axes: "Axes", fake: Stored, real: Stored) -> None:
         x, y = at_most_2000(points).numpy()
         axes.scatter(x, y, s=14, c=colour, alpha=0.6, linewidths=0, label=label)
     axes.set_aspect("equal")
-    axes.legend(fontsize=7)
+    legend_below(axes)
 
 
 def flat(values: Mapping[str, Any]) -> dict[str, float]:

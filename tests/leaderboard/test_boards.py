@@ -133,7 +133,7 @@ def test_scoring_has_a_column(tmp_path: Path) -> None:
     summary["cost"]["scoring_seconds"] = 7.5
     (run / "summary.json").write_text(json.dumps(summary))
     cost = text_tables(only_board(tmp_path))[-1]
-    assert dict(zip(cost.header, cost.rows[0], strict=True))["scoring, s"] == "7.5"
+    assert dict(zip(cost.header, cost.rows[0], strict=True))["scoring seconds"] == "7.5"
 
 
 def test_tables_fit_80_columns_or_say_what_they_leave_out(tmp_path: Path) -> None:
@@ -149,6 +149,10 @@ def test_tables_fit_80_columns_or_say_what_they_leave_out(tmp_path: Path) -> Non
         missing = [name for name in text.header[1:] if f" {name} |" not in written]
         assert all(any(name in line for line in left) for name in missing)
     assert any("updates of D" in line for line in left)
+    make_run(tmp_path, "objective=lsgan", "batch_size=8", spelt=[f"objective={'long' * 20}"])
+    longer = [line for line in markdown([only_board(tmp_path)]).splitlines() if line.startswith("|")]
+    assert all(len(line) <= 80 or "longlong" in line for line in longer)
+    assert any("fid_digits" in line for line in longer)
 
 
 def quoted(folder: Path, run: Path, published: dict[str, float], source: str = "a paper") -> None:

@@ -9,6 +9,7 @@ from gan_cli.leaderboard.boards import boards
 from gan_cli.leaderboard.curves import losses_of, scores_by_step, scores_by_time
 from gan_cli.leaderboard.figures import curves, save, study_picture
 from gan_cli.leaderboard.results import gather
+from gan_cli.leaderboard.styles import style
 from gan_cli.text import printable
 
 from .folders import make_run
@@ -59,3 +60,25 @@ def test_a_picture_of_many_settings_is_not_wider_than_a_screen_can_show(tmp_path
     figure = study_picture(board, {"x": "objective"})
     assert figure is not None
     assert figure.get_size_inches()[0] <= 40
+
+
+def test_eleven_methods_have_eleven_colours_and_markers_and_forty_four_are_never_alike() -> None:
+    looks = [style(place) for place in range(44)]
+    assert len({look.colour for look in looks[:11]}) == len({look.marker for look in looks[:11]}) == 11
+    assert len(set(looks)) == 44
+
+
+def test_the_legend_lies_beside_the_panels_and_names_a_method_that_is_in_one_of_them_only(tmp_path: Path) -> None:
+    for number in range(12):
+        make_run(tmp_path, "objective=hinge", f"batch_size={8 + number}")
+    silent = make_run(tmp_path, "objective=stdgan")
+    (silent / "metrics.jsonl").write_text('{"step": 10, "losses": {"generator": {"a": 1.0}}}\n')
+    (board,) = boards(gather([tmp_path]), None)
+    figure = curves(board)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert len(legend.get_texts()) == 13
+    below = legend.get_window_extent().y1
+    assert all(axes.get_legend() is None and axes.bbox.y0 > below for axes in figure.axes)
+    markers = {handle.get_marker() for handle in legend.legend_handles}
+    assert len(markers) == 11

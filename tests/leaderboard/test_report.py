@@ -1,6 +1,7 @@
 """report.html in a real browser, and what is written beside it."""
 
 import csv
+import html
 import json
 import os
 import re
@@ -9,11 +10,13 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from PIL import Image
 
 from gan_cli.errors import UserError
+from gan_cli.files import sha256
 from gan_cli.leaderboard import page as page_module
 from gan_cli.leaderboard.boards import boards
 from gan_cli.leaderboard.report import write_report
@@ -30,7 +33,44 @@ WATCH = """<script>
   window.addEventListener('error', event => window.problems.push(event.target.src || event.message), true);
 </script>"""
 TELL = """<script>
-  window.addEventListener('load', () => {
+  window.addEventListener('load', () => setTimeout(() => {
+    const at = (element, kind, x, y) => {
+      const { left, top } = element.getBoundingClientRect();
+      element.dispatchEvent(new MouseEvent(kind, { bubbles: true, clientX: left + x, clientY: top + y, button: 0 }));
+    };
+    const [over, first] = [document.querySelector('.u-over'), document.querySelector('.curves')];
+    const { clientWidth: width, clientHeight: height } = over;
+    at(over, 'mousemove', 3, 3);
+    const tips = [];
+    for (let y = 0; y < height; y += 10) {
+      at(over, 'mousemove', width / 2, y);
+      tips.push(document.querySelector('.tip').textContent);
+    }
+    at(over, 'mousedown', width * 0.25, 9);
+    at(over, 'mousemove', width * 0.75, 9);
+    at(over, 'mouseup', width * 0.75, 9);
+    const zoomed = [first.dataset.low, first.dataset.high].map(Number);
+    first.querySelector('.whole').click();
+    const whole = [first.dataset.low, first.dataset.high].map(Number);
+    const [key] = first.querySelectorAll('.keys button');
+    key.click();
+    const head = document.querySelectorAll('.paged th')[2];
+    const column = () => [...document.querySelectorAll('.paged tbody')[0].rows].map(row => row.cells[0].textContent);
+    head.querySelector('button').click();
+    const rising = column(), sorting = [head.getAttribute('aria-sort')];
+    head.querySelector('button').click();
+    const falling = column();
+    sorting.push(head.getAttribute('aria-sort'));
+    const filter = document.querySelector('.filter');
+    filter.value = 'HINGE';
+    filter.dispatchEvent(new Event('input'));
+    const kept = [...document.querySelectorAll('.paged tbody')[0].rows].filter(row => !row.hidden).length;
+    const acted = { tips: tips.filter(tip => tip), zoomed, whole, pressed: key.getAttribute('aria-pressed'), rising,
+      falling, sorting, kept, canvases: document.querySelectorAll('canvas').length,
+      drawing: document.querySelector('.curves img').hidden, wide: document.documentElement.scrollWidth > innerWidth };
+    filter.value = '';
+    filter.dispatchEvent(new Event('input'));
+    document.querySelector('.curves img').hidden = false;
     const pictures = [...document.images];
     const seen = document.createElement('pre');
     seen.id = 'seen';
@@ -39,8 +79,11 @@ TELL = """<script>
       problems: window.problems.length, scripts: document.scripts.length, title: document.title,
       asked: performance.getEntriesByType('resource').filter(one => !one.name.startsWith('data:')).length,
     });
-    document.body.append(seen);
-  });
+    const done = document.createElement('pre');
+    done.id = 'acted';
+    done.textContent = JSON.stringify(acted);
+    document.body.append(seen, done);
+  }, 200));
 </script>"""
 
 
@@ -80,8 +123,9 @@ def test_a_hostile_value_is_text_wherever_it_is_written(runs: Path, tmp_path: Pa
     write_report([runs], tmp_path / "out", None)
     page = (tmp_path / "out" / "report.html").read_text()
     assert "&lt;script&gt;" in page
-    assert "<script" not in page
-    assert not re.search(r"(src|href)=\"(?!data:image/png;base64,)", page)
+    assert HOSTILE not in page
+    assert re.findall(r"<script[^>]*>", page) == ['<script type="application/json">', "<script>", "<script>"]
+    assert not re.search(r"(src|href)=\"(?!data:image/png;base64,|\./)", page)
     written = (tmp_path / "out" / "leaderboard.md").read_text()
     assert "<script" not in written
     assert "<img" not in written
@@ -103,9 +147,10 @@ def dumped(page: str, folder: Path) -> str:
     (folder / "watched.html").write_text(page)
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
     offline = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    phone = ["--window-size=390,900", "--virtual-time-budget=3000"]
     address = (folder / "watched.html").as_uri()
     done = subprocess.run(
-        [str(CHROMIUM), *flags, *offline, f"--user-data-dir={folder / 'profile'}", "--dump-dom", address],
+        [str(CHROMIUM), *flags, *offline, *phone, f"--user-data-dir={folder / 'profile'}", "--dump-dom", address],
         capture_output=True,
         text=True,
         timeout=120,
@@ -115,18 +160,94 @@ def dumped(page: str, folder: Path) -> str:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium")
-def test_a_browser_shows_every_picture_and_runs_no_script(runs: Path, tmp_path: Path) -> None:
+def test_a_browser_shows_every_picture_moves_the_curves_and_runs_no_other_script(runs: Path, tmp_path: Path) -> None:
     write_report([runs], tmp_path / "out", None)
     page = (tmp_path / "out" / "report.html").read_text()
-    (policy,) = re.findall(r"<meta http-equiv=.*>\n", page)  # it blocks our own scripts, too
+    (policy,) = re.findall(r"<meta http-equiv=.*>\n", page)  # it blocks the scripts of this test, too
     watched = page.replace(policy, "").replace("<head>", f"<head>{WATCH}").replace("</body>", f"{TELL}</body>")
-    seen = re.search(r'<pre id="seen">(.*?)</pre>', dumped(watched, tmp_path))
+    dump = dumped(watched, tmp_path)
+    seen = re.search(r'<pre id="seen">(.*?)</pre>', dump)
+    found = re.search(r'<pre id="acted">(.*?)</pre>', dump)
     assert seen is not None
+    assert found is not None
+    acted = json.loads(html.unescape(found[1]))
+    assert "hinge, step 20: 3 (2 to 4)" in acted["tips"]
+    assert acted["zoomed"] == pytest.approx([0.25, 0.75], abs=0.02)
+    assert acted["whole"] == [0, 1]
+    assert acted["pressed"] == "false"
+    assert acted["rising"] == ["hinge", HOSTILE, "lsgan"]
+    assert acted["falling"] == [HOSTILE, "hinge", "lsgan"]  # what has no score stays last
+    assert acted["sorting"] == ["ascending", "descending"]
+    assert (acted["kept"], acted["canvases"], acted["drawing"], acted["wide"]) == (1, 6, True, False)
     assert '"pictures":5,"shown":5' in seen[1]  # real, three methods, curves
-    assert '"problems":0,"scripts":2,"title":"Leaderboard","asked":0' in seen[1]
+    assert '"problems":0,"scripts":5,"title":"runs: leaderboard","asked":0' in seen[1]
     attacked = dumped(page.replace("</body>", f"{HOSTILE}</body>"), tmp_path)
-    assert "<title>Leaderboard</title>" in attacked
+    assert "<title>runs: leaderboard</title>" in attacked
     assert HOSTILE[:8] in attacked
+    assert 'class="u-over"' in attacked  # the policy lets the page's own scripts and styles work
+
+
+def test_the_page_says_what_it_is_of_and_leads_to_the_runs(runs: Path, tmp_path: Path) -> None:
+    summary = json.loads((runs / "run-0" / "summary.json").read_text())
+    summary |= {"versions": {"torch": "2.<b>"}, "hardware": {"cpu": "A <i>", "gpu": None, "threads": 2}}
+    (runs / "run-0" / "summary.json").write_text(json.dumps(summary))
+    odd = "javascript:'\\\"><script>"
+    (runs / "run-1").rename(runs / odd)
+    write_report([runs], tmp_path / "out", "hinge")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "<h1>runs</h1>" in page
+    assert f"gan-report {runs} out={tmp_path / 'out'} baseline=hinge" in page
+    assert "torch 2.&lt;b&gt;" in page
+    assert "A &lt;i&gt;, 2 threads" in page
+    assert re.search(r"<dt>written</dt><dd>20\d\d-\d\d-\d\d \d\d:\d\d UTC</dd>", page)
+    links = re.findall(r'href="([^"]*)"', page)
+    assert {(tmp_path / "out" / unquote(link)).resolve() for link in links} == set(runs.iterdir())
+    assert all(link.startswith("./../runs/") and ":" not in link for link in links)
+
+
+def test_the_picture_at_the_top_has_every_seed_the_interval_and_the_floor(runs: Path) -> None:
+    (board,) = boards(gather([runs]), None)
+    shown = page_module.overview(board)
+    assert shown is not None
+    hinge, other = shown["rows"]  # the third has no score
+    assert hinge["method"] == "hinge"
+    assert hinge["score"] == "1.50 ± 0.71"
+    low, high = hinge["interval"]
+    (first, left), (second, right) = hinge["points"]
+    assert (first, second) == ("seed 0: 1", "seed 1: 2")
+    assert shown["floor"] == page_module.MARGIN < low < left < hinge["mean"] < right < high
+    assert (left + right) / 2 == pytest.approx(hinge["mean"], abs=0.01)
+    assert other["interval"] == (right, right)
+    assert max(position for _, position in shown["ticks"]) <= 100 - page_module.MARGIN
+
+
+def test_a_wide_span_is_drawn_on_a_logarithmic_line(tmp_path: Path) -> None:
+    make_run(tmp_path, "objective=hinge", fid=1.0)
+    make_run(tmp_path, "objective=stdgan", seed=0, fid=100.0)
+    make_run(tmp_path, "objective=stdgan", seed=1, fid=900.0)
+    (board,) = boards(gather([tmp_path]), None)
+    shown = page_module.overview(board)
+    assert shown is not None
+    assert shown["metric"] == "fid_digits, logarithmic"
+    assert [label for label, _ in shown["ticks"]] == ["0.3", "1", "3", "10", "30", "100", "300", "1,000"]
+    assert all(0 <= end <= 100 for end in shown["rows"][1]["interval"])
+
+
+def test_curves_of_any_name_stay_inside_their_element(tmp_path: Path) -> None:
+    make_run(tmp_path, spelt=["objective=</script><!--<script>&"])
+    make_run(tmp_path, "objective=hinge")
+    (board,) = boards(gather([tmp_path]), None)
+    text = page_module.curves_data(board)
+    assert not set("<>&") & set(text)
+    assert json.loads(text)["names"] == [row.method for row in board.rows]
+
+
+def test_the_charting_library_is_the_one_that_is_noted() -> None:
+    noted = re.findall(r"`([\w.]+)` \| `([0-9a-f]{64})`", (page_module.LIBRARY / "README.md").read_text())
+    assert len(noted) == 3
+    for name, expected in noted:
+        assert sha256(page_module.LIBRARY / name) == expected
+    assert "MIT" in (page_module.LIBRARY / "LICENSE").read_text()
 
 
 @pytest.mark.slow
@@ -149,7 +270,7 @@ def test_a_page_of_many_methods_stays_small_and_says_what_it_leaves_out(tmp_path
     assert page.count("<img") == 1 + 24 + 1  # curves, methods, real
     assert "Images are shown of the first" in page
     assert "Curves are drawn of 20 of 121 methods" in page
-    assert page.count("<td>batch_size=1119</td>") == 4  # in each of the tables of methods
+    assert page.count("<td>batch_size=1119</td>") == 5  # in each of the tables of methods, and of runs
     assert page.count("<summary>Rows 101 to 121</summary>") == 5
     assert "<details open" not in page
     with (tmp_path / "out" / "leaderboard.csv").open() as file:

@@ -1,12 +1,14 @@
 """Pictures hold what they are given."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from gan_cli.runs import pictures
 from gan_cli.runs.pictures import GAP, save_curves, save_grid, save_latents, save_points, save_side_by_side
 
 
@@ -86,3 +88,24 @@ def test_curves_leave_gaps_where_a_lazy_penalty_was_not_due(tmp_path: Path) -> N
     ]
     save_curves(tmp_path / "curves.png", records, {}, 4)
     assert (tmp_path / "curves.png").stat().st_size > 1000
+
+
+def test_a_small_penalty_is_no_flat_line_and_the_legends_lie_below_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(pictures, "save_figure", lambda path, figure: drawn.append(figure))
+    for small in (0.01, 0.5):
+        records = [
+            {"step": step, "losses": {"d": {"adversarial": 1.0 + step, "r1": small / step}}, "scores": {"real": 0.0}}
+            for step in range(1, 6)
+        ]
+        save_curves(tmp_path / "curves.png", records, {}, 4)
+    for figure, scale in zip(drawn, ("symlog", "linear"), strict=True):
+        figure.draw_without_rendering()
+        losses = figure.axes[0]
+        assert losses.get_yscale() == scale
+        for axes in figure.axes:
+            assert axes.get_legend().get_window_extent().y1 < axes.bbox.y0
+    heights = drawn[0].axes[0].transData.transform([(1, 0.0), (1, 0.01), (1, 6.0)])[:, 1]
+    assert (heights[1] - heights[0]) / (heights[2] - heights[0]) > 0.1
