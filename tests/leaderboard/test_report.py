@@ -36,7 +36,8 @@ TELL = """<script>
   window.addEventListener('load', () => setTimeout(() => {
     const at = (element, kind, x, y) => {
       const { left, top } = element.getBoundingClientRect();
-      element.dispatchEvent(new MouseEvent(kind, { bubbles: true, clientX: left + x, clientY: top + y, button: 0 }));
+      const place = { clientX: left + x, clientY: top + y, movementX: 9 };
+      element.dispatchEvent(new MouseEvent(kind, { bubbles: true, button: 0, ...place }));
     };
     const [over, first] = [document.querySelector('.u-over'), document.querySelector('.curves')];
     const { clientWidth: width, clientHeight: height } = over;
