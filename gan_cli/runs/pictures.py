@@ -190,8 +190,15 @@ def legend_below(axes: "Axes") -> None:
     """A legend below the axes, where it covers no data; a name that comes back is listed once."""
     handles, labels = axes.get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))
-    place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17), "frameon": False, "fontsize": 7}
-    axes.legend([*once.values()], [*once], ncols=min(3, len(once)), **place)
+    axes.legend(
+        [*once.values()],
+        [*once],
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.17),
+        ncols=min(3, len(once)),
+        frameon=False,
+        fontsize=7,
+    )
 
 
 def show_small_terms(axes: "Axes") -> None:
