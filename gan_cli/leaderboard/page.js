@@ -66,7 +66,7 @@
       const options = {
         width: place.clientWidth, height: HEIGHT,
         scales: { x: { time: false, range: (plot, low, high) => [low, high] }, y: { distr: DISTRIBUTIONS[scale], range: extent } },
-        axes: [{ ...axis, label: xlabel, labelSize: 22, size: 34 }, { ...axis, size: 62, ...(scale === "log" ? { filter: round } : {}) }],
+        axes: [{ ...axis, label: xlabel, labelSize: 22, size: 34 }, { ...axis, size: 62, ...(scale === "log" ? { filter: round, grid: { ...axis.grid, filter: round }, ticks: { ...axis.ticks, filter: round } } : {}) }],
         series: [{}, ...curves.map(curve => ({
           stroke: () => ink(curve), dash: styles[curve.place].dash, width: 1.6, spanGaps: true, points: { show: false },
         }))],

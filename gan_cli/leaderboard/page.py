@@ -112,17 +112,19 @@ def colours() -> str:
 
 
 def facts(found: Sequence[Board], about: Mapping[str, str]) -> dict[str, str]:
-    """The command and its time, and the hardware and versions of the runs, as far as they are known."""
+    """The command and its time, and the time, hardware and versions of the runs, as far as they are known."""
     results = [result for board in found for row in board.rows for result in row.results]
     versions: dict[str, dict[str, None]] = {}
     for result in results:
         for name, version in result.summary.get("versions", {}).items():
             versions.setdefault(name, {})[version] = None
+    began, ended = (sorted(filter(None, (one.summary.get(key) for one in results))) for key in ("started", "ended"))
     machines = dict.fromkeys(machine for board in found for machine in all_hardware(board))
     said = {
         "command": about["command"],
         "written": about["written"],
         "runs": f"{len(results):,}",
+        "trained": " to ".join(dict.fromkeys([*began[:1], *ended[-1:]])),
         "hardware": "; ".join(list(machines)[:MOST_FACTS]),
         "versions": ", ".join(f"{name} {' / '.join(ones)}" for name, ones in list(versions.items())[:MOST_FACTS]),
     }

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,15 +104,21 @@ def quoted(metric: str) -> Callable[[Row], str]:
 
 
 def by_hardware(row: Row) -> dict[str, list[Result]]:
-    """The completed runs by the machine that they ran on; runs of earlier versions only name the device."""
+    """The completed runs by the machine that they ran on, or machines, if a run was continued on another one."""
     found: dict[str, list[Result]] = {}
     for result in row.completed:
-        known = result.summary.get("hardware", {})
-        threads = f"{known['threads']} threads" if "threads" in known else None
-        parts = [known.get("gpu"), known.get("cpu"), threads]
-        name = ", ".join(str(part) for part in parts if part) or result.summary["cost"].get("device", "unknown")
-        found.setdefault(name, []).append(result)
+        sessions = [session["hardware"] for session in result.summary.get("sessions", [])]
+        machines = sessions or [result.summary.get("hardware")]
+        names = dict.fromkeys(machine_name(machine) for machine in machines if machine)
+        device = result.summary["cost"].get("device", "unknown")  # all that runs of earlier versions say
+        found.setdefault(", then ".join(names) or device, []).append(result)
     return found
+
+
+def machine_name(hardware: Mapping[str, Any]) -> str:
+    threads = hardware["threads"]
+    parts = [hardware["gpu"], hardware["cpu"], f"{threads} thread{'s' * (threads != 1)}"]
+    return ", ".join(part for part in parts if part)
 
 
 def all_hardware(board: Board) -> dict[str, list[str]]:

@@ -123,6 +123,12 @@ def test_costs_on_different_hardware_are_not_averaged(tmp_path: Path) -> None:
         "lsgan ran on mixed hardware, so its costs are not averaged: seconds 3 on EPYC, 2 threads; 4 on H100, EPYC, "
         in (markdown([board]))
     )
+    run = make_run(tmp_path, "objective=wgan")
+    summary = json.loads((run / "summary.json").read_text())
+    sessions = [{"started": "", "step": 0, "steps": 30, "hardware": one, "git": None} for one in (slow, fast, slow)]
+    (run / "summary.json").write_text(json.dumps(summary | {"sessions": sessions}))
+    board = only_board(tmp_path)
+    assert "EPYC, 2 threads, then H100, EPYC, 8 threads: wgan." in markdown([board])  # one run on two machines
     written = {row["method"]: row for row in csv.DictReader(io.StringIO(comma_separated(board)))}
     assert (written["hinge"]["seconds_mean"], written["lsgan"]["seconds_mean"]) == ("3.5", "")
 

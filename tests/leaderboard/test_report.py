@@ -191,6 +191,7 @@ def test_a_browser_shows_every_picture_moves_the_curves_and_runs_no_other_script
 def test_the_page_says_what_it_is_of_and_leads_to_the_runs(runs: Path, tmp_path: Path) -> None:
     summary = json.loads((runs / "run-0" / "summary.json").read_text())
     summary |= {"versions": {"torch": "2.<b>"}, "hardware": {"cpu": "A <i>", "gpu": None, "threads": 2}}
+    summary |= {"started": "2026-11-24T10:00:00+00:00", "ended": "2026-11-24T11:30:00+00:00"}
     (runs / "run-0" / "summary.json").write_text(json.dumps(summary))
     odd = "javascript:'\\\"><script>"
     (runs / "run-1").rename(runs / odd)
@@ -200,6 +201,7 @@ def test_the_page_says_what_it_is_of_and_leads_to_the_runs(runs: Path, tmp_path:
     assert f"gan-report {runs} out={tmp_path / 'out'} baseline=hinge" in page
     assert "torch 2.&lt;b&gt;" in page
     assert "A &lt;i&gt;, 2 threads" in page
+    assert "<dd>2026-11-24T10:00:00+00:00 to 2026-11-24T11:30:00+00:00</dd>" in page
     assert re.search(r"<dt>written</dt><dd>20\d\d-\d\d-\d\d \d\d:\d\d UTC</dd>", page)
     links = re.findall(r'href="([^"]*)"', page)
     assert {(tmp_path / "out" / unquote(link)).resolve() for link in links} == set(runs.iterdir())
