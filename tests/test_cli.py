@@ -124,6 +124,8 @@ def test_a_finished_run_is_evaluated_and_sampled_again(command: Command) -> None
     code, out, err = command("eval", f"checkpoint={run}")
     assert code == 0, err
     result = json.loads(out)
+    assert Path(result["folder"]).parent == Path("outputs/evaluations")
+    assert json.loads((Path(result["folder"]) / "result.json").read_text()) == result
     assert result["metrics"] == pytest.approx(summary["metrics"]["last"], rel=1e-5, nan_ok=True)
     assert result["floor"] == summary["metrics"]["floor"]
     assert result["protocol"] == summary["protocol"]
@@ -167,7 +169,7 @@ def test_a_chosen_sampler_is_scored_beside_the_prior_on_the_same_draws(
 ) -> None:
     command("train", *TOY, "device=cpu", "run_dir=run", "steps=40", "ema_decay=0.0", "num_eval_images=400")
     alone = json.loads(command("eval", "checkpoint=run")[1])
-    assert set(alone) == {"checkpoint", "step", "latent_sampler", "metrics", "cost", "floor", "protocol"}
+    assert set(alone) == {"checkpoint", "step", "latent_sampler", "metrics", "cost", "floor", "protocol", "folder"}
     code, out, err = command("eval", "checkpoint=run", f"latent_sampler={sampler}", *settings)
     assert code == 0, err
     result = json.loads(out)
@@ -181,12 +183,14 @@ def test_a_chosen_sampler_is_scored_beside_the_prior_on_the_same_draws(
         assert result["cost"]["generator_passes"] == passes[sampler]
     assert {"plain", sampler} <= set(re.findall(r"[a-z_]+", err))
     assert "gradient calls per image" in err
-    folder = Path(result["pictures"])
-    assert re.fullmatch(f"gan-eval-run-step-40-{sampler}-[0-9a-f]{{6}}", folder.name)  # never an earlier one's
-    assert {path.name for path in folder.iterdir()} == {"samples.png", "latents.png"}  # latents have two dimensions
+    folder = Path(result["folder"])
+    assert folder.parent == Path("outputs/evaluations")
+    assert re.fullmatch(f"run-step-40-{sampler}-[0-9a-f]{{6}}", folder.name)  # never an earlier one's
+    drawn = {"samples.png", "latents.png"}  # latents have two dimensions
+    assert {path.name for path in folder.iterdir()} == {"result.json", *drawn}
     code, out, err = command("sample", "checkpoint=run", "num_images=4", f"latent_sampler={sampler}", *settings)
     assert code == 0, err
-    assert out.strip() == f"gan-sample-run-step-40-seed-0-{sampler}"
+    assert out.strip() == f"outputs/samples/run-step-40-seed-0-{sampler}"
 
 
 def test_the_checkpoints_prior_is_kept_under_any_sampler(command: Command) -> None:
@@ -199,7 +203,7 @@ def test_the_checkpoints_prior_is_kept_under_any_sampler(command: Command) -> No
     result = json.loads(out)
     assert result["latent_sampler"]["prior"] == {"_target_": ANY, "latent_dim": 3}
     assert result["plain"]["cost"]["gradient_calls"] == 0
-    assert {path.name for path in Path("here").iterdir()} == {"samples.png"}  # three dimensions are not drawn
+    assert {path.name for path in Path("here").iterdir()} == {"result.json", "samples.png"}  # 3 dimensions: no latents
     other = "latent_sampler@latent_sampler.prior=uniform"
     for words, message in (
         (["latent_sampler=advlat_z", other], f"{other}: the prior is the checkpoint's own: remove it"),
@@ -218,12 +222,13 @@ def test_the_checkpoints_prior_is_kept_under_any_sampler(command: Command) -> No
         (["latent_sampler=advlat_z", "latent_sampler.steps=-1"], "latent_sampler: steps=-1 must be at least 0"),
         (["latent_sampler=advlat_z", "latent_sampler.steps=x"], "latent_sampler.steps=x must be an integer"),
         (["latent_sampler=advlat_z", "+latent_sampler.stepz=1"], "did you mean latent_sampler.steps"),
-        (["out=there"], "add latent_sampler=<choice>"),
+        (["out=run"], "out=run exists and is not an empty folder"),
     ):
         code, out, err = command("eval", "checkpoint=run", *words)
         assert (code, out, err.count("\n")) == (2, "", 1), err
         assert message in err
-    assert {path.name for path in Path().iterdir()} == {"run", "here"}
+    assert {path.name for path in Path().iterdir()} == {"run", "here", "outputs"}
+    assert len(list(Path("outputs/evaluations").iterdir())) == 1
 
 
 def test_toy_points_are_drawn_scored_and_written(command: Command) -> None:

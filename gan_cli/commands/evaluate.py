@@ -16,6 +16,7 @@ from gan_cli.data import TrainingSet
 from gan_cli.engine import choose_engine
 from gan_cli.errors import UserError
 from gan_cli.evaluation import Generated, generate, scoring
+from gan_cli.files import write_json
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
 from gan_cli.runs import pictures
 from gan_cli.runs.progress import showing_work
@@ -24,7 +25,7 @@ from gan_cli.runs.trained import Trained, open_trained
 
 
 def evaluate(options: dict[str, Any]) -> None:
-    """The scores of a checkpoint, as JSON on stdout and as a table on stderr.
+    """The scores of a checkpoint, as JSON on stdout and in a file, and as a table on stderr.
 
     With a latent sampler, also those of the checkpoint's prior alone on the same draws, and a picture of both.
     """
@@ -33,11 +34,8 @@ def evaluate(options: dict[str, Any]) -> None:
         self_check(root, engine)
         return
     chosen = options["sampler_name"]
-    if options["out"] is not None and chosen is None:
-        raise UserError("out is for the pictures of a latent sampler: add latent_sampler=<choice>")
     trained = open_trained(Path(options["checkpoint"]), options["which"], options["trust"], root, engine)
-    default = f"gan-eval-{trained.name}-{chosen}-{secrets.token_hex(3)}"
-    out = free_folder(options["out"] or default) if chosen is not None else None
+    out = folder_for(options, trained.name if chosen is None else f"{trained.name}-{chosen}")
     samplers = samplers_to_score(trained, options)
     settings = build_settings(trained.config)
     seed = settings.evaluation_seed if options["evaluation_seed"] is None else options["evaluation_seed"]
@@ -67,11 +65,25 @@ def evaluate(options: dict[str, Any]) -> None:
     }
     if plain:
         console(stderr=True).print(costs_table({name: images.cost for name, images in made.items()}))
-        result |= {"plain": results["plain"], "pictures": str(out)}
-    print(json.dumps(result, indent=2))
-    if out is not None:
+        result |= {"plain": results["plain"]}
+    conclude(out, result)
+    if plain:
         with writing(out):
             draw_side_by_side(out, trained, training_set, made)
+
+
+def folder_for(options: dict[str, Any], name: str) -> Path:
+    """The folder for the results; raises UserError, before any work, if it is in use or cannot be created."""
+    default = Path(options["outputs"]) / "evaluations" / f"{name}-{secrets.token_hex(3)}"
+    return free_folder(options["out"] or str(default))
+
+
+def conclude(out: Path, result: dict[str, Any]) -> None:
+    """Prints the result first: it is not lost if it cannot be written."""
+    result |= {"folder": str(out)}
+    print(json.dumps(result, indent=2), flush=True)
+    with writing(out):
+        write_json(out / "result.json", result)
 
 
 def samplers_to_score(trained: Trained, options: dict[str, Any]) -> dict[str, LatentSampler]:

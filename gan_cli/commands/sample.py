@@ -21,7 +21,8 @@ def sample(options: dict[str, Any]) -> None:
     if chosen is not None:
         gan = gan.with_sampler(chosen_sampler(options, gan.latent_sampler.innermost, engine.device))
     suffix = "" if chosen is None else f"-{chosen}"
-    out = free_folder(options["out"] or f"gan-sample-{trained.name}-seed-{options['seed']}{suffix}")
+    default = Path(options["outputs"]) / "samples" / f"{trained.name}-seed-{options['seed']}{suffix}"
+    out = free_folder(options["out"] or str(default))
     needed = gan.latent_sampler.reads_real(gan.game.objective) or pictures.are_points(trained.found.image_shape)
     with showing_work():
         training_set = load_training_set(trained.dataset).to_engine(engine) if needed else None

@@ -35,6 +35,7 @@ EVALUATION: dict[str, Any] = {
     "evaluation_seed": int | None,
     "dataset": dict[str, str | None],
     "latent_sampler": dict[str, Any] | None,
+    "outputs": str,
     "out": str | None,
     "device": str,
     "trust": list[str],
@@ -46,11 +47,12 @@ SAMPLING: dict[str, Any] = {
     "seed": int,
     "dataset": dict[str, str | None],
     "latent_sampler": dict[str, Any] | None,
+    "outputs": str,
     "out": str | None,
     "device": str,
     "trust": list[str],
 }
-REPORTING: dict[str, Any] = {"folders": list[str], "baseline": str | None, "out": str | None}
+REPORTING: dict[str, Any] = {"folders": list[str], "baseline": str | None, "outputs": str, "out": str | None}
 
 
 def config_of(overrides: Sequence[str] = (), folder: Path | None = None) -> Config:

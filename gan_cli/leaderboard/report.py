@@ -1,9 +1,8 @@
 """leaderboard.csv, .md, .tex, curves.png and report.html, from the files of runs."""
 
-import secrets
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gan_cli.errors import UserError, one_line
-from gan_cli.files import atomic
+from gan_cli.files import atomic, is_there
 from gan_cli.leaderboard.boards import Board, boards
 from gan_cli.leaderboard.figures import curves, save, study_picture
 from gan_cli.leaderboard.page import ROWS_SHOWN, page
@@ -28,6 +27,7 @@ from gan_cli.leaderboard.tables import (
     separation,
     text_tables,
 )
+from gan_cli.runs.folder import fresh
 from gan_cli.runs.summary import console
 from gan_cli.text import printable
 
@@ -39,11 +39,16 @@ def report(options: dict[str, Any]) -> None:
     folders = [Path(folder) for folder in options["folders"]]
     if not folders:
         raise UserError("which runs? give folders: gan-report outputs/sweeps/<sweep>")
+    write_report(folders, place(folders, options), options["baseline"])
+
+
+def place(folders: Sequence[Path], options: Mapping[str, Any]) -> Path:
+    """Where the tables go: the folder that is named, else the sweep's own, else a new one."""
     if options["out"] is not None:
-        out = Path(options["out"])
-    else:
-        out = folders[0] if len(folders) == 1 else Path(f"gan-report-{secrets.token_hex(3)}")
-    write_report(folders, out, options["baseline"])
+        return Path(options["out"])
+    if len(folders) == 1 and is_there(folders[0] / "sweep.json"):
+        return folders[0]
+    return fresh(Path(options["outputs"]) / "reports", "report")
 
 
 def write_report(folders: Sequence[Path], out: Path, baseline: str | None) -> None:

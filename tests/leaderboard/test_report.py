@@ -19,7 +19,7 @@ from gan_cli.errors import UserError
 from gan_cli.files import sha256
 from gan_cli.leaderboard import page as page_module
 from gan_cli.leaderboard.boards import boards
-from gan_cli.leaderboard.report import write_report
+from gan_cli.leaderboard.report import place, report, write_report
 from gan_cli.leaderboard.results import gather
 
 from .folders import PROTOCOL, make_run
@@ -383,6 +383,17 @@ def test_names_of_240_letters_and_an_odd_locale_are_no_obstacle(runs: Path, tmp_
     assert err == ""
     assert "hinge" in out
     assert r"\udcc3\udca9" in (tmp_path / ("b" * 240) / "report.html").read_text(encoding="utf-8")
+
+
+def test_tables_go_to_outputs_unless_a_sweep_has_its_own(runs: Path, tmp_path: Path) -> None:
+    options = {"outputs": str(tmp_path / "outputs"), "baseline": None}
+    report(options | {"folders": [str(runs)], "out": None})
+    (written,) = (tmp_path / "outputs" / "reports").glob("*/*/leaderboard.csv")
+    assert not (runs / "leaderboard.csv").exists()
+    assert place([runs], options | {"out": "mine"}) == Path("mine")
+    (runs / "sweep.json").write_text("{}")
+    assert place([runs], options | {"out": None}) == runs
+    assert place([runs, tmp_path], options | {"out": None}) != runs
 
 
 WITHOUT_RIGHTS = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"]
