@@ -4,7 +4,7 @@ import operator
 from collections.abc import Iterator
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-from gan_cli.schedule import Schedule
+from gan_cli.schedule import LAST_STEP, Schedule
 
 WORDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}  # by annotated-types' and Python's own names
 
@@ -21,7 +21,7 @@ class Ranged:
 
 def range_problems(name: str, value: Any, hint: Any) -> Iterator[str]:
     """One line for each bound that a number, or an end of a schedule, breaks; an `Interval` is named as a whole."""
-    ends = (value.start, value.end) if isinstance(value, Schedule) else () if value is None else (value,)
+    ends = (value.at(0), value.at(LAST_STEP)) if isinstance(value, Schedule) else () if value is None else (value,)
     for declared in (part for part in (hint, *get_args(hint)) if get_origin(part) is Annotated):
         for bound in declared.__metadata__:
             limits = {key: getattr(bound, key) for key in WORDS if getattr(bound, key, None) is not None}

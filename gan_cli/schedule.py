@@ -1,12 +1,23 @@
 """Schedules: numbers that change while training."""
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Literal
 
+LAST_STEP = 2**62  # where every schedule has ended
+
+
+class Schedule(ABC):
+    """A number that depends on the step alone: nothing about it is stored."""
+
+    @abstractmethod
+    def at(self, step: int) -> float:
+        """The value after `step` finished steps, for any step from 0 to LAST_STEP."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class Schedule:
+class Ramp(Schedule):
     """From `start` to `end` between the steps `since` and `until`, constant before and after.
 
     The shape is `linear` or half a `cosine` wave. Raises ValueError unless 0 <= since < until.
@@ -26,7 +37,6 @@ class Schedule:
         return f"{{start: {self.start}, end: {self.end}, until: {self.until}, shape: {self.shape}}}"  # as YAML has it
 
     def at(self, step: int) -> float:
-        """The value after `step` finished steps."""
         remaining = min(max((self.until - step) / (self.until - self.since), 0.0), 1.0)
         if self.shape == "cosine":
             remaining = (1 - math.cos(math.pi * remaining)) / 2

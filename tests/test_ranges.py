@@ -32,11 +32,11 @@ from gan_cli.regularizers import (
     SpectralNorm,
     WeightClipping,
 )
-from gan_cli.schedule import Schedule
+from gan_cli.schedule import Ramp, Schedule
 
 
 def line(start: int, end: int) -> Schedule:
-    return Schedule(start=float(start), end=float(end), until=9, shape="linear")
+    return Ramp(start=float(start), end=float(end), until=9, shape="linear")
 
 
 @pytest.mark.parametrize(

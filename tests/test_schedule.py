@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from gan_cli.schedule import Schedule, value_at
+from gan_cli.schedule import Ramp, value_at
 
 
-def schedule(**changes: Any) -> Schedule:
-    return Schedule(**({"start": 2.0, "end": 0.5, "until": 30, "shape": "linear"} | changes))
+def schedule(**changes: Any) -> Ramp:
+    return Ramp(**({"start": 2.0, "end": 0.5, "until": 30, "shape": "linear"} | changes))
 
 
 @pytest.mark.parametrize("step", [10, 11, 15, 20, 29, 30])

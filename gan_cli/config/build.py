@@ -27,11 +27,10 @@ from gan_cli.latent_samplers.latent_sampler import LatentSampler
 from gan_cli.metrics.metrics import Scorer, WeightsUnavailableError
 from gan_cli.part import nested
 from gan_cli.regularizers.regularizer import Bound, Regularizer
-from gan_cli.schedule import value_at
+from gan_cli.schedule import LAST_STEP, value_at
 from gan_cli.seeding import mix
 from gan_cli.turns import PlayTurn, discriminator_turn, generator_turn
 
-LAST_STEP = 2**62  # where every schedule has ended
 WRONG_VALUE = (InstantiationException, ValueError, TypeError, RuntimeError, MemoryError, OverflowError)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from beartype import BeartypeConf
 from beartype.door import is_bearable
-from hydra.utils import get_class
+from hydra.utils import get_class, instantiate
 from torch import nn
 from torch.optim import Optimizer
 
@@ -27,7 +27,7 @@ from gan_cli.objectives.objective import Objective
 from gan_cli.part import Part
 from gan_cli.ranges import range_problems
 from gan_cli.regularizers.regularizer import Bound
-from gan_cli.schedule import Schedule, value_at
+from gan_cli.schedule import LAST_STEP, Ramp, Schedule, value_at
 
 BASES: dict[str, tuple[type, ...]] = {
     "dataset": (Dataset,),
@@ -39,7 +39,7 @@ BASES: dict[str, tuple[type, ...]] = {
     "generator_optimizer": (Optimizer,),
     "discriminator_optimizer": (Optimizer,),
 }
-NESTED = (Metrics, Metric, Extractor, Part, nn.Module)  # what a part may contain
+NESTED = (Metrics, Metric, Extractor, Part, Schedule, nn.Module)  # what a part may contain
 NODES = {  # these must name one class
     "dataset",
     "model.generator",
@@ -65,7 +65,8 @@ def config_problems(config: Config) -> list[str]:
         problems += [unknown(f"model.{key}", NODES) for key in config["model"] if f"model.{key}" not in NODES]
     if not isinstance(config["regularizer"], dict) or not all(is_node(node) for node in config["regularizer"].values()):
         problems.append("regularizer must hold one named regularizer each: regularizer=none or regularizer=[r1]")
-    return problems + setting_problems(config) + part_problems(config)
+    problems += setting_problems(config) + part_problems(config)
+    return list(dict.fromkeys(problems))  # a schedule's are found where it is, and where it is used
 
 
 def part_problems(config: Config) -> list[str]:
@@ -89,7 +90,8 @@ def setting_problems(config: Config) -> list[str]:
     for name, hint in hints.items():
         given = config[name]
         if not value_problems(name, given, hint):
-            ends = [given["start"], given["end"]] if isinstance(given, dict) else [given]
+            scheduled = with_schedules(given)
+            ends = [value_at(scheduled, step) for step in ((0, LAST_STEP) if isinstance(given, dict) else (0,))]
             numbers = [end for end in ends if end == end]  # a NaN has a line of its own
             problems += [problem for number in numbers for problem in range_problems(name, number, declared[name])]
     return problems
@@ -103,30 +105,42 @@ def type_problems(values: Mapping[str, Any], hints: Mapping[str, Any], path: str
 
 def value_problems(key: str, value: Any, hint: Any) -> list[str]:
     problems = [f"{key} is empty: give a value"] if value == "" else []
-    if isinstance(value, dict) and not is_node(value) and Schedule in typing.get_args(hint):
+    if isinstance(value, dict) and Schedule in typing.get_args(hint):
         return problems + schedule_problems(key, value)
     return problems + ([] if fits(value, hint) else [wrong_type(key, value, hint)])
 
 
 def schedule_problems(path: str, value: dict[str, Any]) -> list[str]:
-    """Problems of {start, end, until, shape} in place of a number that may change while training."""
-    hints = typing.get_type_hints(Schedule)
-    problems = [unknown(f"{path}.{key}", [f"{path}.{name}" for name in hints]) for key in value if key not in hints]
-    problems += missing({f"{path}.{key}" for key in value}, [f"{path}.{key}" for key in hints if key != "since"])
-    problems += type_problems(value, hints, f"{path}.")
+    """Problems of {start, end, until, shape}, or of a class of one's own, in place of a number that may change."""
+    if is_node(value):
+        problems = node_problems(path, value)
+        if not problems and not issubclass(get_class(value["_target_"]), Schedule):
+            problems = [f"{path}._target_={value['_target_']} is not a Schedule"]
+    else:
+        problems = ramp_problems(path, value)
     if not problems:
         try:
-            Schedule(**value)
-        except ValueError as error:
-            problems = [f"{path}: {error}"]
+            for step in (0, LAST_STEP):
+                value_at(with_schedules(value), step)
+        except Exception as error:  # the class may be the user's own
+            problems = [f"{path}: {one_line(error.__cause__ or error)}"]
     return problems
 
 
+def ramp_problems(path: str, value: dict[str, Any]) -> list[str]:
+    hints = typing.get_type_hints(Ramp)
+    problems = [unknown(f"{path}.{key}", [f"{path}.{name}" for name in hints]) for key in value if key not in hints]
+    problems += missing({f"{path}.{key}" for key in value}, [f"{path}.{key}" for key in hints if key != "since"])
+    return problems + type_problems(value, hints, f"{path}.")
+
+
 def with_schedules(node: Any) -> Any:
-    """The node with each {start, end, until, shape} in it as a Schedule."""
+    """The node with each {start, end, until, shape} in it, and each node of a Schedule's class, as a Schedule."""
     if isinstance(node, dict):
-        if {"start", "end", "until", "shape"} <= set(node) <= set(typing.get_type_hints(Schedule)):
-            return Schedule(**node)
+        if {"start", "end", "until", "shape"} <= set(node) <= set(typing.get_type_hints(Ramp)):
+            return Ramp(**node)
+        if is_node(node) and issubclass(get_class(node["_target_"]), Schedule):
+            return instantiate(node)
         return {key: with_schedules(value) for key, value in node.items()}
     return [with_schedules(value) for value in node] if isinstance(node, list) else node
 
@@ -153,7 +167,9 @@ def fits(value: Any, hint: Any) -> bool:
 def bases_of(path: str) -> tuple[type, ...]:
     """The base classes allowed at this place; empty for a place that names no class."""
     group, depth = path.split(".")[0], path.count(".")
-    return BASES.get(group, ()) if depth <= (group in ("model", "regularizer")) else NESTED
+    return (
+        BASES.get(group, (Schedule,) * (group in SETTINGS)) if depth <= (group in ("model", "regularizer")) else NESTED
+    )
 
 
 def find_class(path: str, name: Any) -> type:
@@ -195,11 +211,17 @@ def node_problems(path: str, node: dict[str, Any]) -> list[str]:
         unknown(f"{path}.{key}", {f"{path}.{name}" for name in parameters}) for key in given if key not in parameters
     ]
     required = [name for name, parameter in parameters.items() if parameter.default is inspect.Parameter.empty]
-    problems += missing({f"{path}.{key}" for key in given}, [f"{path}.{name}" for name in required])
+    hints = typing.get_type_hints(target.__init__)  # type: ignore[misc]
+    problems += [
+        f"{path}.{name} is missing: add {defaults_line(name)}"
+        if hints.get(name) is Metrics
+        else f"{path}.{name} is missing: add {path}.{name}=<value>"
+        for name in required
+        if name not in given
+    ]
     if issubclass(target, Optimizer):
         scheduled, given = at_the_start(path, given)
         problems += scheduled
-    hints = typing.get_type_hints(target.__init__)  # type: ignore[misc]
     return problems + type_problems(given, {key: hints[key] for key in given if key in hints}, f"{path}.")
 
 
@@ -244,8 +266,13 @@ def wrong_type(key: str, value: Any, hint: Any) -> str:
         return f"{key}={shown} must be a number, or {{start, end, until, shape}} to change while training"
     if hint in (LatentSampler, Metrics):
         noun, group = ("a latent sampler", "latent_sampler") if hint is LatentSampler else ("the metrics", "metrics")
-        return f"{key}={shown} is not {noun}: choose with {group}@{key}=<choice>"
+        by_file = f", or add {defaults_line(key.split('.')[-1])}" if hint is Metrics else ""
+        return f"{key}={shown} is not {noun}: choose with {group}@{key}=<choice>{by_file}"
     return f"{key}={shown} must be {names.get(hint, str(hint).replace('typing.', ''))}"
+
+
+def defaults_line(name: str) -> str:
+    return f"- /metrics@{name}: <choice> to the defaults of its YAML"
 
 
 def unknown(key: Any, known: Iterable[str]) -> str:

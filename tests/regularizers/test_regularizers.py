@@ -24,7 +24,7 @@ from gan_cli.regularizers import (
     WeightClipping,
 )
 from gan_cli.regularizers.mode_seeking import distance, halves
-from gan_cli.schedule import Schedule
+from gan_cli.schedule import Ramp
 from gan_cli.shapes import Examples
 
 from ..conftest import realness
@@ -378,7 +378,7 @@ def test_clipping_reaches_weights_and_biases_but_no_statistics() -> None:
     [
         (lambda: R1(weight=1.0, every=0), "every=0"),
         (lambda: R2(weight=-1.0), "weight=-1.0"),
-        (lambda: R2(weight=Schedule(start=1.0, end=-1.0, until=9, shape="linear")), "weight={start: 1.0, end: -1.0"),
+        (lambda: R2(weight=Ramp(start=1.0, end=-1.0, until=9, shape="linear")), "weight={start: 1.0, end: -1.0"),
         (lambda: WeightClipping(limit=0.0), "limit=0.0"),
         (lambda: Dragan(weight=1.0, target=1.0, scale=-1.0, noise="normal"), "scale=-1.0"),
         (lambda: vat(epsilon=0.0), "epsilon=0.0"),
@@ -424,7 +424,7 @@ def test_each_side_is_attacked_against_the_clean_other_one() -> None:
 
 def test_a_weight_may_change_from_step_to_step() -> None:
     """From 4 to 0 in 8 steps: R1 of a slope of 3 is 4.5, in a lazy turn `every` times that."""
-    fading = Schedule(start=4.0, end=0.0, until=8, shape="linear")
+    fading = Ramp(start=4.0, end=0.0, until=8, shape="linear")
     game = Game(nn.Identity(), Linear(3.0), Wasserstein())
     for step, weight in ((0, 4.0), (2, 3.0), (7, 0.5), (8, 0.0), (20, 0.0)):
         term = R1(weight=fading).term(game, turn(), name="r1", number=1, step=step)
