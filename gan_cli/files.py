@@ -143,6 +143,6 @@ def temporary_cache() -> Path:
     return folder
 
 
-def slug(text: str) -> str:
+def slug(text: str, most: int = MAX_SLUG) -> str:
     """The text as a part of a file's name: no separators, no leading dot, not too long."""
-    return re.sub(r"[^A-Za-z0-9._]+", "-", text)[:MAX_SLUG].strip("-.")
+    return re.sub(r"[^A-Za-z0-9._]+", "-", text)[:most].strip("-.")

@@ -2,6 +2,9 @@
 
 import os
 import re
+from collections import Counter
+from collections.abc import Iterable
+from functools import cache
 
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
@@ -9,6 +12,8 @@ from omegaconf import OmegaConf
 from gan_cli.config.compose import CONF
 from gan_cli.config.hints import config_folders
 from gan_cli.config.nodes import flatten
+
+PLAYER = re.compile("generator|discriminator")
 
 
 def key_of(override: str | Override) -> str:
@@ -38,14 +43,50 @@ def set_by_debug(override: str) -> set[str]:
     return {key for preset in presets for key in flatten(preset)}
 
 
-def label(override: str) -> str:
-    """The choice alone for a group (`objective=hinge`: hinge), else the last part of the key and the value."""
-    key = key_of(override)
+def labels(overrides: Iterable[str]) -> dict[str, str]:
+    """What tells each override from the others: `objective=hinge` is hinge, `generator_optimizer.lr=1` itself.
+
+    A choice stands alone unless another group has the same one; a key begins with its player, if it has one, and is as
+    short as it can be without being the name of another key here or of a setting of the run.
+    """
+    given = list(dict.fromkeys(overrides))
+    names = short_keys(key_of(override) for override in given)
+    chosen = Counter(value for value, _ in {(value_of(one), key_of(one)) for one in given if is_choice(one)})
+    return {one: label(one, names[key_of(one)], alone=chosen[value_of(one)] == 1) for one in given}
+
+
+def label(override: str, name: str, *, alone: bool) -> str:
     if override.startswith("~"):
         return override
-    if os.path.isdir(CONF / key):
-        return value_of(override)
-    return f"{re.split(r'[.@]', key)[-1]}={value_of(override)}"
+    return value_of(override) if is_choice(override) and alone else f"{name}={value_of(override)}"
+
+
+def is_choice(override: str) -> bool:
+    return os.path.isdir(CONF / key_of(override))
+
+
+def short_keys(keys: Iterable[str]) -> dict[str, str]:
+    """Each key's shortest ending that keeps its player and is neither another key's ending nor a run's setting."""
+    endings = {key: [key[match.end() :] for match in re.finditer(r"^|[.@]", key)] for key in keys}
+    count = Counter(ending for found in endings.values() for ending in found)
+    return {
+        key: next(
+            (end for end in reversed(players_kept(found)) if count[end] == 1 and end not in root_keys()), found[0]
+        )
+        for key, found in endings.items()
+    }
+
+
+def players_kept(endings: list[str]) -> list[str]:
+    """The endings of a key, the longest first, that begin before or at the last part which names a player."""
+    named = [number for number, ending in enumerate(endings) if PLAYER.match(re.split(r"[.@]", ending)[0])]
+    return endings[: named[-1] + 1] if named else endings
+
+
+@cache
+def root_keys() -> frozenset[str]:
+    """The keys of a run's own settings."""
+    return frozenset(map(str, OmegaConf.load(CONF / "train.yaml")))
 
 
 def quoted(value: object) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from gan_cli.config.overrides import key_of, label
+from gan_cli.config.overrides import key_of, labels
 from gan_cli.errors import UserError
 from gan_cli.leaderboard.results import NOT_OF_THE_METHOD, Result
 from gan_cli.leaderboard.statistics import Difference, Spread, difference, is_number, spread
@@ -218,9 +218,10 @@ def method_labels(results: Sequence[Result]) -> dict[str, str]:
         own = [override for override in result.overrides if key_of(override) not in NOT_IN_A_LABEL]
         overrides.setdefault(result.method, own)
     shared = set.intersection(*map(set, overrides.values()))
+    told = labels(override for own in overrides.values() for override in own if override not in shared)
     names = {
-        method: " ".join(label(o) for o in own if o not in shared)
-        or " ".join(label(o) for o in own if key_of(o) in CHOICE_OF_METHOD)
+        method: " ".join(told[o] for o in own if o in told)
+        or " ".join(labels(o for o in own if key_of(o) in CHOICE_OF_METHOD).values())
         or objectives[method]
         for method, own in overrides.items()
     }

@@ -11,13 +11,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from gan_cli.config.hints import refused_key
 from gan_cli.config.nodes import Config
-from gan_cli.config.overrides import choices, key_of, label, set_by_debug
+from gan_cli.config.overrides import choices, key_of, labels, set_by_debug
 from gan_cli.config.read import read_config
 from gan_cli.errors import UserError
 from gan_cli.files import slug
 from gan_cli.sweep.options import SWEEPING
 from gan_cli.sweep.sweep_folder import Job, Point, fingerprint
 
+MOST_OF_NAME = 120  # characters
 Compose = Callable[[Point], DictConfig]
 
 
@@ -35,6 +36,7 @@ def plan(
     rows = grid_points(study, params, arguments, parser)
     composed = compose_all([point for point, _ in rows], compose)
     shared = set.intersection(*(set(point) for point, _ in composed))
+    told = labels(override for point, _ in composed for override in point if override not in shared)
     jobs: dict[str, Job] = {}
     problems: dict[str, str] = {}
     for (point, whole), (_, published) in zip(composed, rows, strict=True):
@@ -44,7 +46,7 @@ def plan(
         except UserError as error:
             problems.setdefault(str(error), shown)
             continue
-        job = Job(job_name(point, shared, config), point, config, published, str(study.get("source", "")))
+        job = Job(job_name(point, told, config), point, config, published, str(study.get("source", "")))
         jobs.setdefault(fingerprint(config), job)
     if problems:
         raise UserError("; ".join(error + (f" (in {shown})" if shown else "") for error, shown in problems.items()))
@@ -130,7 +132,7 @@ def run_part(composed: DictConfig) -> DictConfig:
     return OmegaConf.masked_copy(composed, [str(key) for key in composed if key not in ours])
 
 
-def job_name(point: Point, shared: Collection[str], config: Config) -> str:
-    """The overrides that distinguish the job, and a hash of its whole config."""
-    words = [label(override) for override in point if override not in shared and key_of(override) != "seed"]
-    return f"{slug('-'.join(words))}-seed-{config['seed']}-{fingerprint(config)}".lstrip("-")
+def job_name(point: Point, told: Mapping[str, str], config: Config) -> str:
+    """The labels of the overrides that are `told`, but for the seed, and a hash of the whole config."""
+    words = [told[override] for override in point if override in told and key_of(override) != "seed"]
+    return f"{slug('-'.join(words), MOST_OF_NAME)}-seed-{config['seed']}-{fingerprint(config)}".lstrip("-")

@@ -12,7 +12,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
 from gan_cli.commands.train import train
-from gan_cli.config.overrides import key_of, quoted, value_of
+from gan_cli.config.overrides import key_of, labels, quoted, value_of
 from gan_cli.config.read import read_config, read_plain
 from gan_cli.errors import EndError, UserError
 from gan_cli.files import adapter
@@ -123,7 +123,7 @@ def new_jobs(
     for overrides in job_overrides:
         point = [override for override in overrides if key_of(override) not in SWEEPING]
         run = read_run(loader.load_sweep_config(config, list(overrides)))
-        chosen.append(Job(job_name(point, set(), run), point, run))
+        chosen.append(Job(job_name(point, labels(point), run), point, run))
     jobs = folder.named(chosen)
     typed: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)  # a value may be a secret
     folder.add(jobs, kind=kind_of(typed), baseline=config.baseline)
@@ -153,7 +153,7 @@ def run_job(composed: DictConfig, given: Sequence[str]) -> float | None:
     overrides = [override for override in given if key_of(override) not in SWEEPING]
     config, options = read_config(run_part(composed))
     if options["run_dir"] is None:
-        options["run_dir"] = str(Path(composed.sweep_dir) / job_name(overrides, set(), config))
+        options["run_dir"] = str(Path(composed.sweep_dir) / job_name(overrides, labels(overrides), config))
     train(config, options, overrides, OmegaConf.to_yaml(run_part(composed)), "")
     return leading_score(RunFolder(Path(options["run_dir"])).summary())
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import math
 import re
@@ -287,6 +288,15 @@ def test_labels_say_what_differs(tmp_path: Path) -> None:
         "fgan divergence=pearson",
         "fgan divergence=kl",
         "stdgan",
+    }
+
+
+def test_the_same_setting_of_both_players_makes_four_names(tmp_path: Path) -> None:
+    for one, other in itertools.product(("0.001", "0.0001"), repeat=2):
+        make_run(tmp_path, f"generator_optimizer.lr={one}", f"discriminator_optimizer.lr={other}")
+    assert {row.method for row in only_board(tmp_path).rows} == {
+        f"generator_optimizer.lr={one} discriminator_optimizer.lr={other}"
+        for one, other in itertools.product(("0.001", "0.0001"), repeat=2)
     }
 
 

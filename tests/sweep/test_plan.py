@@ -10,7 +10,7 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf
 
 from gan_cli.config.compose import CONF
-from gan_cli.config.overrides import label, quoted
+from gan_cli.config.overrides import labels, quoted
 from gan_cli.errors import UserError
 from gan_cli.files import slug
 from gan_cli.sweep.command_line import kind_of
@@ -100,7 +100,7 @@ def test_hostile_values_make_safe_names(value: str) -> None:
     jobs = planned("objective=hinge", f"outputs={quoted(value)},other")
     names = {job.name for job in jobs}
     for name in names:
-        assert len(name) < 100
+        assert len(name) < 160
         assert set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
         assert name[0] not in ".-"
         assert Path("sweep", name).resolve().parent == Path("sweep").resolve()
@@ -182,18 +182,35 @@ def test_published_scores_that_are_no_numbers_are_refused(published: object) -> 
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    "told",
     [
-        ("objective=hinge", "hinge"),
-        ("+experiment=[toy_ring,advlat_qua]", "[toy_ring,advlat_qua]"),
-        ("objective.divergence=kl", "divergence=kl"),
-        ("latent_sampler@latent_sampler.prior=uniform", "prior=uniform"),
-        ("num_outcomes=51", "num_outcomes=51"),
-        ("~regularizer.r1", "~regularizer.r1"),
+        {"objective=hinge": "hinge"},
+        {"+experiment=[toy_ring,advlat_qua]": "[toy_ring,advlat_qua]"},
+        {"objective.divergence=kl": "divergence=kl", "objective.divergence=pearson": "divergence=pearson"},
+        {"latent_sampler@latent_sampler.prior=uniform": "prior=uniform"},
+        {"optimizer@generator_optimizer=rmsprop": "generator_optimizer=rmsprop"},
+        {"num_outcomes=51": "num_outcomes=51"},
+        {"~regularizer.r1": "~regularizer.r1"},
+        {"discriminator_optimizer.lr=1e-3": "discriminator_optimizer.lr=1e-3"},  # whose, also if no other varies
+        {"model.generator.width=4": "generator.width=4"},
+        {"regularizer.r1.weight=1": "weight=1"},
+        {"regularizer.r1.weight=1": "r1.weight=1", "regularizer.r2.weight=1": "r2.weight=1"},
+        {"latent_sampler.steps=5": "latent_sampler.steps=5"},  # steps are the run's
+        {"regularizer=none": "regularizer=none", "augmentation=none": "augmentation=none", "model=cnn": "cnn"},
     ],
 )
-def test_labels(override: str, said: str) -> None:
-    assert label(override) == said
+def test_labels_are_short_and_name_one_key(told: dict[str, str]) -> None:
+    assert labels(told) == told
+
+
+def test_the_same_setting_of_both_players_names_two_folders() -> None:
+    rates = ["generator_optimizer.lr=1e-3,1e-4", "discriminator_optimizer.lr=1e-3,1e-4"]
+    names = {job.name.rpartition("-seed")[0] for job in planned(*rates, params={"seed": "0"})}
+    assert names == {
+        f"generator_optimizer.lr-{one}-discriminator_optimizer.lr-{other}"
+        for one in ("0.001", "0.0001")
+        for other in ("0.001", "0.0001")
+    }
 
 
 @pytest.mark.parametrize(
