@@ -1,5 +1,6 @@
 """Real images in memory: decoded once into one tensor, which batches are indexed from."""
 
+import hashlib
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,6 +10,9 @@ from torch.nn.functional import interpolate
 
 from gan_cli.engine import CPU, Engine
 from gan_cli.shapes import Examples, Images, Labels, Stored
+from gan_cli.work import track
+
+HASHED_BYTES = 2**26  # at a time
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,24 @@ class TrainingSet:
         rows = rows.to(self.values.device)
         return Examples(decode(self.values[rows].to(self.device)), self.labels[rows].to(self.device))
 
+    def identified(self) -> "TrainingSet":
+        """With the digest of the values, which is computed if it is not known."""
+        return self if self.digest is not None else replace(self, digest=sha256_of(self.values))
+
     def to_engine(self, engine: Engine) -> "TrainingSet":
         """All values on the engine's device if they fit; otherwise each batch is copied to it."""
         if not engine.holds(self.values.nbytes):
             return replace(self, device=engine.device)
         values, labels = self.values.to(engine.device), self.labels.to(engine.device)
         return replace(self, values=values, labels=labels, device=engine.device)
+
+
+def sha256_of(values: Stored) -> str:
+    digest = hashlib.sha256()
+    rows = max(1, HASHED_BYTES // max(1, values[:1].nbytes))
+    for piece in track(values.split(rows), "hashing the real images"):
+        digest.update(piece.cpu().contiguous().numpy())
+    return digest.hexdigest()
 
 
 def decode(values: Stored) -> Images:

@@ -106,7 +106,7 @@ def test_a_run_leaves_the_whole_folder(command: Command) -> None:
     assert summary["cost"]["discriminator_updates"] == 4
     assert summary["cost"]["images_per_second"] > 0
     assert summary["protocol"]["num_fake"] == 16
-    assert len(summary["protocol"]["extractor_sha256"]) == 64
+    assert len(summary["protocol"]["extractor_sha256"]) == len(summary["protocol"]["images_sha256"]) == 64
     assert "num_outcomes=5" in summary["overrides"]
     assert "num_outcomes: 5" in (run / ".hydra" / "config.yaml").read_text()
     assert "num_outcomes=5" in (run / ".hydra" / "overrides.yaml").read_text()

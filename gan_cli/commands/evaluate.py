@@ -61,7 +61,7 @@ def evaluate(options: dict[str, Any]) -> None:
         "latent_sampler": on_prior(options["latent_sampler"], own, made[name].codes.shape[1]) if plain else own,
         **results[name],
         "floor": floor,
-        "protocol": protocol(trained.dataset, scorer, count, seed),
+        "protocol": protocol(trained.dataset, training_set, scorer, count, seed),
     }
     if plain:
         console(stderr=True).print(costs_table({name: images.cost for name, images in made.items()}))

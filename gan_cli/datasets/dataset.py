@@ -26,7 +26,10 @@ class Dataset(Ranged, ABC):
     @property
     @abstractmethod
     def protocol(self) -> dict[str, str | int | float]:
-        """The properties of the data that a score depends on: its name, split, resolution and resize."""
+        """The properties of the data that a score depends on: its name, split, resolution and resize.
+
+        Not its place: the digest of the loaded images identifies them.
+        """
 
     def augment(self, images: Images) -> Images:
         """Changes real images each time they are trained on, with the step's randomness."""

@@ -75,7 +75,7 @@ class PreparedDataset(Dataset):
     @property
     @abstractmethod
     def named(self) -> dict[str, str]:
-        """The data set and its split, for the protocol."""
+        """The data set and its split, for the protocol; not the place of the images."""
 
     @property
     def protocol(self) -> dict[str, str | int | float]:

@@ -155,27 +155,41 @@ def sampler_name(node: Mapping[str, Any]) -> str:
 def boards(results: Sequence[Result], baseline: str | None) -> list[Board]:
     """One board for each protocol.
 
-    A run without a summary, and so without a protocol, is on the board of its method's other runs. Raises UserError for
-    a baseline that is not a method.
+    A run without a summary, and so without a protocol, is on the board of other runs on its data, or on one that has
+    only such runs. Raises UserError for a baseline that is not a method.
     """
     labels = method_labels(results)
     if baseline is not None and baseline not in labels.values():
         known = printable(", ".join(labels.values()))
         raise UserError(f"baseline={printable(baseline)} is not a method here: choose one of {known}")
-    stated = {result.method: stamp(result) for result in results if result.summary}
-    somewhere = next(iter(stated.values()), "{}")
-    groups: dict[str, dict[str, list[Result]]] = {}
+    stated = {stamp(result.data): result.protocol for result in reversed(results) if result.protocol}
+    groups: dict[str, list[Result]] = {}
     for result in results:
-        protocol = stamp(result) if result.summary else stated.get(result.method, somewhere)
-        groups.setdefault(protocol, {}).setdefault(result.method, []).append(result)
+        protocol = result.protocol or stated.get(stamp(result.data)) or {"dataset": result.dataset}
+        groups.setdefault(stamp(protocol), []).append(result)
+    places = [places_of(group) for group in groups.values()]
+    told = len(set(places)) > 1
     return [
-        board(json.loads(protocol), [Row(labels[method], found) for method, found in methods.items()], baseline)
-        for protocol, methods in groups.items()
+        board(json.loads(protocol) | ({"root": place} if told and place else {}), rows(group, labels), baseline)
+        for (protocol, group), place in zip(groups.items(), places, strict=True)
     ]
 
 
-def stamp(result: Result) -> str:
-    return json.dumps(result.summary["protocol"], sort_keys=True)
+def stamp(facts: Mapping[str, Any]) -> str:
+    return json.dumps(facts, sort_keys=True)
+
+
+def places_of(results: Sequence[Result]) -> str:
+    """Where the results' images were, as it was typed: tables of different images are told apart by it, too."""
+    roots = dict.fromkeys(str(result.data["dataset.root"]) for result in results if "dataset.root" in result.data)
+    return printable(", ".join(roots))
+
+
+def rows(results: Sequence[Result], labels: Mapping[str, str]) -> list[Row]:
+    methods: dict[str, list[Result]] = {}
+    for result in results:
+        methods.setdefault(result.method, []).append(result)
+    return [Row(labels[method], found) for method, found in methods.items()]
 
 
 def board(protocol: dict[str, Any], rows: list[Row], baseline: str | None) -> Board:
@@ -191,14 +205,15 @@ def board(protocol: dict[str, Any], rows: list[Row], baseline: str | None) -> Bo
         mean = score.mean if score is not None else 0.0
         return bool(row.lost), score is None, mean if metrics and directions.get(metrics[0]) == "lower" else -mean
 
-    chosen = next((row for row in rows if row.method == baseline), rows[0])
+    named = [row for row in rows if row.method == baseline]
+    scored = [row for row in rows if metrics and row.last(metrics[0]) is not None]
     return Board(
         protocol=protocol,
         rows=sorted(rows, key=rank),
         metrics=metrics,
         headlines=[name for name in headlines if name in names],
         directions=directions,
-        baseline=chosen,
+        baseline=next(iter(named + scored + rows)),
     )
 
 
@@ -227,9 +242,9 @@ def method_labels(results: Sequence[Result]) -> dict[str, str]:
     }
     for name, alike in grouped(names).items():
         if len(alike) > 1:
-            told = differing([settings[method] for method in alike])
+            separate = differing([settings[method] for method in alike])
             for method in alike:
-                own = [f"{key}={settings[method][key]}" for key in told if key in settings[method]]
+                own = [f"{key}={settings[method][key]}" for key in separate if key in settings[method]]
                 names[method] = printable(f"{name} ({', '.join(own)})")
     taken = set(names.values())
     for name, alike in grouped(names).items():

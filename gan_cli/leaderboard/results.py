@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,7 +22,22 @@ from gan_cli.sweep.formats import Content
 from gan_cli.sweep.sweep_folder import State, SweepFolder, state_of
 from gan_cli.text import printable
 
-NOT_OF_THE_METHOD = {"seed", "log_every", "sample_every", "checkpoint_every", "keep_checkpoints", "on_divergence"}
+PLACES = {  # of files on a machine: digests in the protocol say what they hold
+    "dataset.root",
+    "dataset.subfolder",
+    "dataset.download",
+    "dataset.verify",
+    "dataset.metrics.extractor.weights",
+}
+NOT_OF_THE_METHOD = {
+    "seed",
+    "log_every",
+    "sample_every",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "on_divergence",
+    *PLACES,
+}
 shown = lru_cache(10_000)(printable)  # configs have most of their text in common
 NUM_INTERVALS = 200  # of a run, in each of which its losses are averaged
 MOST_PLAYERS = 16
@@ -84,16 +100,38 @@ class Result:
     @cached_property
     def method(self) -> str:
         """The part of the config that runs of one method share: all that can change results, except the seed."""
-        return json.dumps({k: v for k, v in self.config.items() if k not in NOT_OF_THE_METHOD}, sort_keys=True)
+        return json.dumps(of_the_method(self.config), sort_keys=True)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The method's config by dotted keys; its text is printable."""
-        flat = flatten({key: value for key, value in self.config.items() if key not in NOT_OF_THE_METHOD})
         return {
             shown(key): value if value is None or isinstance(value, int | float) else shown(str(value))
-            for key, value in flat.items()
+            for key, value in of_the_method(self.config).items()
         }
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """How its scores were measured; empty for a run that wrote no summary."""
+        return self.summary.get("protocol", {})
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """The part of the config that says which images there are, where, and how they are scored."""
+        measured = {key: self.config.get(key) for key in ("dataset", "num_eval_images", "evaluation_seed")}
+        return flatten(measured)
+
+    @property
+    def dataset(self) -> str:
+        """What the data set is called in its config."""
+        named = self.data.get("dataset.name") or str(self.data.get("dataset._target_")).rsplit(".", 1)[-1]
+        return printable(re.sub("(?<=[a-z])(?=[A-Z])", "_", str(named)).lower())
+
+    @property
+    def identity(self) -> tuple[str, int, str]:
+        """The method, the seed and the images: two runs that agree in all of them are the same run."""
+        images = self.protocol.get("images_sha256") or [self.data.get(place) for place in sorted(PLACES)]
+        return self.method, self.seed, json.dumps(images)
 
     @property
     def scores(self) -> dict[str, Any]:
@@ -129,6 +167,11 @@ class Result:
         return given[-1] if given else facts.get(key, known.get(key))
 
 
+def of_the_method(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings by dotted keys that can change results, except the seed."""
+    return {key: value for key, value in flatten(dict(config)).items() if key not in NOT_OF_THE_METHOD}
+
+
 def lines(file: Path) -> Iterator[bytes]:
     """The lines of a regular file, the last perhaps without its end; none if it cannot be read."""
     try:
@@ -142,18 +185,18 @@ def lines(file: Path) -> Iterator[bytes]:
 
 
 def gather(folders: Iterable[Path]) -> list[Result]:
-    """Every run in these folders, each method and seed once; a sweep's runs keep their order.
+    """Every run in these folders, each method and seed once on the same images; a sweep's runs keep their order.
 
     A run whose files are damaged is left out with a warning. Raises UserError if a folder does not exist, if a sweep's
     own file is damaged, or if there are no runs.
     """
-    found: dict[tuple[str, int], Result] = {}
+    found: dict[tuple[str, int, str], Result] = {}
     folders = list(folders)
     for folder in folders:
         if not os.path.isdir(folder):
             raise UserError(f"{printable(folder)} is not a folder")
         for result in runs_in(folder):
-            key = result.method, result.seed
+            key = result.identity
             known = found.get(key)
             if known is not None and os.path.realpath(known.run.path) != os.path.realpath(result.run.path):
                 both = f"{printable(known.run.path)} and {printable(result.run.path)}"

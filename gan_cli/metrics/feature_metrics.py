@@ -38,7 +38,6 @@ from gan_cli.shapes import Features, Stored
 from gan_cli.text import printable
 from gan_cli.work import doing, in_background, track
 
-HASHED_BYTES = 2**26  # at a time
 DIRECTIONS: dict[str, dict[str, Direction]] = {  # of the metrics that each of `names` gives
     "fid": {"fid": "lower"},
     "inception_score": {"inception_score_mean": "higher"},
@@ -108,7 +107,7 @@ class FeatureMetrics(Metrics):
     def real_features(self, extractor: LoadedExtractor, training_set: TrainingSet) -> "ImageFeatures":
         """Features from the cache, whose key holds all they depend on; a corrupt file is computed again."""
         key = {
-            "pixels": training_set.digest or sha256_of(training_set.values),
+            "pixels": training_set.identified().digest,
             "shape": list(training_set.values.shape),
             "extractor": extractor.name,
             "weights": extractor.weights_sha256,
@@ -267,14 +266,6 @@ def match_channels(pixels: Stored, channels: int) -> Stored:
     if channels == 1:
         return pixels.float().mean(1, keepdim=True).round().to(torch.uint8)
     return pixels.expand(-1, channels, -1, -1)
-
-
-def sha256_of(pixels: Stored) -> str:
-    digest = hashlib.sha256()
-    rows = max(1, HASHED_BYTES // max(1, pixels[:1].nbytes))
-    for piece in track(pixels.split(rows), "hashing the real images"):
-        digest.update(piece.cpu().contiguous().numpy())
-    return digest.hexdigest()
 
 
 def read_features(path: Path, stamp: str, rows: int) -> ImageFeatures:

@@ -277,6 +277,7 @@ class Run:
             "scoring_seconds": sum(record.get("scoring_seconds", 0.0) for record in records),
             "sampling": next((r["sampling"] for r in reversed(records) if "sampling" in r), {}),
         }
+        data, count = experiment.training_set, experiment.num_eval_images
         return {
             "status": status,
             "step": self.step,
@@ -285,7 +286,7 @@ class Run:
             "config": self.config,
             "metrics": self.metrics(records),
             "objective": experiment.game.objective.facts(),
-            "protocol": protocol(experiment.dataset, self.scorer, experiment.num_eval_images, settings.evaluation_seed),
+            "protocol": protocol(experiment.dataset, data, self.scorer, count, settings.evaluation_seed),
             "cost": cost,
             "parameters": {p.name: sum(map(Tensor.numel, p.network.parameters())) for p in experiment.players},
             **times_and_machine(self.folder.sessions.all()),

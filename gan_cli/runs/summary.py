@@ -13,9 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from gan_cli import __version__
+from gan_cli.data import TrainingSet
 from gan_cli.datasets.dataset import Dataset
 from gan_cli.evaluation import SamplingCost
-from gan_cli.metrics.metrics import Scorer
+from gan_cli.metrics.metrics import Protocol, Scorer
 from gan_cli.runs.sink import Record
 from gan_cli.text import printable
 
@@ -52,11 +53,12 @@ def trajectory(records: list[Record]) -> dict[str, dict[str, float]]:
     }
 
 
-def protocol(dataset: Dataset, scorer: Scorer | None, num_fake: int, seed: int) -> dict[str, str | int | float]:
+def protocol(dataset: Dataset, training_set: TrainingSet, scorer: Scorer | None, num_fake: int, seed: int) -> Protocol:
     """How a score was measured; scores compare only if all of it is the same."""
+    images: Protocol = {} if training_set.digest is None else {"images_sha256": training_set.digest}
     measured = scorer.protocol if scorer is not None else {}
-    drawn: dict[str, str | int | float] = {"num_fake": num_fake, "weights": SCORED, "evaluation_seed": seed}
-    return dataset.protocol | measured | drawn
+    drawn: Protocol = {"num_fake": num_fake, "weights": SCORED, "evaluation_seed": seed}
+    return dataset.protocol | images | measured | drawn
 
 
 def versions() -> dict[str, str]:

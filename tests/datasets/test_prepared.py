@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -18,11 +19,13 @@ import torch
 from filelock import FileLock
 from PIL import Image
 
+from gan_cli.config.build import load_training_set
 from gan_cli.datasets import ImageFolder, TorchvisionSet
 from gan_cli.datasets.prepared import PreparedDataset, alone
 from gan_cli.datasets.source import FolderSource, image_files
 from gan_cli.files import cache_folder, sha256
 from gan_cli.metrics.mode_metrics import ModeMetrics
+from gan_cli.runs.summary import protocol
 from gan_cli.work import listening
 
 METRICS = ModeMetrics(max_deviations=3.0)  # no data set looks at its metrics while it loads
@@ -368,13 +371,25 @@ def test_flips_mirror_about_half_and_noise_stays_within_a_step(photographs: Path
 
 def test_the_protocol_names_crop_and_filter(photographs: Path) -> None:
     assert folder(photographs).protocol == {
-        "dataset": "image_folder photographs",
-        "split": "all",
+        "dataset": "image_folder",
         "image_size": 16,
         "resize": "center crop, lanczos, antialiased",
     }
     assert folder(photographs, crop_size=30, limit=5).protocol["resize"] == "center crop 30, lanczos, antialiased"
     assert folder(photographs, limit=5).protocol["limit"] == 5
+
+
+def test_the_digest_says_which_images_were_loaded_wherever_they_are(photographs: Path, tmp_path: Path) -> None:
+    def stated(root: Path) -> dict[str, str | int | float]:
+        found = folder(root)
+        return protocol(found, load_training_set(found), None, 10, 0)
+
+    shutil.copytree(photographs, tmp_path / "elsewhere")
+    shutil.copytree(photographs, tmp_path / "changed" / "photographs")
+    Image.new("RGB", (64, 48), 7).save(tmp_path / "changed" / "photographs" / "temple" / "3.png")
+    assert stated(photographs) == stated(tmp_path / "elsewhere")
+    changed = stated(tmp_path / "changed" / "photographs")
+    assert {key for key, value in stated(photographs).items() if value != changed[key]} == {"images_sha256"}
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:

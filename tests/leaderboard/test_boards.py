@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from gan_cli.config.read import config_of
 from gan_cli.errors import UserError
 from gan_cli.leaderboard.boards import Board, boards, method_labels
 from gan_cli.leaderboard.results import gather
@@ -238,6 +239,58 @@ def test_protocols_never_share_a_table(tmp_path: Path) -> None:
     written = markdown(found)
     assert written.index("num_fake (100 / 7)") < written.index("## Protocol 1") < written.index("## Protocol 2")
     assert written.index("| hinge ") < written.index("## Protocol 2") < written.index("| lsgan ")
+
+
+FOLDER = ["dataset=image_folder", "dataset.image_size=16", "model=dcgan"]
+
+
+def test_images_are_told_apart_by_their_digest_not_by_their_place(tmp_path: Path) -> None:
+    """The same images in two places share a table and a row, others in the same place do not."""
+    one, other = (PROTOCOL | {"images_sha256": digit * 64} for digit in "ab")
+    make_run(tmp_path, *FOLDER, "objective=hinge", "dataset.root=here", protocol=one)
+    make_run(tmp_path, *FOLDER, "objective=hinge", "dataset.root=there", seed=1, protocol=one)
+    make_run(tmp_path, *FOLDER, "objective=stdgan", "dataset.root=there", protocol=one)
+    make_run(tmp_path, *FOLDER, "objective=hinge", "dataset.root=here", protocol=other)
+    found = boards(gather([tmp_path]), None)
+    assert [[(row.method, len(row.results)) for row in board.rows] for board in found] == [
+        [("hinge", 2), ("stdgan", 1)],
+        [("hinge", 1)],
+    ]
+    assert "images_sha256 (aaaaaaaa / bbbbbbbb), root (here, there / here)" in separation(found)
+    assert "root" not in only_board(tmp_path / "run-0").protocol
+
+
+def test_runs_of_a_version_without_digests_have_a_table_of_their_own(tmp_path: Path) -> None:
+    make_run(tmp_path, *FOLDER, "dataset.root=here")
+    make_run(tmp_path, *FOLDER, "dataset.root=here", protocol=PROTOCOL | {"images_sha256": "a" * 64})
+    assert len(boards(gather([tmp_path]), None)) == 2
+
+
+def test_runs_without_a_protocol_go_by_their_data_and_are_no_baseline(tmp_path: Path) -> None:
+    """They ended before their data was read: three of data that others scored on, one of data that nobody did."""
+    started = {
+        "hinge-0": ["dataset=digits", "objective=hinge"],
+        "hinge-1": [*FOLDER, "dataset.root=here", "objective=hinge"],
+        "lsgan-2": ["dataset=digits", "objective=lsgan"],
+        "lsgan-3": ["dataset=ring", "model=mlp", "objective=lsgan"],
+    }
+    folder = SweepFolder(tmp_path)
+    folder.add(Job(name, overrides, config_of(overrides)) for name, overrides in started.items())
+    for name in started:
+        folder.ended(name, 1, "no luck")
+    make_run(tmp_path, *FOLDER, "dataset.root=here", protocol=PROTOCOL | {"dataset": "image_folder"})
+    for objective, fid in (("stdgan", 2.0), ("wgan", 3.0)):
+        make_run(tmp_path, "dataset=digits", f"objective={objective}", fid=fid)
+    found = {board.protocol["dataset"]: board for board in boards(gather([tmp_path]), None)}
+    assert {name: {row.results[0].name for row in board.rows if row.lost} for name, board in found.items()} == {
+        "digits": {"hinge-0", "lsgan-2"},
+        "image_folder": {"hinge-1"},
+        "ring": {"lsgan-3"},
+    }
+    digits = found["digits"]
+    assert digits.baseline.completed
+    assert digits.baseline.last("fid_digits") == Spread(1, 2.0, None, 2.0, 2.0)
+    assert [difference.mean for difference in digits.differences.values()] == [1.0]
 
 
 def test_the_sampler_is_part_of_the_method_not_of_the_protocol(tmp_path: Path) -> None:

@@ -25,10 +25,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
+from gan_cli import data
 from gan_cli.data import TrainingSet
 from gan_cli.datasets import Digits
 from gan_cli.files import cache_folder
-from gan_cli.metrics import feature_metrics
 from gan_cli.metrics.classifier import Classifier, ClassifierExtractor
 from gan_cli.metrics.extractor import Extractor, LoadedExtractor
 from gan_cli.metrics.feature_metrics import FeatureMetrics, ImageFeatures, match_channels
@@ -597,9 +597,9 @@ def test_extraction_and_comparison_are_bitwise_what_they_are_without_a_thread() 
 
 def test_pixels_are_hashed_in_pieces_to_what_they_are_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = images(60, 0, channels=3)
-    monkeypatch.setattr(feature_metrics, "HASHED_BYTES", 3000)
+    monkeypatch.setattr(data, "HASHED_BYTES", 3000)
     for values in (pixels, pixels.transpose(2, 3), pixels[::2]):
-        assert feature_metrics.sha256_of(values) == hashlib.sha256(values.numpy().tobytes()).hexdigest()
+        assert data.sha256_of(values) == hashlib.sha256(values.numpy().tobytes()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
