@@ -311,4 +311,8 @@ def test_a_study_of_ones_own_draws_its_picture(outside: Path, command: str) -> N
     few = ["debug=fast", "seed=0", "sweep_dir=sweep", "objective=least_squares", "regularizer.lecam.weight=0,1"]
     run(outside, *shlex.split(command), *few)
     assert (outside / "sweep" / "study.png").is_file()
-    assert len(json.loads((outside / "sweep" / "sweep.json").read_text())["jobs"]) == 2
+    jobs = json.loads((outside / "sweep" / "sweep.json").read_text())["jobs"]
+    assert len(jobs) == 2
+    metrics = json.loads((outside / "sweep" / next(iter(jobs)) / "summary.json").read_text())["metrics"]["last"]
+    run(outside, "python", "mine/scatter.py", "sweep", *list(metrics)[:2])
+    assert (outside / "sweep" / "scatter.png").is_file()

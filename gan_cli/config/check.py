@@ -258,9 +258,15 @@ def wrong_type(key: str, value: Any, hint: Any) -> str:
         float | None: "a number or null",
         str | None: "text or null",
     }
-    if typing.get_origin(hint) is typing.Literal:
-        choices = [str(choice) for choice in typing.get_args(hint)]
-        return f"{key}={value} must be one of {', '.join(choices)}" + did_you_mean(str(value), choices)
+    arguments = typing.get_args(hint)
+    if typing.get_origin(hint) is list and isinstance(value, list):
+        number, item = next((number, item) for number, item in enumerate(value) if not fits(item, arguments[0]))
+        return wrong_type(f"{key}[{number}]", item, arguments[0])
+    literals = [option for option in (hint, *arguments) if typing.get_origin(option) is typing.Literal]
+    if literals:
+        choices = [str(choice) for literal in literals for choice in typing.get_args(literal)]
+        others = "".join(f", or a {option.__name__}" for option in arguments if option is Metric)
+        return f"{key}={value} must be one of {', '.join(choices)}{others}" + did_you_mean(str(value), choices)
     shown = "null" if value is None else value
     if Schedule in typing.get_args(hint):
         return f"{key}={shown} must be a number, or {{start, end, until, shape}} to change while training"
