@@ -45,16 +45,27 @@ def build_experiment(config: Config, engine: Engine) -> Experiment:
             raise UserError(f"{name}={size} is more than the {len(training_set)} images of the data set: lower it")
     bounds = build_bounds(config, engine)
     gan = build_gan(config, training_set.image_shape, engine, bounds)
-    game, size = gan.game, settings.batch_size
-    size_of_generator = settings.generator_batch_size or size
-    players = [
-        build_player(
-            "discriminator", config, game.discriminator, discriminator_turn, settings.discriminator_steps, size
-        ),
-        build_player("generator", config, game.generator, generator_turn, settings.generator_steps, size_of_generator),
-    ]
+    players = build_players(config, gan.game, settings)
     warn_of_unused(bounds, {player.name: settings.steps * player.num_turns for player in players})
     return Experiment(gan, players, bounds, dataset, training_set.to_engine(engine), settings)
+
+
+def check_parts(config: Config, image_shape: tuple[int, int, int]) -> None:
+    """Raises UserError if the parts do not fit these images or each other; no weight is allocated.
+
+    What cannot be built without values is built with them.
+    """
+    meta = Engine(torch.device("meta"))
+    try:
+        with meta.device:
+            build_parts(config, image_shape, meta)
+    except Exception:
+        build_parts(config, image_shape, Engine())
+
+
+def build_parts(config: Config, image_shape: tuple[int, int, int], engine: Engine) -> None:
+    gan = build_gan(config, image_shape, engine, build_bounds(config, engine))
+    build_players(config, gan.game, build_settings(config))
 
 
 def build_settings(config: Config) -> RunSettings:
@@ -71,6 +82,12 @@ def load_training_set(dataset: Dataset) -> TrainingSet:
     with refusing("the data set cannot be loaded"):
         training_set = dataset.load()
         return training_set if training_set.modes is not None else training_set.identified()
+
+
+def probe(dataset: Dataset) -> tuple[int, int, int]:
+    """The shape of an image; raises UserError if the images are missing."""
+    with refusing("the data set cannot be loaded"):
+        return dataset.probe()
 
 
 def build_scorer(dataset: Dataset, training_set: TrainingSet, num_fake: int) -> tuple[Scorer | None, str]:
@@ -164,6 +181,18 @@ def warn_of_unused(bounds: Mapping[str, Bound], turns: Mapping[str, int]) -> Non
                 "it is never added",
                 stacklevel=2,
             )
+
+
+def build_players(config: Config, game: Game, settings: RunSettings) -> list[Player]:
+    """In the order of their turns."""
+    size = settings.batch_size
+    size_of_generator = settings.generator_batch_size or size
+    return [
+        build_player(
+            "discriminator", config, game.discriminator, discriminator_turn, settings.discriminator_steps, size
+        ),
+        build_player("generator", config, game.generator, generator_turn, settings.generator_steps, size_of_generator),
+    ]
 
 
 def build_player(

@@ -6,12 +6,21 @@ from pathlib import Path
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.utils import setup_globals
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir())  # wheel, or repository
+
+
+def loading(folders: Sequence[Path] = ()) -> ConfigLoader:
+    """Hydra's loader of the choices in conf/ and in `folders`."""
+    searched = create_config_search_path(str(CONF))
+    for folder in folders:
+        searched.append("command-line", f"file://{folder.absolute()}")
+    return ConfigLoaderImpl(searched)
 
 
 def compose(
@@ -26,8 +35,7 @@ def compose(
     try:
         setup_globals()
         searched = [f"hydra.searchpath=[{','.join(f'file://{folder.absolute()}' for folder in folders)}]"]
-        loader = ConfigLoaderImpl(create_config_search_path(str(CONF)))
-        composed = loader.load_configuration(name, [*overrides, *searched], RunMode.RUN, from_shell=False)
+        composed = loading().load_configuration(name, [*overrides, *searched], RunMode.RUN, from_shell=False)
     finally:
         version.VersionBase.instance().version_base = before
     if not with_hydra:

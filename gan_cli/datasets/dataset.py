@@ -23,6 +23,10 @@ class Dataset(Ranged, ABC):
     def load(self) -> TrainingSet:
         """Every image; raises ValueError, which says how to fix it, if they are not available."""
 
+    def probe(self) -> tuple[int, int, int]:
+        """The shape of an image; raises what `load` raises if the images are missing. A cheaper way may replace it."""
+        return self.load().image_shape
+
     @property
     @abstractmethod
     def protocol(self) -> dict[str, str | int | float]:

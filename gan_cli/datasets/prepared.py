@@ -84,15 +84,30 @@ class PreparedDataset(Dataset):
         size["resize"] = f"{crop}, {self.resize}, antialiased"
         return self.named | size | ({} if self.limit is None else {"limit": self.limit})
 
-    def load(self) -> TrainingSet:
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.channels, self.image_size, self.image_size
+
+    def probe(self) -> tuple[int, int, int]:
+        """Opens what has not been prepared yet, and decodes nothing."""
+        source, _, folder = self.find()
+        if not (folder / MANIFEST).is_file():
+            source.check()
+        return self.image_shape
+
+    def find(self) -> tuple[Source, dict[str, Any], Path]:
+        """The source, the key of its prepared images and their folder, which need not exist."""
         try:
             source = self.source()
             key = {"format": FORMAT, "source": source.identity(), "transform": {n: getattr(self, n) for n in TRANSFORM}}
         except OSError as error:
             raise ValueError(f"the images cannot be read: {one_line(error)}") from error
-        digest = digest_of(key)
-        folder = cache_folder() / "datasets" / f"{slug(source.name) or 'images'}-{self.image_size}-{digest[:16]}"
-        shape = (self.channels, self.image_size, self.image_size)
+        name = f"{slug(source.name) or 'images'}-{self.image_size}-{digest_of(key)[:16]}"
+        return source, key, cache_folder() / "datasets" / name
+
+    def load(self) -> TrainingSet:
+        source, key, folder = self.find()
+        digest, shape = digest_of(key), self.image_shape
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             found = read_prepared(folder, digest, shape, self.verify)

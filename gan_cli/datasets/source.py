@@ -45,6 +45,9 @@ class Source(ABC):
     def identity(self) -> dict[str, Any]:
         """Identifies the images, as JSON, without opening one; it is part of the key of prepared images."""
 
+    def check(self) -> None:  # noqa: B027  # most are checked when they are made
+        """Raises ValueError, as `entries` does, if the images are missing and are not to be fetched."""
+
     @abstractmethod
     def entries(self) -> list[Entry]:
         """Every image's name, and its label or -1."""

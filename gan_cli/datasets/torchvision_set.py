@@ -67,6 +67,10 @@ class TorchvisionSource(Source):
     def identity(self) -> dict[str, Any]:
         return {"torchvision": self.name, "split": self.split, "root": str(self.root.resolve())}
 
+    def check(self) -> None:
+        if not self.download:
+            self.images  # noqa: B018  # opens them
+
     def entries(self) -> list[Entry]:
         labels = (
             None if self.name == "celeba" else getattr(self.images, "targets", getattr(self.images, "labels", None))

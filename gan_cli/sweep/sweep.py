@@ -18,6 +18,7 @@ from gan_cli.errors import EndError, UserError
 from gan_cli.files import adapter
 from gan_cli.runs.folder import RunFolder
 from gan_cli.runs.sink import Record
+from gan_cli.sweep.check import check_jobs
 from gan_cli.sweep.command_line import kind_of
 from gan_cli.sweep.options import SWEEPING
 from gan_cli.sweep.plan import job_name, plan, read_run, run_part
@@ -51,6 +52,7 @@ def sweep(
     due = [job for job in jobs if states[job.name] not in ENDED]
     if local:
         device_slots(config.device, options["slots_per_device"], len(due))  # refuses a device that is not there
+    check_jobs(due, here=local)
     print_jobs(jobs, states, folder.path, sys.stdout if options["dry_run"] else sys.stderr)
     if options["dry_run"]:
         return

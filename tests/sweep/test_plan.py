@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf
 
-from gan_cli.config.compose import CONF
+from gan_cli.config.compose import CONF, loading
 from gan_cli.config.overrides import labels, quoted
 from gan_cli.errors import UserError
 from gan_cli.files import slug
@@ -42,6 +42,12 @@ def test_every_combination_and_all_methods_of_a_seed_before_the_next() -> None:
         "seed=1 objective=stdgan steps=7",
         "seed=1 objective=hinge steps=7",
     ]
+
+
+def test_glob_takes_every_choice_of_a_group() -> None:
+    jobs = plan({}, {}, ["objective=glob(*)", "seed=0"], composed, OverridesParser.create(loading()))
+    choices = sorted(file.stem for file in CONF.glob("objective/*.yaml"))
+    assert [job.point[0] for job in jobs] == [f"objective={choice}" for choice in choices]
 
 
 def test_the_command_line_replaces_what_the_study_says() -> None:

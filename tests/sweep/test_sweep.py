@@ -232,6 +232,8 @@ def test_fail_fast_stops_the_others(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["dataset=grid", "objective=hinge,stdgan"], "not 2 x 1 x 1: use model=mlp"),
+        (["dataset=image_folder", "dataset.root=none", "dry_run=true"], "dataset.root=none is not a folder"),
         (["objective=stdgan,hinge", "steps=0"], "steps=0 must be at least 1"),
         (["objective=stdgan,hing"], "unknown objective 'hing': did you mean hinge?"),
         (["objective=stdgan,hinge", "num_outcomes=7"], "it comes with objective=realness"),
