@@ -44,10 +44,9 @@ def test_every_combination_and_all_methods_of_a_seed_before_the_next() -> None:
     ]
 
 
-def test_glob_takes_every_choice_of_a_group() -> None:
-    jobs = plan({}, {}, ["objective=glob(*)", "seed=0"], composed, OverridesParser.create(loading()))
-    choices = sorted(file.stem for file in CONF.glob("objective/*.yaml"))
-    assert [job.point[0] for job in jobs] == [f"objective={choice}" for choice in choices]
+def test_glob_takes_the_choices_of_a_group() -> None:
+    jobs = plan({}, {}, ["objective=glob(wgan*)", "seed=0"], composed, OverridesParser.create(loading()))
+    assert [job.point[0] for job in jobs] == ["objective=wgan", "objective=wgan_gp"]
 
 
 def test_the_command_line_replaces_what_the_study_says() -> None:
