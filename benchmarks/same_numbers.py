@@ -151,7 +151,8 @@ def run_digests(run: Path) -> Iterator[tuple[str, Any]]:
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     for one in records:
         one.pop("seconds", None)
-        one.pop("spread", None)  # earlier versions do not record it
+        for key in ("spread", "rates", "gradient_norms"):  # earlier versions do not record them
+            one.pop(key, None)
         one.get("sampling", {}).pop("seconds", None)
     yield "records", records
     for step in ("step-00000000", "step-00000004", "step-00000006"):

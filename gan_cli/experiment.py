@@ -112,6 +112,12 @@ class Player:
     batch_size: int
     schedules: Sequence[tuple[int, str, Any]] = ()  # settings that change: which group of parameters, key, value
 
+    @property
+    def rate(self) -> float | None:
+        """The learning rate of the last turn, of the first group of parameters; None for an optimizer without one."""
+        rate = self.optimizer.param_groups[0].get("lr")
+        return None if rate is None else float(rate)
+
     def set_schedules(self, step: int) -> None:
         for group, key, value in self.schedules:
             self.optimizer.param_groups[group][key] = value_at(value, step)

@@ -131,6 +131,8 @@ class Line(TypedDict):
     losses: NotRequired[dict[str, dict[str, float]]]
     scores: NotRequired[dict[str, float]]
     spread: NotRequired[float]
+    rates: NotRequired[dict[str, float]]
+    gradient_norms: NotRequired[dict[str, float]]
     metrics: NotRequired[dict[str, float]]
 
 

@@ -162,16 +162,21 @@ def at_most_2000(points: Stored) -> torch.Tensor:
 def save_curves(
     path: Path, records: Sequence[Mapping[str, Any]], floor: Mapping[str, float], images_per_step: int
 ) -> None:
-    """Losses and mean scores against steps, and the leading metrics against images seen, with real against real."""
+    """Losses, mean scores and gradient norms against steps, and the leading metrics against images seen.
+
+    Learning rates are drawn if one changes.
+    """
     losses = [record for record in records if "losses" in record]
+    shown = ["losses", "scores", *(["gradient_norms"] if any("gradient_norms" in record for record in losses) else [])]
+    shown += ["rates"] if rates_change(losses) else []
     evaluations = [record for record in records if "metrics" in record]
     keys = [key for key in evaluations[0]["metrics"] if not key.endswith("_std")][:4] if evaluations else []
-    mosaic = [["losses"] * 6 + ["scores"] * 6]
+    mosaic = [[name for name in shown for _ in range(12 // len(shown))]]
     if keys:
         mosaic.append([key for key in keys for _ in range(12 // len(keys))])
-    figure = new_figure(11.0, 3.2 * len(mosaic))
+    figure = new_figure(max(11.0, 3.6 * len(shown)), 3.2 * len(mosaic))
     panels = figure.subplot_mosaic(mosaic)  # type: ignore[arg-type]
-    plot_training(panels, losses)
+    plot_training(panels, losses, shown)
     for key in keys:
         scored = [record for record in evaluations if key in record["metrics"]]  # the others were not finite
         seen = [record["step"] * images_per_step for record in scored]
@@ -208,16 +213,32 @@ def show_small_terms(axes: "Axes") -> None:
         axes.set_yscale("symlog", linthresh=min(sizes))
 
 
-def plot_training(panels: Mapping[str, "Axes"], records: Sequence[Mapping[str, Any]]) -> None:
-    """Losses and mean scores against steps, in the panels of these names."""
-    for panel in ("losses", "scores"):
-        rows = [(record["step"], flat(record[panel])) for record in records]
+def rates_change(records: Sequence[Mapping[str, Any]]) -> bool:
+    rates = [record["rates"] for record in records if "rates" in record]
+    return any(rate != rates[0] for rate in rates)
+
+
+TITLES = {
+    "losses": "losses",
+    "scores": "mean discriminator score",
+    "gradient_norms": "gradient norm",
+    "rates": "learning rate",
+}
+
+
+def plot_training(
+    panels: Mapping[str, "Axes"], records: Sequence[Mapping[str, Any]], names: Sequence[str] = ("losses", "scores")
+) -> None:
+    """Numbers of training against steps, in the panels of these names."""
+    for panel in names:
+        rows = [(record["step"], flat(record.get(panel, {}))) for record in records]
         for name in dict.fromkeys(name for _, row in rows for name in row):
             present = [(step, row[name]) for step, row in rows if name in row]  # a lazy penalty is not in every row
             panels[panel].plot(*zip(*present, strict=True), lw=0.9, label=name)
+        panels[panel].set(title=TITLES[panel], xlabel="step")
     show_small_terms(panels["losses"])
-    panels["losses"].set(title="losses", xlabel="step")
-    panels["scores"].set(title="mean discriminator score", xlabel="step")
+    if "gradient_norms" in names:
+        panels["gradient_norms"].set_yscale("log")
 
 
 def save_diagnosis(

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from gan_cli.ema import tensors
 from gan_cli.errors import DivergedError, EndError, LostError, one_line
 from gan_cli.evaluation import Generated, generate, scoring, snapshot
-from gan_cli.experiment import Experiment
+from gan_cli.experiment import Experiment, Player
 from gan_cli.metrics.metrics import Scorer
 from gan_cli.runs import checkpoint, pictures
 from gan_cli.runs.checkpoint import name_of
@@ -328,7 +328,17 @@ def fetch(step: Step, experiment: Experiment) -> Record:
     equilibrium = experiment.game.objective.equilibrium_loss()
     if equilibrium is not None:
         numbers["above_equilibrium"] = losses["discriminator"]["adversarial"] - equilibrium
+    rates = {player.name: player.rate for player in experiment.players}
+    norms = {player.name: gradient_norm(player) for player in experiment.players}
+    numbers["rates"] = {name: rate for name, rate in rates.items() if rate is not None}
+    numbers["gradient_norms"] = {name: norm for name, norm in norms.items() if math.isfinite(norm)}
     return numbers
+
+
+def gradient_norm(player: Player) -> float:
+    """The norm of all gradients of the player's last turn together, penalties included."""
+    gradients = [parameter.grad for parameter in player.network.parameters() if parameter.grad is not None]
+    return nn.utils.get_total_norm(gradients).item()
 
 
 def check_finite(numbers: Record, step: int) -> None:

@@ -109,3 +109,21 @@ def test_a_small_penalty_is_no_flat_line_and_the_legends_lie_below_the_data(
             assert axes.get_legend().get_window_extent().y1 < axes.bbox.y0
     heights = drawn[0].axes[0].transData.transform([(1, 0.0), (1, 0.01), (1, 6.0)])[:, 1]
     assert (heights[1] - heights[0]) / (heights[2] - heights[0]) > 0.1
+
+
+def test_curves_show_gradient_norms_and_rates_that_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[dict[str, list[str]]] = []
+    monkeypatch.setattr(
+        "gan_cli.runs.pictures.save_figure",
+        lambda path, figure: drawn.append(
+            {axes.get_title(): [line.get_label() for line in axes.lines] for axes in figure.axes}
+        ),
+    )
+    earlier = {"step": 1, "losses": {"generator": {"adversarial": 2.0}}, "scores": {"real": 0.0}}
+    for rates in ([], [0.1, 0.1], [0.1, 0.2]):
+        numbers = [{"rates": {"generator": rate}, "gradient_norms": {"generator": 3.0}} for rate in rates]
+        save_curves(tmp_path / "curves.png", [earlier, *(earlier | {"step": 2} | new for new in numbers)], {}, 4)
+    old, constant, changing = drawn
+    assert list(old) == ["losses", "mean discriminator score"]
+    assert constant == old | {"gradient norm": ["generator"]}
+    assert changing == constant | {"learning rate": ["generator"]}
