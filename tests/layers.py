@@ -25,8 +25,20 @@ GROUND = (
 )
 CORE = ("turns", "experiment", "trainer", "evaluation")
 LAYERS = (
-    *("ground", "objectives", "augmentations", "metrics", "models", "game", "regularizers", "latent_samplers"),
-    *("datasets", "core", "config", "runs", "commands", "sweep", "leaderboard", "cli", "gan_cli"),
+    *("ground", "objectives", "augmentations", "metrics", "models", "trackers", "game"),
+    *(
+        "regularizers",
+        "latent_samplers",
+        "datasets",
+        "core",
+        "config",
+        "runs",
+        "commands",
+        "sweep",
+        "leaderboard",
+        "cli",
+        "gan_cli",
+    ),
 )
 MAY_IMPORT_HYDRA = ("config", "sweep", "cli")
 Arrows = dict[str, set[str]]

@@ -6,11 +6,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gan_cli.config.build import build_experiment, build_scorer
+from gan_cli.config.build import build_experiment, build_scorer, build_trackers
+from gan_cli.config.check import tracker_problems
 from gan_cli.config.nodes import Config, flatten
+from gan_cli.config.trust import check_trust
 from gan_cli.engine import choose_engine
 from gan_cli.errors import InterruptedRunError, UserError, one_line
 from gan_cli.files import sweep_partial
@@ -23,6 +26,7 @@ from gan_cli.runs.run import Run
 from gan_cli.runs.signals import stop_on_signal
 from gan_cli.runs.sink import Record
 from gan_cli.runs.summary import print_summary
+from gan_cli.runs.tracking import follow, stored_trackers
 from gan_cli.runs.trained import trusted_config, within
 from gan_cli.text import printable
 
@@ -41,6 +45,7 @@ class Request:
     overrides: list[str]
     composed: str  # the config before it was resolved, for .hydra/config.yaml
     device: str
+    trackers: Config
     make_folder: Callable[[], Path]
     found: Checkpoint | None = None
     signature: str | None = None  # None: the config is this command line's, so this user signs it
@@ -52,7 +57,8 @@ def train(config: Config, options: dict[str, Any], overrides: list[str], compose
         run(request_in_folder(Path(options["run_dir"]), config, options, overrides, composed))
     else:
         outputs = Path(options["outputs"])
-        run(Request(config, config, overrides, composed, options["device"], lambda: create(outputs, short_name)))
+        make_folder = partial(create, outputs, short_name)
+        run(Request(config, config, overrides, composed, options["device"], options["tracker"], make_folder))
 
 
 def resume(options: dict[str, Any]) -> None:
@@ -69,7 +75,30 @@ def resume(options: dict[str, Any]) -> None:
         raise UserError(f"resume={path} has no checkpoint: it was never started")
     place = options["dataset"]
     built = trusted_config(found, options["trust"], place["root"], download=bool(place["download"]))
-    run(Request(found.config, built, found.overrides, "", options["device"], lambda: path, found, found.signature))
+    trackers = resumed_trackers(path, options)
+    signed = found.signature
+    run(Request(found.config, built, found.overrides, "", options["device"], trackers, lambda: path, found, signed))
+
+
+def resumed_trackers(path: Path, options: dict[str, Any]) -> Config:
+    """Those that are given, else those that this user has chosen for the run; nobody else's choice is believed.
+
+    Raises UserError for a tracker that can no longer be started.
+    """
+    if options["tracker"] is not None:
+        given: Config = options["tracker"]
+        return given
+    stored = stored_trackers(path)
+    if stored is None:
+        return {}
+    try:
+        check_trust({"tracker": stored["trackers"]}, options["trust"])
+        problems = tracker_problems(stored["trackers"])
+        if problems:
+            raise UserError("; ".join(problems))
+    except UserError as error:
+        raise UserError(f"a tracker of {path} cannot go on: {error}; or do without: tracker=none") from error
+    return stored["trackers"]
 
 
 def request_in_folder(
@@ -88,7 +117,7 @@ def request_in_folder(
     if found is not None and found.config != config:
         changes = difference(found.config, config)
         raise UserError(f"run_dir={path} was started with another config ({changes}): choose another run_dir")
-    return Request(config, config, overrides, composed, options["device"], lambda: path, found)
+    return Request(config, config, overrides, composed, options["device"], options["tracker"], lambda: path, found)
 
 
 def run(request: Request) -> None:
@@ -125,6 +154,7 @@ def prepared(request: Request) -> Iterator[Run]:
     with ExitStack() as held:
         if found is not None:  # a run that is still writing could remove this checkpoint
             held.enter_context(RunFolder(found.folder.parents[1]).locked())
+        trackers = build_trackers(request.trackers)
         with showing_work():
             with nullcontext() if found is None else within(found):
                 experiment = build_experiment(request.built, choose_engine(request.device))
@@ -153,7 +183,7 @@ def prepared(request: Request) -> Iterator[Run]:
             scorer=scorer,
             unavailable=unavailable,
             folder=folder,
-            sinks=[folder, progress],
+            sinks=[folder, progress, *follow(folder, request.trackers, trackers, request.config)],
             stop=stop,
             config=request.config,
             overrides=request.overrides,

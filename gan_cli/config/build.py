@@ -29,6 +29,7 @@ from gan_cli.part import nested
 from gan_cli.regularizers.regularizer import Bound, Regularizer
 from gan_cli.schedule import LAST_STEP, value_at
 from gan_cli.seeding import mix
+from gan_cli.trackers import Tracker
 from gan_cli.turns import PlayTurn, discriminator_turn, generator_turn
 
 WRONG_VALUE = (InstantiationException, ValueError, TypeError, RuntimeError, MemoryError, OverflowError)
@@ -143,6 +144,10 @@ def build_sampler(node: Config, prior: LatentSampler, device: torch.device) -> L
         given["latent_dim"] = width_of(prior, device)
     sampler: LatentSampler = build("latent_sampler", own, **given)
     return sampler
+
+
+def build_trackers(nodes: Config) -> dict[str, Tracker]:
+    return {name: build(f"tracker.{name}", node) for name, node in nodes.items()}
 
 
 def to_device(network: nn.Module, engine: Engine) -> nn.Module:

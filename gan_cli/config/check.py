@@ -1,6 +1,7 @@
 """A config as data: every unknown key, wrong type and value out of range is found before anything is built."""
 
 import difflib
+import importlib.util
 import inspect
 import types
 import typing
@@ -28,6 +29,7 @@ from gan_cli.part import Part
 from gan_cli.ranges import range_problems
 from gan_cli.regularizers.regularizer import Bound
 from gan_cli.schedule import LAST_STEP, Ramp, Schedule, value_at
+from gan_cli.trackers import Tracker
 
 BASES: dict[str, tuple[type, ...]] = {
     "dataset": (Dataset,),
@@ -39,6 +41,7 @@ BASES: dict[str, tuple[type, ...]] = {
     "generator_optimizer": (Optimizer,),
     "discriminator_optimizer": (Optimizer,),
 }
+OF_PROCESS: dict[str, tuple[type, ...]] = {"tracker": (Tracker,)}  # not in a run's config: not in a checkpoint
 NESTED = (Metrics, Metric, Extractor, Part, Schedule, nn.Module)  # what a part may contain
 NODES = {  # these must name one class
     "dataset",
@@ -67,6 +70,28 @@ def config_problems(config: Config) -> list[str]:
         problems.append("regularizer must hold one named regularizer each: regularizer=none or regularizer=[r1]")
     problems += setting_problems(config) + part_problems(config)
     return list(dict.fromkeys(problems))  # a schedule's are found where it is, and where it is used
+
+
+def tracker_problems(nodes: Any) -> list[str]:
+    """Problems of a run's trackers, also a package that is not installed."""
+    if not isinstance(nodes, dict) or not all(is_node(node) for node in nodes.values()):
+        return ["tracker must hold one named tracker each: tracker=none or tracker=[tensorboard,wandb]"]
+    problems = part_problems({"tracker": nodes})
+    if problems:
+        return problems
+    classes: dict[str, Any] = {name: find_class(f"tracker.{name}", node["_target_"]) for name, node in nodes.items()}
+    packages = {name: tracker.package for name, tracker in classes.items()}
+    return [
+        f"tracker.{name} needs the package {package}: pip install {package}"
+        for name, package in packages.items()
+        if package and not is_installed(package)
+    ]
+
+
+def is_installed(package: str) -> bool:
+    """Whether it can be imported; a mere folder of that name, as W&B makes them, is no package."""
+    found = importlib.util.find_spec(package)
+    return found is not None and found.origin is not None
 
 
 def part_problems(config: Config) -> list[str]:
@@ -154,7 +179,7 @@ def fits(value: Any, hint: Any) -> bool:
         if origin in (list, dict, Sequence, Mapping):
             return origin in (dict, Mapping) and arguments[1] is Any
         try:
-            return not isinstance(hint, type) or issubclass(get_class(value["_target_"]), hint)
+            return hint is Any or not isinstance(hint, type) or issubclass(get_class(value["_target_"]), hint)
         except Exception:  # a class that cannot be imported is reported separately
             return True
     if origin in (list, Sequence) and isinstance(value, list):
@@ -167,6 +192,7 @@ def fits(value: Any, hint: Any) -> bool:
 def bases_of(path: str) -> tuple[type, ...]:
     """The base classes allowed at this place; empty for a place that names no class."""
     group, depth = path.split(".")[0], path.count(".")
+    bases = (BASES | OF_PROCESS).get(group, ())
     return (
         BASES.get(group, (Schedule,) * (group in SETTINGS)) if depth <= (group in ("model", "regularizer")) else NESTED
     )

@@ -10,7 +10,16 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from gan_cli.config.check import BASES, SETTINGS, config_problems, missing, part_problems, type_problems, unknown
+from gan_cli.config.check import (
+    BASES,
+    SETTINGS,
+    config_problems,
+    missing,
+    part_problems,
+    tracker_problems,
+    type_problems,
+    unknown,
+)
 from gan_cli.config.compose import compose
 from gan_cli.config.environment import as_typed
 from gan_cli.config.hints import explain
@@ -24,9 +33,16 @@ OPTIONS: dict[str, Any] = {  # of this process, not of the experiment
     "outputs": str,
     "resume": str | None,
     "trust": str | list[str],
+    "tracker": dict[str, Any],
 }
-RESUMED = ("resume", "device", "trust", "dataset.root", "dataset.download")  # what may be given with resume
-RESUMING: dict[str, Any] = {"resume": str, "device": str, "trust": list[str], "dataset": dict[str, str | bool | None]}
+RESUMED = ("resume", "device", "trust", "dataset.root", "dataset.download", "tracker")  # what may be given with resume
+RESUMING: dict[str, Any] = {
+    "resume": str,
+    "device": str,
+    "trust": list[str],
+    "dataset": dict[str, str | bool | None],
+    "tracker": dict[str, Any] | None,
+}
 EVALUATION: dict[str, Any] = {
     "self_check": bool,
     "checkpoint": str,
@@ -82,25 +98,34 @@ def read_config(composed: DictConfig) -> tuple[Config, dict[str, Any]]:
         key = getattr(error, "full_key", None)
         raise UserError(f"{key} needs a value: add {key}=<value>" if key else one_line(error)) from error
     problems += missing(config, OPTIONS) + type_problems(config, OPTIONS) + config_problems(config)
+    problems += tracker_problems(config["tracker"]) if "tracker" in config else []
     if problems:
         raise UserError("; ".join(problems))
     experiment = {key: value for key, value in config.items() if key not in OPTIONS}
-    return as_typed(composed, experiment), {key: config[key] for key in OPTIONS}
+    trackers = as_typed(composed, {"tracker": config["tracker"]})
+    return as_typed(composed, experiment), {key: config[key] for key in OPTIONS} | trackers
 
 
 def read_resuming(composed: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
     """The options of gan-train with `resume`; `dataset` says where the data is now, and whether to download it.
 
+    `tracker` is None unless it is given: the run then has the trackers that it had.
+
     Raises UserError for any other override: the run's config is in its folder.
     """
-    others = [override for override in overrides if key_of(override) not in RESUMED]
+    others = [o for o in overrides if key_of(o) not in RESUMED and not key_of(o).startswith("tracker.")]
     if others:
         raise UserError(f"resume continues a run as it was started: remove {' '.join(others)}")
-    options = resolved(OmegaConf.masked_copy(composed, ["resume", "device", "trust"]), "")
+    options = resolved(OmegaConf.masked_copy(composed, ["resume", "device", "trust", "tracker"]), "")
     given = {key_of(override) for override in overrides}
+    if any(key.split(".")[0] == "tracker" for key in given):
+        options |= as_typed(composed, {"tracker": options["tracker"]})
+    else:
+        options["tracker"] = None
     place = {key: OmegaConf.select(composed, f"dataset.{key}") for key in ("root", "download")}
     options["dataset"] = {key: value if f"dataset.{key}" in given else None for key, value in place.items()}
     problems = type_problems(options, RESUMING)
+    problems += tracker_problems(options["tracker"]) if options["tracker"] is not None else []
     if problems:
         raise UserError("; ".join(problems))
     return options

@@ -99,7 +99,8 @@ class Run:
                 if sink.vital:
                     raise
                 self.sinks.remove(sink)
-                warnings.warn(f"{type(sink).__name__} is left out from now on: {one_line(error)}", stacklevel=2)
+                name = sink.name or type(sink).__name__
+                warnings.warn(f"{name} is left out from now on: {one_line(error)}", stacklevel=2)
 
     def report_work(self, what: str) -> None:
         self.tell("working", what)
@@ -119,6 +120,7 @@ class Run:
         else:
             checkpoint.point(self.folder.checkpoints, "latest", self.folder.checkpoints / name_of(self.step))
             self.tidy_checkpoints()
+        self.tell("began", records)
         with self.drawing():
             pictures.save_real(self.folder.samples / "real.png", self.experiment.training_set.values)
         if self.scorer is not None:
@@ -203,6 +205,7 @@ class Run:
             real = self.experiment.training_set.values
             with self.drawing():
                 pictures.save_fake(path, fake.values[:num_drawn], real, scoring(self.experiment.gan))
+                self.tell("drawn", self.step, path)
         if scored is None or self.scorer is None:
             return False
         metrics = {key: value for key, value in scored.items() if math.isfinite(value)}
@@ -253,7 +256,8 @@ class Run:
         """Writes summary.json, and then the curves, for every status; an error here does not hide an earlier one."""
         try:
             records = self.folder.records()
-            self.tell("finished", self.summary(status, error, records))
+            with listening(self.report_work):
+                self.tell("finished", self.summary(status, error, records))
             images = self.experiment.settings.images_per_step
             with self.drawing():
                 pictures.save_curves(self.folder.curves, records, self.floor, images)

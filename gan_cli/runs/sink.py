@@ -1,7 +1,8 @@
 """What a run reports, and the base class of those that receive it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 Record = dict[str, Any]
@@ -24,12 +25,19 @@ class Sink:
     """
 
     vital = False
+    name = ""  # in warnings; empty: its class's
+
+    def began(self, records: Sequence[Record]) -> None:
+        """The run begins, or goes on after these records."""
 
     def advanced(self, reading: Reading) -> None:
         """A step is done and its numbers have been read."""
 
     def recorded(self, record: Record) -> None:
         """A line of metrics.jsonl: losses, or metrics."""
+
+    def drawn(self, step: int, picture: Path) -> None:
+        """A picture of generated images has been saved."""
 
     def working(self, what: str) -> None:
         """The current work besides training, such as "sampling images 3/20"; empty when it is done."""

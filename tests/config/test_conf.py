@@ -34,7 +34,7 @@ def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
-GROUPS = sorted({path.parent.name for path in CONF.glob("*/*.yaml")} - {"study"})  # a study is gan-sweep's
+GROUPS = sorted({path.parent.name for path in CONF.glob("*/*.yaml")} - {"study", "tracker"})  # not of a run's config
 PLACES = {"metrics": "metrics@dataset.metrics", "optimizer": "optimizer@generator_optimizer"}  # else: as the group
 EVERY = [(group, choice) for group in GROUPS for choice in choices(group)]
 NEEDS = {name: ["dataset.root=."] for name in ("image_folder", "realness_ffhq1024")}  # what a choice cannot do without
