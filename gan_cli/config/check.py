@@ -192,10 +192,8 @@ def fits(value: Any, hint: Any) -> bool:
 def bases_of(path: str) -> tuple[type, ...]:
     """The base classes allowed at this place; empty for a place that names no class."""
     group, depth = path.split(".")[0], path.count(".")
-    bases = (BASES | OF_PROCESS).get(group, ())
-    return (
-        BASES.get(group, (Schedule,) * (group in SETTINGS)) if depth <= (group in ("model", "regularizer")) else NESTED
-    )
+    bases = (BASES | OF_PROCESS).get(group, (Schedule,) * (group in SETTINGS))
+    return bases if depth <= (group in ("model", "regularizer", "tracker")) else NESTED
 
 
 def find_class(path: str, name: Any) -> type:
