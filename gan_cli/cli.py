@@ -21,9 +21,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gan_cli import __version__
+from gan_cli.config.arguments import read_arguments
 from gan_cli.config.compose import CONF
 from gan_cli.config.hints import config_folders, explain
-from gan_cli.config.overrides import quoted
 from gan_cli.errors import EndError, InterruptedRunError, UserError
 from gan_cli.runs.signals import end_with
 from gan_cli.sweep.command_line import Prepared, prepare
@@ -71,13 +71,17 @@ def exiting_at_once() -> Iterator[None]:
 def launch(name: str) -> None:
     """Composes the config from the command line and runs the command; errors that the user can fix are one line."""
     program = f"gan-{name}"
-    if "--version" in sys.argv[1:]:
-        print(f"{program} {__version__}")
-        return
     set_up(program)
-    find_own_code()
     job = Job(name)
     try:
+        arguments = read_arguments(name, sys.argv[1:])
+        if "--version" in arguments.flags:
+            print(f"{program} {__version__}")
+            return
+        if "--info" in arguments.flags:  # Hydra logs what others print
+            logging.getLogger("hydra").setLevel(logging.NOTSET)
+        sys.argv[1:] = arguments.words
+        find_own_code()
         with CONTEXTS.get(name, nullcontext)():
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
     except (HydraException, OmegaConfBaseException) as error:
@@ -230,16 +234,6 @@ COMMANDS: dict[str, Callable[[DictConfig, list[str], Choices], Any]] = {
 
 
 @contextmanager
-def bare_folders() -> Iterator[None]:
-    """Lets gan-report take its folders without `folders=`."""
-    words = [word for word in sys.argv[1:] if not word.startswith("-") and ("=" not in word or Path(word).is_dir())]
-    if words:
-        kept = [word for word in sys.argv[1:] if word not in words]
-        sys.argv[1:] = [*kept, f"folders=[{','.join(map(quoted, words))}]"]
-    yield
-
-
-@contextmanager
 def place_of_data() -> Iterator[None]:
     """Lets a run be resumed with `dataset.root=`: its data set is the checkpoint's, not the one that is composed."""
     if any(word.startswith("resume=") for word in sys.argv[1:]):
@@ -278,7 +272,6 @@ def write_tables(sweep: Prepared | None) -> None:
 CONTEXTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "train": place_of_data,
     "sweep": writing_tables,
-    "report": bare_folders,
 }
 
 

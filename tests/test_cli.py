@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -121,7 +120,7 @@ def test_a_finished_run_is_evaluated_and_sampled_again(command: Command) -> None
     command("train", *SHORT)
     run = only_run()
     summary = json.loads((run / "summary.json").read_text())
-    code, out, err = command("eval", f"checkpoint={run}")
+    code, out, err = command("eval", str(run))
     assert code == 0, err
     result = json.loads(out)
     assert Path(result["folder"]).parent == Path("outputs/evaluations")
@@ -308,6 +307,11 @@ REFUSED: list[tuple[str, list[str], int, str]] = [
     ("train", ["objective=hinge", "num_outcomes=51"], 1, "'num_outcomes': it comes with objective=realness"),
     ("train", ["steps=[1"], 1, "cannot read 'steps=[1'"),
     ("train", ["run_dir=a=b"], 1, "cannot read 'run_dir=a=b'"),
+    ("train", ["steps==5"], 1, "cannot read 'steps==5'"),
+    ("train", ["=5"], 1, "give group=choice"),
+    ("train", ["="], 1, "a key is missing before '='"),
+    ("train", ["lr=0.1"], 1, "did you mean discriminator_optimizer.lr or generator_optimizer.lr?"),
+    ("train", ["--steps", "20"], 2, "write steps=20"),
     ("train", ["regularizer=null"], 1, "give group=choice"),
     ("eval", ["checkpoint=.", "dataset=digits"], 1, "dataset"),
     ("train", ["objective._target_=os.system"], 2, "objective._target_=os.system cannot be imported"),
@@ -416,30 +420,17 @@ def test_help_and_version_do_not_import_torch(tmp_path: Path) -> None:
         assert version.stdout == f"gan-{name} {__version__}\n"
 
 
-def test_help_takes_less_than_seven_tenths_of_a_second_of_cpu(tmp_path: Path) -> None:
-    used = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([BIN / "gan-train", "--help"], cwd=tmp_path, capture_output=True, check=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        used.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(used) < 0.7
-
-
 def test_flags_of_hydra_still_work(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [BIN / "gan-train", "--cfg", "job", "objective=hinge"], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert "_target_: gan_cli.objectives.hinge.Hinge" in done.stdout
-    done = subprocess.run(
-        [BIN / "gan-train", "-m", *SHORT, "steps=1,2", "outputs=runs"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    steps = [json.loads(path.read_text())["step"] for path in tmp_path.glob("runs/*/*/summary.json")]
-    assert sorted(steps) == [1, 2]
+    for words, shown in (
+        (["steps=20", "--cfg", "job", "objective=hinge"], "_target_: gan_cli.objectives.hinge.Hinge"),
+        (["--info"], "Config search path"),
+        (["--info", "defaults-tree", "objective=hinge"], "objective: hinge"),
+        (["--hydra-help"], "Hydra"),
+    ):
+        done = subprocess.run([BIN / "gan-train", *words], cwd=tmp_path, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert shown in done.stdout
+    assert list(tmp_path.iterdir()) == []
 
 
 LONG = [*TINY, "steps=100000", "log_every=1", "checkpoint_every=20", "evaluate_every=0", "sample_every=0", "device=cpu"]

@@ -3,30 +3,34 @@
 import difflib
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.errors import OverrideParseException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
 from gan_cli.config.compose import CONF, compose
 
 PLUGINS = ("joblib", "optuna", "ray", "submitit")  # launchers and sweepers that are extras of this package
+MOST_NAMED = 3
 PRESETS = ("experiment", "debug")  # they set keys that exist without them
 
 
 def explain(error: Exception, config_name: str) -> str:
     """Hydra's error about an override in one line, with the probable correction."""
     text = str(error)
-    if isinstance(error, OverrideParseException):
-        reason = error.message.splitlines()[0]
-        return f"cannot read '{error.override}': write key=value, and odd values as key='\"a=b\"' ({reason})"
+    if isinstance(error, OverrideParseException) or " expecting " in text:
+        return unreadable(error)
     if choice := re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", text):
         group, wanted = choice[1].removeprefix(f"{config_name}/"), choice[2]
-        known = sorted({path.stem for folder in config_folders() for path in (folder / group).glob("*.yaml")})
+        known = choices_of(group)
         plugin = next((name for name in PLUGINS if group.startswith("hydra/") and wanted.startswith(name)), "")
         hint = f": pip install 'gan-cli[{plugin}]' brings it" if plugin else closest(wanted, known)
         return f"unknown {group} '{wanted}'{hint} (known: {', '.join(known)})"
+    if "Could not override ''" in text:
+        return "a key is missing before '=': write key=value"
     if key := refused_key(error):
         group = key.split(".")[0]
         if group != key and (CONF / group).is_dir() and not any(k.startswith(group) for k in known_keys(config_name)):
@@ -44,6 +48,25 @@ def explain(error: Exception, config_name: str) -> str:
     return " ".join(f"{text}{cause}".split())
 
 
+def unreadable(error: Exception) -> str:
+    """The problem of an override that Hydra cannot parse; not all of its errors name it."""
+    words = [error.override] if isinstance(error, OverrideParseException) else sys.argv[1:]
+    parser = OverridesParser.create()
+    for word in words:
+        try:
+            parser.parse_override(word)
+        except HydraException as refusal:
+            reason = str(getattr(refusal, "message", refusal)).splitlines()[0].partition(" expecting ")[0]
+            return f"cannot read '{word}': write key=value, and odd values as key='\"a=b\"' ({reason})"
+    return str(error)
+
+
+def choices_of(place: str) -> list[str]:
+    """Every choice of a group, or of a group with its place, as group@place."""
+    group = place.partition("@")[0]
+    return sorted({path.stem for folder in config_folders() for path in (folder / group).glob("*.yaml")})
+
+
 def refused_key(error: Exception) -> str:
     """The key that the composed config does not have; empty for other errors."""
     found = re.search(r"Could not override '([^']+)'", str(error))
@@ -57,13 +80,24 @@ def config_folders() -> list[Path]:
     return [CONF, *(Path(value).absolute() for flag, value in flags if flag in ("--config-dir", "-cd"))]
 
 
-def closest(word: str, known: list[str]) -> str:
-    """The nearest known word, compared whole and by its last part."""
-    by_ending = {key.rsplit(".", 1)[-1]: key for key in reversed(known)}
-    close = difflib.get_close_matches(word, known, n=1) or [
-        by_ending[ending] for ending in difflib.get_close_matches(word.rsplit(".", 1)[-1], by_ending, n=1)
+def closest(word: str, known: Sequence[str]) -> str:
+    close = matches(word, known)
+    return f": did you mean {' or '.join(close)}?" if close else ": see --help"
+
+
+def matches(word: str, known: Sequence[str]) -> list[str]:
+    """The nearest known words, compared whole and then by their last part; all that end in this word."""
+    if word in known:
+        return [word]
+    by_ending: dict[str, list[str]] = {}
+    for key in known:
+        by_ending.setdefault(key.rsplit(".", 1)[-1], []).append(key)
+    ending = word.rsplit(".", 1)[-1]
+    if word == ending and 0 < len(by_ending.get(word, [])) <= MOST_NAMED:
+        return by_ending[word]
+    return difflib.get_close_matches(word, known, n=1) or [
+        by_ending[one][0] for one in difflib.get_close_matches(ending, by_ending, n=1)
     ]
-    return f": did you mean {close[0]}?" if close else ": see --help"
 
 
 def introduced_by(key: str) -> str:
