@@ -86,22 +86,23 @@ def test_a_run_leaves_the_whole_folder(command: Command) -> None:
     }
     assert (summary["status"], summary["step"], summary["error"]) == ("completed", 4, "")
     assert {"last", "best", "floor", "trajectory"} <= set(summary["metrics"])
-    assert set(summary["metrics"]["trajectory"]["fid_digits"]) == {"min", "max", "mean", "std"}
+    assert set(summary["metrics"]["trajectory"]["fid_digits_v2"]) == {"min", "max", "mean", "std"}
     assert (
         summary["metrics"]["floor"].keys()
         == summary["metrics"]["last"].keys()
         >= {
+            "fid_digits_v2",
             "fid_digits",
-            "inception_score_digits_mean",
-            "kid_digits_mean",
-            "precision_digits",
-            "recall_digits",
+            "inception_score_digits_v2_mean",
+            "kid_digits_v2_mean",
+            "precision_digits_v2",
+            "recall_digits_v2",
         }
     )
     told = summary["metrics"]["directions"]
     assert told.keys() == {key for key in summary["metrics"]["last"] if not key.endswith("_std")}
-    assert (told["fid_digits"], told["recall_digits"]) == ("lower", "higher")
-    assert summary["metrics"]["headlines"] == ["fid_digits", "inception_score_digits_mean"]
+    assert (told["fid_digits_v2"], told["fid_digits"], told["recall_digits_v2"]) == ("lower", "lower", "higher")
+    assert summary["metrics"]["headlines"] == ["fid_digits_v2", "inception_score_digits_v2_mean"]
     assert summary["cost"]["discriminator_updates"] == 4
     assert summary["cost"]["images_per_second"] > 0
     assert summary["protocol"]["num_fake"] == 16
@@ -110,7 +111,7 @@ def test_a_run_leaves_the_whole_folder(command: Command) -> None:
     assert "num_outcomes: 5" in (run / ".hydra" / "config.yaml").read_text()
     assert "num_outcomes=5" in (run / ".hydra" / "overrides.yaml").read_text()
     assert "floor" not in out + err
-    for shown in ("fid_digits", "real against real", "protocol:", "cost:", "pictures:", f"{run}"):
+    for shown in ("fid_digits_v2", "real against real", "protocol:", "cost:", "pictures:", f"{run}"):
         assert shown in out.replace("\n", " ")
     assert "step 4/4" in err
     assert "\x1b" not in err
@@ -128,7 +129,7 @@ def test_a_finished_run_is_evaluated_and_sampled_again(command: Command) -> None
     assert result["metrics"] == pytest.approx(summary["metrics"]["last"], rel=1e-5, nan_ok=True)
     assert result["floor"] == summary["metrics"]["floor"]
     assert result["protocol"] == summary["protocol"]
-    assert "fid_digits" in err
+    assert "fid_digits_v2" in err
     assert "real against real" in err
     best = json.loads(command("eval", f"checkpoint={run}", "which=best")[1])
     assert best["metrics"] == pytest.approx(summary["metrics"]["best"], rel=1e-5)

@@ -25,7 +25,8 @@ from gan_cli.metrics.feature_metrics import FeatureMetrics, ImageFeatures
 from gan_cli.work import listening
 
 metrics = FeatureMetrics(
-    extractor=ClassifierExtractor(trained_on="digits"),
+    extractor=ClassifierExtractor(name="digits_v2"),
+    also=[],
     names=["fid", "inception_score", "kid", "precision_recall"],
     inception_score_splits=10,
     kid_subsets=100,

@@ -78,4 +78,4 @@ def test_the_example_runs() -> None:
     told = done.stdout.splitlines()
     assert [line.split()[1] for line in told[:4]] == ["50", "100", "150", "200"]
     assert told[4] == "images (1000, 1, 16, 16) torch.uint8 from codes (1000, 128)"
-    assert "fid_digits" in told[5]
+    assert "fid_digits_v2" in told[5]

@@ -98,7 +98,14 @@ def placed(config: Config, *, ours: bool, root: str | None, download: bool) -> C
     if "download" in dataset:
         dataset["download"] = download
     metrics = dataset.get("metrics")
-    extractor = metrics.get("extractor") if isinstance(metrics, dict) else None
-    if not ours and isinstance(extractor, dict) and "weights" in extractor:  # found by their hash, not by a path
-        dataset["metrics"] = dict(metrics or {}) | {"extractor": extractor | {"weights": None}}
+    if not ours and isinstance(metrics, dict):
+        dataset["metrics"] = {
+            name: [without_path(each) for each in part] if isinstance(part, list) else without_path(part)
+            for name, part in metrics.items()
+        }
     return config | {"dataset": dataset}
+
+
+def without_path(part: Any) -> Any:
+    """An extractor whose weights are found by their hash, not by a path; other parts do not change."""
+    return part | {"weights": None} if isinstance(part, dict) and "weights" in part else part

@@ -14,18 +14,22 @@ from gan_cli.files import sha256
 from gan_cli.metrics.extractor import Extractor, LoadedExtractor
 from gan_cli.metrics.fidelity import FeatureExtractorBase
 
-SIZES = {"digits": 16, "mnist": 32}  # pixels the classifier of each data set was trained at
+SIZES = {"digits_v2": 16, "mnist_v2": 32, "digits": 16, "mnist": 32}  # pixels each classifier was trained at
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierExtractor(Extractor):
-    """The classifier of `trained_on`; `python -m gan_cli.metrics.train_classifier` makes its weights."""
+    """The shipped classifier of this name; `python -m gan_cli.metrics.train_classifier` makes the weights.
 
-    trained_on: Literal["digits", "mnist"]
+    `digits` and `mnist` are those of version 0.1.0, kept until 0.3.0 for comparing with earlier runs.
+    """
+
+    name: Literal["digits_v2", "mnist_v2", "digits", "mnist"]
 
     def load(self) -> LoadedExtractor:
-        network = Classifier(self.trained_on, ["features", "logits"], size=SIZES[self.trained_on])
-        with as_file(files("gan_cli.metrics") / "weights" / f"{self.trained_on}.safetensors") as path:
+        layers = convolutions() if self.name.endswith("_v2") else first_convolutions()
+        network = Classifier(self.name, ["features", "logits"], size=SIZES[self.name], layers=layers)
+        with as_file(files("gan_cli.metrics") / "weights" / f"{self.name}.safetensors") as path:
             try:
                 with safe_open(path, "pt") as weights:
                     network.load_state_dict({name: weights.get_tensor(name) for name in network.state_dict()})
@@ -34,25 +38,40 @@ class ClassifierExtractor(Extractor):
                 raise ValueError(f"{path} is damaged, install gan-cli again: {one_line(error)}") from error
         return LoadedExtractor(
             network.eval().requires_grad_(False),
-            name=f"{self.trained_on} classifier",
+            name=f"{self.name} classifier",
             weights_sha256=digest,
-            suffix=f"_{self.trained_on}",
+            suffix=f"_{self.name}",
             channels=1,
         )
 
 
-class Classifier(FeatureExtractorBase):
-    """Grey bytes [batch, 1, height, width] to 64 features and 10 class logits, at `size` pixels."""
+def convolutions() -> nn.Sequential:
+    """The features are linear, so that none can be zero on every image; means keep what maxima would lose."""
+    return nn.Sequential(
+        *(nn.Conv2d(1, 24, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(24, 48, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(48, 48, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(4)),
+        *(nn.Flatten(), nn.Linear(768, 64)),
+    )
 
-    def __init__(self, name: str, features_list: list[str], *, size: int) -> None:
+
+def first_convolutions() -> nn.Sequential:
+    """Those of version 0.1.0."""
+    return nn.Sequential(
+        *(nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.AdaptiveMaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(256, 64), nn.ReLU()),
+    )
+
+
+class Classifier(FeatureExtractorBase):
+    """Grey bytes [batch, 1, height, width] to the 64 features of `layers` and 10 class logits, at `size` pixels."""
+
+    def __init__(self, name: str, features_list: list[str], *, size: int, layers: nn.Sequential) -> None:
         super().__init__(name, features_list)
         self.size = size
-        self.features = nn.Sequential(
-            *(nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
-            *(nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
-            *(nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.AdaptiveMaxPool2d(2)),
-            *(nn.Flatten(), nn.Linear(256, 64), nn.ReLU()),
-        )
+        self.features = layers
         self.logits = nn.Linear(64, 10)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:

@@ -52,9 +52,11 @@ class FeatureMetrics(Metrics):
     """Which metrics to compute on `extractor`'s features; KID averages `kid_subsets` subsets of `kid_subset_size`.
 
     The subset size is at most the number of images. `batch_size` is only the extractor's. `names` may hold a `Metric`.
+    Of the extractors in `also`, FID alone is computed, on the same images, and recorded beside the other scores.
     """
 
     extractor: Extractor
+    also: list[Extractor]
     names: list[Literal["fid", "inception_score", "kid", "precision_recall"] | Metric]
     inception_score_splits: Annotated[int, Ge(1)]
     kid_subsets: Annotated[int, Ge(1)]
@@ -77,7 +79,9 @@ class FeatureMetrics(Metrics):
     def against(self, training_set: TrainingSet, num_fake: int) -> "FeatureScorer":
         if training_set.values.dtype != torch.uint8:
             raise ValueError("FID and IS need images, not toy points: use the data set's own metrics")
-        extractor = self.extractor.load().to(training_set.device)
+        extractor, *also = (each.load().to(training_set.device) for each in (self.extractor, *self.also))
+        if len({each.suffix for each in (extractor, *also)}) <= len(also):
+            raise ValueError("also names an extractor twice: leave out what extractor names, and one of two equal ones")
         fewest = max(MIN_IMAGES, self.inception_score_splits)
         if num_fake < fewest:
             raise ValueError(f"num_eval_images={num_fake} must be at least {fewest}")
@@ -86,7 +90,12 @@ class FeatureMetrics(Metrics):
                 f"the data set has {len(training_set)} images, its metrics need at least {2 * fewest}: add some"
             )
         return FeatureScorer(
-            self, extractor, self.real_features(extractor, training_set), training_set.values, num_fake
+            self,
+            extractor,
+            self.real_features(extractor, training_set),
+            training_set.values,
+            num_fake,
+            [(each, self.real_features(each, training_set)) for each in also],
         )
 
     def features(self, extractor: LoadedExtractor, pixels: Stored, whose: str) -> "ImageFeatures":
@@ -204,6 +213,7 @@ class FeatureScorer(Scorer):
     real: ImageFeatures
     real_images: Stored
     num_fake: int
+    also: list[tuple[LoadedExtractor, ImageFeatures]]  # further extractors, with their real features
 
     @property
     def leading(self) -> str:  # type: ignore[override]
@@ -217,11 +227,14 @@ class FeatureScorer(Scorer):
     def directions(self) -> dict[str, Direction]:  # type: ignore[override]
         names = [name for name in self.metrics.names if not isinstance(name, Metric)]
         standard = {self.named(key): way for name in names for key, way in DIRECTIONS[name].items()}
-        return standard | {metric.key: metric.better for metric in self.metrics.own}
+        own = {metric.key: metric.better for metric in self.metrics.own}
+        return standard | own | {f"fid{extractor.suffix}": "lower" for extractor, _ in self.also}
 
     @property
     def protocol(self) -> Protocol:
         settings = [(f"{own.key}_{name}", value) for own in self.metrics.own for name, value in vars(own).items()]
+        also = {"also": [extractor.name for extractor, _ in self.also]}
+        also["also_sha256"] = [extractor.weights_sha256 for extractor, _ in self.also]
         return {
             "num_real": len(self.real.features),
             "extractor": self.extractor.name,
@@ -231,13 +244,15 @@ class FeatureScorer(Scorer):
             "kid_subset_size": self.metrics.kid_subset(self.num_fake, len(self.real.features)),
             "library": f"torch-fidelity {version('torch-fidelity')}",
             **{name: value if isinstance(value, int | float) else str(value) for name, value in settings},
+            **{key: ", ".join(values) for key, values in also.items() if values},
         }
 
     def score(self, fake: Stored) -> dict[str, float]:
         features = self.metrics.features(self.extractor, fake, "generated")
         scores = self.metrics.compare(features, self.real)
         own = self.metrics.measure(features.of(fake), self.real.of(self.real_images))
-        return {self.named(name): value for name, value in scores.items()} | own
+        also = self.beside(lambda extractor, real: (self.metrics.features(extractor, fake, "generated"), real))
+        return {self.named(name): value for name, value in scores.items()} | own | also
 
     def floor(self) -> dict[str, float]:
         with doing("two halves of the real images"):
@@ -245,7 +260,19 @@ class FeatureScorer(Scorer):
             features = [in_background("splitting", self.real.take, rows) for rows in (fake, real)]
             scores = self.metrics.compare(*features)
             own = self.metrics.measure(features[0].of(self.real_images, fake), features[1].of(self.real_images, real))
-        return {self.named(name): value for name, value in scores.items()} | own
+            also = self.beside(lambda _, images: (images.take(fake), images.take(real)))
+        return {self.named(name): value for name, value in scores.items()} | own | also
+
+    def beside(
+        self, sides: Callable[[LoadedExtractor, ImageFeatures], tuple[ImageFeatures, ImageFeatures]]
+    ) -> dict[str, float]:
+        """FID of the two sides under each further extractor."""
+        scores = {}
+        for extractor, real in self.also:
+            with doing(extractor.name):
+                fid = in_background("fid", self.metrics.fid, *sides(extractor, real))
+            scores[f"fid{extractor.suffix}"] = fid["fid"]
+        return scores
 
     def halves(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The rows of two random halves of the real images."""

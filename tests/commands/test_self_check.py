@@ -19,8 +19,8 @@ CPU = Engine()
 
 
 def metrics(**changes: Any) -> FeatureMetrics:
-    settings = {"names": ["fid", "inception_score"], "inception_score_splits": 2, "batch_size": 50}
-    settings |= {"kid_subsets": 2, "kid_subset_size": 10, "extractor": ClassifierExtractor(trained_on="digits")}
+    settings = {"names": ["fid", "inception_score"], "inception_score_splits": 2, "batch_size": 50, "also": []}
+    settings |= {"kid_subsets": 2, "kid_subset_size": 10, "extractor": ClassifierExtractor(name="digits_v2")}
     return FeatureMetrics(**(settings | changes))
 
 

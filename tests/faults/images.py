@@ -37,7 +37,8 @@ from .mutate import damaged, mutated
 
 SECONDS = 60  # within which everything here ends
 METRICS = FeatureMetrics(
-    extractor=ClassifierExtractor(trained_on="digits"),
+    extractor=ClassifierExtractor(name="digits_v2"),
+    also=[],
     names=["fid"],
     inception_score_splits=1,
     kid_subsets=1,

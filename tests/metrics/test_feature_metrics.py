@@ -29,7 +29,7 @@ from gan_cli import data
 from gan_cli.data import TrainingSet
 from gan_cli.datasets import Digits
 from gan_cli.files import cache_folder
-from gan_cli.metrics.classifier import Classifier, ClassifierExtractor
+from gan_cli.metrics.classifier import Classifier, ClassifierExtractor, convolutions
 from gan_cli.metrics.extractor import Extractor, LoadedExtractor
 from gan_cli.metrics.feature_metrics import FeatureMetrics, ImageFeatures, match_channels
 from gan_cli.metrics.inception import FILE_NAME, InceptionExtractor
@@ -37,7 +37,8 @@ from gan_cli.metrics.metrics import Metric, Sample, WeightsUnavailableError
 from gan_cli.seeding import mix
 
 DIGITS = FeatureMetrics(
-    extractor=ClassifierExtractor(trained_on="digits"),
+    extractor=ClassifierExtractor(name="digits_v2"),
+    also=[],
     names=["fid", "inception_score", "kid", "precision_recall"],
     inception_score_splits=10,
     kid_subsets=5,
@@ -132,13 +133,13 @@ def test_scores_equal_calculate_metrics_with_the_digit_classifier() -> None:
     scores = DIGITS.against(table(real), 50).score(fake)
     assert scores == pytest.approx(
         {
-            "fid_digits": expected["frechet_inception_distance"],
-            "inception_score_digits_mean": expected["inception_score_mean"],
-            "inception_score_digits_std": expected["inception_score_std"],
-            "kid_digits_mean": expected["kernel_inception_distance_mean"],
-            "kid_digits_std": expected["kernel_inception_distance_std"],
-            "precision_digits": expected["precision"],
-            "recall_digits": expected["recall"],
+            "fid_digits_v2": expected["frechet_inception_distance"],
+            "inception_score_digits_v2_mean": expected["inception_score_mean"],
+            "inception_score_digits_v2_std": expected["inception_score_std"],
+            "kid_digits_v2_mean": expected["kernel_inception_distance_mean"],
+            "kid_digits_v2_std": expected["kernel_inception_distance_std"],
+            "precision_digits_v2": expected["precision"],
+            "recall_digits_v2": expected["recall"],
         },
         rel=1e-4,
     )
@@ -148,8 +149,8 @@ class RegisteredClassifier(Classifier):
     """As torch-fidelity builds an extractor: by name and wanted features."""
 
     def __init__(self, name: str, features_list: list[str], **settings: object) -> None:
-        super().__init__(name, features_list, size=16)
-        self.load_state_dict(ClassifierExtractor(trained_on="digits").load().network.state_dict())
+        super().__init__(name, features_list, size=16, layers=convolutions())
+        self.load_state_dict(ClassifierExtractor(name="digits_v2").load().network.state_dict())
         self.eval()
 
 
@@ -189,12 +190,12 @@ def test_the_scorer_says_what_each_of_its_metrics_means(names: list[str]) -> Non
     scorer = replace(DIGITS, names=names).against(table(images(60, 0)), 50)
     scores = scorer.score(images(50, 1))
     assert scorer.directions.keys() == {key for key in scores if not key.endswith("_std")}
-    better = {"fid_digits": "lower", "inception_score_digits_mean": "higher", "kid_digits_mean": "lower"}
-    better |= {"precision_digits": "higher", "recall_digits": "higher"}
+    better = {"fid_digits_v2": "lower", "inception_score_digits_v2_mean": "higher", "kid_digits_v2_mean": "lower"}
+    better |= {"precision_digits_v2": "higher", "recall_digits_v2": "higher"}
     assert scorer.directions.items() <= better.items()
-    assert next(iter(scores)) == scorer.leading == scorer.headlines[0] == "fid_digits"
+    assert next(iter(scores)) == scorer.leading == scorer.headlines[0] == "fid_digits_v2"
     assert scorer.lower_is_better
-    assert ("inception_score_digits_mean" in scorer.headlines) == ("inception_score" in names)
+    assert ("inception_score_digits_v2_mean" in scorer.headlines) == ("inception_score" in names)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 500])
@@ -207,12 +208,12 @@ def test_scores_do_not_depend_on_the_batch_size(batch_size: int) -> None:
 def test_real_images_score_at_the_floor_and_worse_ones_above() -> None:
     digits = DATASET.load()
     scorer = replace(DIGITS, names=["fid"], batch_size=500).against(digits, 800)
-    floor = scorer.floor()["fid_digits"]
+    floor = scorer.floor()["fid_digits_v2"]
     noise = torch.randint(0, 256, (800, 1, 16, 16), dtype=torch.uint8)
     one_class = digits.values[digits.labels == 3].repeat(5, 1, 1, 1)[:800]
-    assert scorer.score(digits.values[::2])["fid_digits"] < 1.5 * floor
-    assert scorer.score(noise)["fid_digits"] > 50 * floor
-    assert scorer.score(one_class)["fid_digits"] > 50 * floor
+    assert scorer.score(digits.values[::2])["fid_digits_v2"] < 1.5 * floor
+    assert scorer.score(noise)["fid_digits_v2"] > 50 * floor
+    assert scorer.score(one_class)["fid_digits_v2"] > 25 * floor
 
 
 def test_grey_images_reach_an_rgb_extractor_and_the_other_way_round() -> None:
@@ -464,7 +465,7 @@ def test_kid_subsets_fit_few_images_of_either_side() -> None:
     for num_real, num_fake in ((30, 60), (60, 30)):
         metrics = replace(DIGITS, kid_subset_size=50)
         scorer = metrics.against(table(images(num_real, 0)), num_fake)
-        assert math.isfinite(scorer.score(images(num_fake, 1))["kid_digits_mean"])
+        assert math.isfinite(scorer.score(images(num_fake, 1))["kid_digits_v2_mean"])
         assert scorer.protocol["kid_subset_size"] == 30, "the size that was used, not the one that was asked for"
 
 
@@ -501,7 +502,7 @@ class Recorder(Classifier):
     """A network that computes nothing, and remembers where its images lay and how often it was moved."""
 
     def __init__(self) -> None:
-        super().__init__("recorder", ["features", "logits"], size=16)
+        super().__init__("recorder", ["features", "logits"], size=16, layers=convolutions())
         self.devices: list[torch.device] = []
         self.moves: list[str] = []
 
@@ -553,24 +554,26 @@ class Mode(FakeTensorMode):
 
 _setup_privateuseone_for_python_backend("fakegpu")
 mode = Mode(allow_non_fake_inputs=True)
-network = ClassifierExtractor(trained_on="digits").load().network
+network = ClassifierExtractor(name="digits_v2").load().network
 for module in network.modules():
     for name, weights in list(module.named_parameters(recurse=False)):
         with mode:
             moved = mode.from_tensor(weights.detach()).to("fakegpu")
         setattr(module, name, nn.Parameter(moved, requires_grad=False))
-extractor = LoadedExtractor(network, "digits", "0" * 64, "_digits", 1, torch.device("fakegpu"))
+extractor = LoadedExtractor(network, "digits_v2", "0" * 64, "_digits_v2", 1, torch.device("fakegpu"))
 compared = []
 feature_metrics.COMPARISONS["fid"] = lambda metrics, fake, real: compared.append(fake.features) or {"fid": 1.0}
 metrics = FeatureMetrics(
-    extractor=ClassifierExtractor(trained_on="digits"),
+    extractor=ClassifierExtractor(name="digits_v2"),
+    also=[],
     names=["fid"],
     inception_score_splits=1,
     kid_subsets=1,
     kid_subset_size=2,
     batch_size=20,
 )
-scorer = FeatureScorer(metrics, extractor, ImageFeatures(torch.zeros(60, 64), torch.zeros(60, 10)), torch.zeros(0), 60)
+real = ImageFeatures(torch.zeros(60, 64), torch.zeros(60, 10))
+scorer = FeatureScorer(metrics, extractor, real, torch.zeros(0), 60, [])
 print(scorer.score(mode.from_tensor(torch.zeros(50, 1, 16, 16, dtype=torch.uint8))))
 (features,) = compared
 print(tuple(features.shape), features.device)
@@ -580,7 +583,7 @@ print(tuple(features.shape), features.device)
 def test_a_device_that_refuses_cpu_tensors_takes_generated_images_from_the_cpu() -> None:
     """In a process of its own, for it renames a backend; the device computes no numbers, and mixes no devices."""
     done = subprocess.run([sys.executable, "-c", ON_ANOTHER_DEVICE], capture_output=True, text=True)
-    assert done.stdout.splitlines() == ["{'fid_digits': 1.0}", "(50, 64) cpu"], done.stderr
+    assert done.stdout.splitlines() == ["{'fid_digits_v2': 1.0}", "(50, 64) cpu"], done.stderr
 
 
 def test_extraction_and_comparison_are_bitwise_what_they_are_without_a_thread() -> None:
@@ -620,8 +623,8 @@ class Brightness(Metric):
 def test_a_metric_of_ones_own_reads_images_and_features_of_both_sides() -> None:
     real, fake = images(60, 0), images(50, 1)
     scorer = replace(DIGITS, names=["fid", Brightness(scale=2.0)]).against(table(real), 50)
-    assert scorer.directions == {"fid_digits": "lower", "brightness": "higher"}
-    assert scorer.leading == "fid_digits"
+    assert scorer.directions == {"fid_digits_v2": "lower", "brightness": "higher"}
+    assert scorer.leading == "fid_digits_v2"
     assert scorer.protocol["brightness_scale"] == 2.0
     expected = 2 * (fake.double().mean() - real.double().mean()).item()
     assert scorer.score(fake)["brightness"] == pytest.approx(expected)

@@ -39,6 +39,8 @@ def test_a_run_from_elsewhere_reads_nothing_that_the_user_did_not_name() -> None
     found = place(theirs, ours=False, root="/mine")
     assert (found["root"], found["metrics"]["extractor"]["weights"]) == ("/mine", None)
     assert place(theirs)["metrics"]["extractor"]["weights"] == "/etc/passwd"
+    theirs["dataset"]["metrics"]["also"] = [theirs["dataset"]["metrics"]["extractor"]]
+    assert place(theirs, ours=False, root="/mine")["metrics"]["also"][0]["weights"] is None
     for inside in ("..", "a/../../b", "/etc"):
         leading_out = config("image_folder", "dataset.root=/home", f"dataset.subfolder={inside}")
         with pytest.raises(UserError, match="leads out of dataset.root"):
