@@ -162,9 +162,9 @@ def in_a_summary(folder: Path, rng: random.Random) -> None:
         hostile = rng.choice(TEXTS)
         huge = rng.choice(NUMBERS)
         metrics = summary["metrics"]
-        for scores in (metrics["last"], metrics["best"], metrics["floor"], metrics["trajectory"]["fid_digits"]):
-            scores |= {hostile: huge, "fid_digits": huge}
-        metrics |= {"headlines": [hostile, "fid_digits"], "leading": rng.choice([hostile, "fid_digits"])}
+        for scores in (metrics["last"], metrics["best"], metrics["floor"], metrics["trajectory"]["fid_digits_v2"]):
+            scores |= {hostile: huge, "fid_digits_v2": huge}
+        metrics |= {"headlines": [hostile, "fid_digits_v2"], "leading": rng.choice([hostile, "fid_digits_v2"])}
         summary |= {"error": hostile, "warnings": [hostile] * 3, "protocol": {hostile: hostile}}
         summary["cost"] |= {f"{hostile}_updates": 3}
         summary["config"] |= {hostile: {hostile: huge}, "model": hostile}
