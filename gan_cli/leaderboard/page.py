@@ -35,6 +35,7 @@ MOST_SETTINGS = 100  # columns
 MOST_WARNINGS = 3  # of a run, in words
 MOST_OVERVIEW = 40  # methods in the picture at the top
 MOST_FACTS = 12  # of one kind, in the page's head
+MOST_DECADES = 1e12  # of a logarithmic line with ticks between its ends
 MARGIN = 3.0  # percent of the picture at the top, on each side
 
 
@@ -183,11 +184,14 @@ class Axis:
         """What lies outside, such as the lower end of an interval that has no logarithm, is at the end of the line."""
         value = min(max(value, self.low), self.high)
         low, at, high = (math.log(one) if self.logarithmic else one for one in (self.low, value, self.high))
-        return round(MARGIN + (100 - 2 * MARGIN) * (at - low) / (high - low), 2)
+        return round(MARGIN + (100 - 2 * MARGIN) * ((at - low) / (high - low) if high > low else 0.5), 2)
 
     def ticks(self) -> list[float]:
+        """Round numbers; of numbers of very different size, only the ends."""
         from matplotlib.ticker import LogLocator, MaxNLocator
 
+        if self.logarithmic and self.high / MOST_DECADES > self.low:
+            return [self.low, self.high]
         locator = LogLocator(subs=(1.0, 3.0), numticks=8) if self.logarithmic else MaxNLocator(5)
         return [tick for tick in map(float, locator.tick_values(self.low, self.high)) if self.low <= tick <= self.high]
 

@@ -236,6 +236,16 @@ def test_a_wide_span_is_drawn_on_a_logarithmic_line(tmp_path: Path) -> None:
     assert all(0 <= end <= 100 for end in shown["rows"][1]["interval"])
 
 
+@pytest.mark.parametrize(
+    "values", [(1e100, 1e100, 1.0), (5.0, 5.0, 5.0), (1e-300, 1e99, 3.0), (-1e100, 1e100, 0.0), (0.0, 0.0, 0.0)]
+)
+def test_every_number_has_a_place_on_the_line(values: tuple[float, ...]) -> None:
+    for logarithmic in (False, True)[: 1 + (min(values) > 0)]:
+        axis = page_module.Axis(values, logarithmic)
+        assert all(0 <= axis.percent(value) <= 100 for value in (*values, -1e101, 1e101))
+        assert all(0 <= axis.percent(tick) <= 100 for tick in axis.ticks())
+
+
 def test_curves_of_any_name_stay_inside_their_element(tmp_path: Path) -> None:
     make_run(tmp_path, spelt=["objective=</script><!--<script>&"])
     make_run(tmp_path, "objective=hinge")
