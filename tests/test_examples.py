@@ -1,5 +1,6 @@
 """A user's own code, as docs/extending.md shows it: its formulas, and its commands outside the repository."""
 
+import csv
 import json
 import math
 import os
@@ -26,6 +27,7 @@ from gan_cli.errors import UserError
 from gan_cli.metrics import Sample
 from gan_cli.objectives import Hinge
 from gan_cli.shapes import Examples, Latents, Turn, unlabelled
+from gan_cli.trackers import Tracked
 
 EXAMPLES = CONF.parent / "examples"
 GUIDE = CONF.parent / "docs" / "extending.md"
@@ -179,10 +181,25 @@ def test_translations_move_every_image_and_fill_with_zeros(own: Callable[[str], 
     assert torch.equal(gradient.sum((1, 2, 3)), (moved != 0).double().sum((1, 2, 3)))
 
 
+def test_the_table_has_a_row_for_every_number_of_every_run(own: Callable[[str], Any], tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        table = own("table").Table(path=str(tmp_path / "numbers.csv"))
+        table.start(Tracked(folder=tmp_path / name, id=name, group=None, config={}, resumed=False))
+        table.log(10, {"losses/generator/adversarial": 0.5, "metrics/fid": 3.0})
+        table.finish({"step": 20, "status": "completed"})
+    rows = list(csv.reader((tmp_path / "numbers.csv").read_text().splitlines()))
+    assert rows[:3] == [
+        ["one", "10", "losses/generator/adversarial", "0.5"],
+        ["one", "10", "metrics/fid", "3.0"],
+        ["one", "20", "status", "completed"],
+    ]
+    assert [row[0] for row in rows] == ["one"] * 3 + ["other"] * 3
+
+
 def test_an_array_is_a_data_set(own: Callable[[str], Any], tmp_path: Path) -> None:
     saved = np.random.default_rng(0).integers(0, 256, (5, 6, 6, 3), dtype=np.uint8)
     np.save(tmp_path / "images.npy", saved)
-    training_set = own("array").Array(root=str(tmp_path / "images.npy"), image_size=6, metrics=None).load()
+    training_set = own("numpy_file").NumpyFile(root=str(tmp_path / "images.npy"), image_size=6, metrics=None).load()
     assert training_set.image_shape == (3, 6, 6)
     assert torch.equal(training_set.values, torch.from_numpy(saved).permute(0, 3, 1, 2))
     batch = training_set.batch(torch.tensor([3]))
@@ -314,5 +331,5 @@ def test_a_study_of_ones_own_draws_its_picture(outside: Path, command: str) -> N
     jobs = json.loads((outside / "sweep" / "sweep.json").read_text())["jobs"]
     assert len(jobs) == 2
     metrics = json.loads((outside / "sweep" / next(iter(jobs)) / "summary.json").read_text())["metrics"]["last"]
-    run(outside, "python", "mine/scatter.py", "sweep", *list(metrics)[:2])
+    run(outside, "python", "-m", "mine.scatter", "sweep", *list(metrics)[:2])
     assert (outside / "sweep" / "scatter.png").is_file()

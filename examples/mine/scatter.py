@@ -1,4 +1,4 @@
-"""One metric against another, a point for each run: python mine/scatter.py <sweep's folder> <metric> <metric>."""
+"""One metric against another, a point for each run: python -m mine.scatter <sweep's folder> <metric> <metric>."""
 
 import json
 import sys

@@ -11,7 +11,7 @@ from gan_cli.shapes import unlabelled
 
 
 @dataclass(frozen=True, kw_only=True)
-class Array(Dataset):
+class NumpyFile(Dataset):
     """The images of a file that numpy.save has written: bytes, [images, height, width, channels]."""
 
     root: str
@@ -23,4 +23,9 @@ class Array(Dataset):
 
     @property
     def protocol(self) -> dict[str, str | int | float]:
-        return {"dataset": "array", "split": "all", "image_size": self.image_size, "resize": "bilinear, antialiased"}
+        return {
+            "dataset": "numpy_file",
+            "split": "all",
+            "image_size": self.image_size,
+            "resize": "bilinear, antialiased",
+        }
