@@ -197,11 +197,9 @@ def run_train(composed: DictConfig, overrides: list[str], choices: Choices) -> N
 
 def run_evaluate(composed: DictConfig, overrides: list[str], choices: Choices) -> None:
     from gan_cli.commands.evaluate import evaluate
-    from gan_cli.config.read import EVALUATION, read_options
+    from gan_cli.config.read import read_evaluation
 
-    if composed.get("self_check"):
-        composed.checkpoint = "none"
-    evaluate(read_options(composed, EVALUATION, overrides, choices.get("latent_sampler")))
+    evaluate(read_evaluation(composed, overrides, choices.get("latent_sampler")))
 
 
 def run_sample(composed: DictConfig, overrides: list[str], choices: Choices) -> None:

@@ -1,7 +1,7 @@
 """Images from the moving average of a generator; their latents depend only on a seed and their number."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -10,6 +10,8 @@ from gan_cli.data import encode
 from gan_cli.engine import CPU
 from gan_cli.errors import DivergedError
 from gan_cli.experiment import GAN
+from gan_cli.game import Game
+from gan_cli.latent_samplers.latent_sampler import LatentSampler
 from gan_cli.seeding import mix
 from gan_cli.shapes import Codes, Examples, Images, Latents, Scores, Stored, unlabelled
 from gan_cli.work import track
@@ -49,18 +51,8 @@ def generate(gan: GAN, count: int, seed: int, real: Examples | None, dtype: torc
     chosen: list[Codes] = []
     engine, started, home = gan.game.engine, time.perf_counter(), CPU
     with gan.at_rest() as game:
-        torch.manual_seed(mix("fit", seed))
-        sampler = gan.latent_sampler.fitted(game, real)
-        for block in track(range(-(-count // BLOCK)), "sampling images, block"):
-            torch.manual_seed(mix("evaluation", seed, block))
-            prior = Latents(sampler.sample(BLOCK, engine.device), unlabelled(BLOCK, engine.device))
-            latents = sampler.for_evaluation(game, prior, real)
-            with torch.no_grad():
-                images = game.generate(latents).images
-            if not images.isfinite().all():
-                raise DivergedError("generated images are not finite: the generator or its latent sampler diverged")
-            stored = encode(images, dtype)
-            if block == 0 and engine.holds(2 * count * stored[0].nbytes):  # twice: the blocks, and all in one
+        for latents, stored in blocks(game, gan.latent_sampler, range(-(-count // BLOCK)), seed, real, dtype):
+            if not values and engine.holds(2 * count * stored[0].nbytes):  # twice: the blocks, and all in one
                 home = engine.device
             values.append(stored.to(home))
             chosen.append(latents.codes.cpu())
@@ -72,6 +64,33 @@ def generate(gan: GAN, count: int, seed: int, real: Examples | None, dtype: torc
             gradient_calls=game.passes.gradient / made,
         )
     return Generated(torch.cat(values)[:count], torch.cat(chosen)[:count], cost)
+
+
+def blocks(
+    game: Game, sampler: LatentSampler, numbers: Sequence[int], seed: int, real: Examples | None, dtype: torch.dtype
+) -> Iterator[tuple[Latents, Stored]]:
+    """The blocks of images with these numbers, each with its latents; a block depends on nothing but its number."""
+    torch.manual_seed(mix("fit", seed))
+    fitted = sampler.fitted(game, real)
+    for number in track(numbers, "sampling images, block"):
+        latents = fitted.for_evaluation(game, draw(fitted, number, seed, game), real)
+        yield latents, render(game, latents, dtype)
+
+
+def draw(sampler: LatentSampler, number: int, seed: int, game: Game) -> Latents:
+    """The prior's own draws for one block."""
+    torch.manual_seed(mix("evaluation", seed, number))
+    device = game.engine.device
+    return Latents(sampler.sample(BLOCK, device), unlabelled(BLOCK, device))
+
+
+def render(game: Game, latents: Latents, dtype: torch.dtype) -> Stored:
+    """The images of these latents, stored like real ones; raises DivergedError for images that are not finite."""
+    with torch.no_grad():
+        images = game.generate(latents).images
+    if not images.isfinite().all():
+        raise DivergedError("generated images are not finite: the generator or its latent sampler diverged")
+    return encode(images, dtype)
 
 
 def scoring(gan: GAN) -> Callable[[Images], Scores]:

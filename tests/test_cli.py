@@ -139,15 +139,15 @@ def test_a_finished_run_is_evaluated_and_sampled_again(command: Command) -> None
     code, out, err = command("sample", f"checkpoint={run}", "num_images=10")
     assert code == 0, err
     folder = Path(out.strip())
-    assert sorted(path.name for path in folder.iterdir()) == [*(f"{n:06d}.png" for n in range(10)), "grid.png"]
+    assert sorted(path.name for path in (folder / "images").iterdir()) == [f"{n:05d}.png" for n in range(10)]
     code, out, err = command("sample", f"checkpoint={run}/checkpoints/step-00000002", "num_images=12", "out=more")
     assert (code, out.strip()) == (0, "more")
     command("sample", f"checkpoint={run}", "num_images=12", "out=again")
-    first, again = (folder / "000003.png").read_bytes(), Path("again/000003.png").read_bytes()
+    first, again = (folder / "images/00003.png").read_bytes(), Path("again/images/00003.png").read_bytes()
     assert first == again  # image 3 of a seed is the same however many are asked for
-    code, out, err = command("sample", f"checkpoint={run}", "out=again")
+    code, out, err = command("sample", f"checkpoint={run}", f"out={run}")
     assert (code, err.count("\n")) == (2, 1)
-    assert "out=again exists and is not an empty folder" in err
+    assert f"out={run} exists and is not an empty folder" in err
 
 
 TOY = ["experiment=toy_grid", "steps=2", "batch_size=8", "num_eval_images=50", "dataset.points_per_mode=20"]
@@ -314,7 +314,19 @@ REFUSED: list[tuple[str, list[str], int, str]] = [
     ("train", ["lr=0.1"], 1, "did you mean discriminator_optimizer.lr or generator_optimizer.lr?"),
     ("train", ["--steps", "20"], 2, "write steps=20"),
     ("train", ["regularizer=null"], 1, "give group=choice"),
-    ("eval", ["checkpoint=.", "dataset=digits"], 1, "dataset"),
+    ("eval", ["checkpoint=.", "dataset=digits"], 2, "dataset=, which is the checkpoint's own"),
+    ("eval", ["checkpoint=.", "metrics=digits"], 2, "checkpoint= takes no metrics=digits: remove it"),
+    ("eval", ["checkpoint=.", "images=."], 2, "checkpoint and images exclude each other"),
+    ("eval", ["images=."], 2, "give dataset=<choice> or reference=<folder>, and not both"),
+    ("eval", ["images=.", "reference=.", "dataset=digits"], 2, "dataset=<choice> or reference=<folder>, and not both"),
+    ("eval", ["images=.", "dataset=digits", "which=best"], 2, "images= takes no which=best: remove it"),
+    ("eval", ["images=.", "dataset=digits", "metrics=digits"], 2, "metrics@dataset.metrics=<choice>"),
+    ("eval", ["images=.", "dataset=image_folder"], 2, "dataset.root is missing: add dataset.root=<value>"),
+    ("eval", ["images=.", "dataset=digits", "dataset.image_size=x"], 2, "dataset.image_size=x must be an integer"),
+    ("eval", ["images=.", "dataset=digits"], 2, "images=. holds no image files"),
+    ("eval", ["images=absent", "reference=."], 2, "reference=. holds no image files"),
+    ("eval", ["images=absent", "dataset=digits"], 2, "images=absent is not a folder"),
+    ("eval", ["images=.", "dataset=ring"], 2, "the data set holds points"),
     ("train", ["objective._target_=os.system"], 2, "objective._target_=os.system cannot be imported"),
     ("train", ["run_dir=" + "x" * 300], 2, "cannot be a folder"),
     ("eval", ["checkpoint=.", "~which"], 2, "which is missing"),

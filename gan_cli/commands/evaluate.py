@@ -2,21 +2,25 @@
 
 import json
 import secrets
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
-from gan_cli.commands.out import free_folder, writing
+from gan_cli.commands.out import IMAGES, MANIFEST, free_folder, writing
 from gan_cli.commands.self_check import self_check
-from gan_cli.config.build import build_sampler, build_scorer, build_settings, load_training_set
+from gan_cli.config.build import build_dataset, build_sampler, build_scorer, build_settings, load_training_set
 from gan_cli.config.nodes import on_prior
-from gan_cli.data import TrainingSet
-from gan_cli.engine import choose_engine
-from gan_cli.errors import UserError
+from gan_cli.data import TrainingSet, sha256_of
+from gan_cli.datasets.given_images import GivenImages, first_size, read_given
+from gan_cli.engine import Engine, choose_engine
+from gan_cli.errors import UserError, one_line
 from gan_cli.evaluation import Generated, generate, scoring
-from gan_cli.files import write_json
+from gan_cli.files import is_there, slug, write_json
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
 from gan_cli.runs import pictures
 from gan_cli.runs.progress import showing_work
@@ -29,9 +33,12 @@ def evaluate(options: dict[str, Any]) -> None:
 
     With a latent sampler, also those of the checkpoint's prior alone on the same draws, and a picture of both.
     """
-    engine, root = choose_engine(options["device"]), options["dataset"]["root"]
+    engine, root = choose_engine(options["device"]), options["dataset"].get("root")
     if options["self_check"]:
         self_check(root, engine)
+        return
+    if options["images"] is not None:
+        evaluate_images(options, engine)
         return
     chosen = options["sampler_name"]
     trained = open_trained(Path(options["checkpoint"]), options["which"], options["trust"], root, engine)
@@ -84,6 +91,64 @@ def conclude(out: Path, result: dict[str, Any]) -> None:
     print(json.dumps(result, indent=2), flush=True)
     with writing(out):
         write_json(out / "result.json", result)
+
+
+def evaluate_images(options: dict[str, Any], engine: Engine) -> None:
+    """The scores of images from anywhere against a data set or a second folder, measured as those of a checkpoint are.
+
+    A folder of gan-sample stands for the images in it, without the grid beside them.
+    """
+    path, node = images_at(options["images"]), options["dataset"]
+    with refused():
+        if options["reference"] is not None:
+            real = images_at(options["reference"])
+            node = node | {"root": str(real), "image_size": min(first_size(real, "reference"))}
+        dataset = build_dataset({"dataset": node})
+    out = folder_for(options, slug(f"{Path(options['images']).resolve().name}-against-{dataset.protocol['dataset']}"))
+    with showing_work():
+        training_set = load_training_set(dataset).to_engine(engine)
+        with refused():
+            given = read_given(path, dataset, training_set.image_shape)
+        count = len(given.values)
+        scorer, unavailable = build_scorer(dataset, training_set, count)
+        if scorer is None:
+            raise UserError(unavailable)
+        scores, floor = scorer.score(given.values), scorer.floor()
+        digest = sha256_of(given.values)
+    warn_of_images(given, len(training_set), training_set.image_shape)
+    console(stderr=True).print(scores_table(f"{count:,} images", {"images": scores, REAL: floor}))
+    measured = protocol(dataset, training_set, scorer, count, None)
+    stamp = {"num_resized": given.num_resized, "fake_sha256": digest}
+    conclude(out, {"images": str(path), "metrics": scores, "floor": floor, "protocol": measured | stamp})
+
+
+def images_at(given: str) -> Path:
+    path = Path(given)
+    return path / IMAGES if is_there(path / MANIFEST) else path
+
+
+@contextmanager
+def refused() -> Iterator[None]:
+    """Images that cannot be read are the user's to mend."""
+    try:
+        yield
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
+        raise UserError(one_line(error)) from error
+
+
+def warn_of_images(given: GivenImages, num_real: int, image_shape: tuple[int, int, int]) -> None:
+    count, (height, width) = len(given.values), image_shape[1:]
+    if given.num_resized:
+        warnings.warn(
+            f"{given.num_resized:,} of {count:,} images were resized to {width} x {height}, as the real ones are",
+            stacklevel=1,
+        )
+    if count < num_real:
+        warnings.warn(
+            f"{count:,} images are scored against {num_real:,} real ones: fewer images have a higher FID, so compare "
+            "only scores of as many",
+            stacklevel=1,
+        )
 
 
 def samplers_to_score(trained: Trained, options: dict[str, Any]) -> dict[str, LatentSampler]:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from gan_cli.errors import UserError
 
+MANIFEST, IMAGES = "sample.json", "images"  # in a folder of gan-sample
+
 
 def free_folder(name: str) -> Path:
     """A new or empty folder for results; raises UserError, before any work, if it is in use or cannot be created."""
     out = Path(name)
     try:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if out.exists() and (not out.is_dir() or any(file.name != ".lock" for file in out.iterdir())):
             raise UserError(f"out={out} exists and is not an empty folder: choose another with out=<folder>")
         home = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
         if not home.is_dir() or not os.access(home, os.W_OK):

@@ -24,7 +24,7 @@ from gan_cli.config.compose import compose
 from gan_cli.config.environment import as_typed
 from gan_cli.config.hints import explain
 from gan_cli.config.nodes import Config, leaves
-from gan_cli.config.overrides import key_of
+from gan_cli.config.overrides import key_of, quoted
 from gan_cli.errors import UserError, one_line
 
 OPTIONS: dict[str, Any] = {  # of this process, not of the experiment
@@ -45,11 +45,14 @@ RESUMING: dict[str, Any] = {
 }
 EVALUATION: dict[str, Any] = {
     "self_check": bool,
-    "checkpoint": str,
+    "checkpoint": str | None,
+    "images": str | None,
+    "reference": str | None,
     "which": typing.Literal["latest", "best"],
     "num_eval_images": int | None,
     "evaluation_seed": int | None,
-    "dataset": dict[str, str | None],
+    "dataset": dict[str, Any],
+    "metrics": dict[str, Any],
     "latent_sampler": dict[str, Any] | None,
     "outputs": str,
     "out": str | None,
@@ -61,6 +64,7 @@ SAMPLING: dict[str, Any] = {
     "which": typing.Literal["latest", "best"],
     "num_images": int,
     "seed": int,
+    "latents": typing.Literal["random", "interpolate", "grid"],
     "dataset": dict[str, str | None],
     "latent_sampler": dict[str, Any] | None,
     "outputs": str,
@@ -69,6 +73,10 @@ SAMPLING: dict[str, Any] = {
     "trust": list[str],
 }
 REPORTING: dict[str, Any] = {"folders": list[str], "baseline": str | None, "outputs": str, "out": str | None}
+
+
+OF_A_CHECKPOINT = ("which", "num_eval_images", "evaluation_seed", "latent_sampler", "trust")
+OF_IMAGES = ("reference", "metrics")
 
 
 def config_of(overrides: Sequence[str] = (), folder: Path | None = None) -> Config:
@@ -154,6 +162,58 @@ def resolved(composed: DictConfig, question: str) -> dict[str, Any]:
     return options
 
 
+def read_evaluation(composed: DictConfig, overrides: list[str], sampler: str | None) -> dict[str, Any]:
+    """The options of gan-eval: of the check of itself, of a checkpoint, or of images, with `dataset` as a whole node.
+
+    Raises UserError that names what is wrong.
+    """
+    given = [key for key in ("self_check", "checkpoint", "images") if composed.get(key)]
+    if not given:
+        question = "which run? give its folder: checkpoint=outputs/<run>"
+        raise UserError(f"{question}; or images to score: images=<folder> dataset=<choice>")
+    if len(given) > 1:
+        raise UserError(f"{' and '.join(given)} exclude each other: give one of them")
+    apart = OF_A_CHECKPOINT if composed.images else OF_IMAGES
+    others = [override for override in overrides if re.split(r"[.@]", key_of(override))[0] in apart]
+    if not composed.images and "_target_" in composed.dataset:
+        others.append("dataset=, which is the checkpoint's own")
+    if others:
+        raise UserError(f"{given[0]}= takes no {', '.join(others)}: remove it")
+    return (
+        read_images(composed, overrides) if composed.images else read_options(composed, EVALUATION, overrides, sampler)
+    )
+
+
+def read_images(composed: DictConfig, overrides: list[str]) -> dict[str, Any]:
+    """The options of gan-eval with images; a reference is a data set, but for the size of its images."""
+    lacking = [key for key in sorted(OmegaConf.missing_keys(composed)) if not key.startswith("latent_sampler")]
+    if lacking:
+        raise UserError("; ".join(f"{key} needs a value: add {key}=<value>" for key in lacking))
+    options = resolved(composed, "")
+    options.setdefault("latent_sampler", None)
+    problems = [unknown(key, EVALUATION) for key in options if key not in EVALUATION]
+    problems += missing(options, EVALUATION) + type_problems(options, EVALUATION)
+    if problems:
+        raise UserError("; ".join(problems))
+    dataset = {key: value for key, value in options["dataset"].items() if (key, value) != ("root", None)}
+    reference, chosen = options["reference"], "_target_" in dataset
+    if chosen == (reference is not None):
+        raise UserError(
+            "images are scored against real ones: give dataset=<choice> or reference=<folder>, and not both"
+        )
+    if reference is not None:
+        if dataset:
+            raise UserError(f"reference={reference} is a data set of its own: remove dataset.{next(iter(dataset))}")
+        dataset = config_of(["dataset=image_folder", f"dataset.root={quoted(reference)}"])["dataset"]
+        dataset |= {"metrics": options["metrics"]}
+    elif named := [override for override in overrides if re.split(r"[.]", key_of(override))[0] == "metrics"]:
+        raise UserError(f"{named[0]} goes with reference=; a data set has its own: metrics@dataset.metrics=<choice>")
+    problems = part_problems({"dataset": dataset})
+    if problems:
+        raise UserError("; ".join(problems))
+    return options | {"dataset": dataset}
+
+
 def read_options(
     composed: DictConfig, hints: Mapping[str, Any], overrides: list[str], sampler: str | None
 ) -> dict[str, Any]:
@@ -181,6 +241,7 @@ def read_options(
     ]
     if isinstance(options.get("dataset"), dict):
         problems += [unknown(f"dataset.{key}", ["dataset.root"]) for key in options["dataset"] if key != "root"]
+        problems += type_problems(options["dataset"], {"root": str | None}, "dataset.")
     if options["latent_sampler"] is not None and not problems:
         problems += sampler_problems(options["latent_sampler"], overrides)
     if problems:

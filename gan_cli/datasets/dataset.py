@@ -4,12 +4,17 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
+from PIL import Image
 
 from gan_cli.data import TrainingSet
+from gan_cli.datasets.decoding import Budget, Content, RefusedError, pixels_of
 from gan_cli.metrics.metrics import Metrics
 from gan_cli.ranges import Ranged
 from gan_cli.shapes import Images
+
+MOST_PIXELS = 89_478_485  # of an image from elsewhere, as in conf/images.yaml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +39,20 @@ class Dataset(Ranged, ABC):
 
         Not its place: the digest of the loaded images identifies them.
         """
+
+    def decode_given(self, content: Content, budget: Budget, image_shape: tuple[int, int, int]) -> np.ndarray | str:
+        """An image from elsewhere as this data set would hold it, bytes of `image_shape`; for a broken one why.
+
+        It must have the size of the real ones, where a data set does not say how those were resized.
+        """
+        channels, height, width = image_shape
+
+        def same(image: Image.Image) -> Image.Image:
+            if image.size != (width, height):
+                raise RefusedError(f"{image.width} x {image.height} pixels, the real images have {width} x {height}")
+            return image
+
+        return pixels_of(content, channels, MOST_PIXELS, 0, budget, same)
 
     def augment(self, images: Images) -> Images:
         """Changes real images each time they are trained on, with the step's randomness."""

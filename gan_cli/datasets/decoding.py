@@ -106,6 +106,25 @@ def decoded(content: Content, channels: int, max_pixels: int, wanted: int, budge
             opened.close()  # frees the pixels before others may spend what they took
 
 
+def pixels_of(
+    content: Content,
+    channels: int,
+    max_pixels: int,
+    wanted: int,
+    budget: Budget,
+    resized: Callable[[Image.Image], Image.Image],
+) -> np.ndarray | str:
+    """The decoded and resized image, bytes [channels, height, width]; for a broken one why, as far as it is known."""
+    try:
+        with decoded(content, channels, max_pixels, wanted, budget) as image:
+            pixels = np.asarray(resized(image))
+    except RefusedError as refusal:
+        return str(refusal)
+    except DAMAGE as error:
+        return getattr(error, "strerror", None) or ""
+    return pixels.reshape(*pixels.shape[:2], channels).transpose(2, 0, 1)
+
+
 def opaque(image: Image.Image) -> Image.Image:
     """The image as 8-bit grey or RGB: 16-bit grey keeps its high byte, transparency is composited over white."""
     if image.mode.startswith("I"):

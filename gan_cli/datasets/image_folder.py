@@ -1,11 +1,10 @@
-"""The user's own images: a folder, or a zip or tar file that is read in place."""
+"""The user's own images: a folder, a zip or tar file that is read in place, or an array of NumPy."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from gan_cli.datasets.prepared import PreparedDataset
-from gan_cli.datasets.source import ArchiveSource, FolderSource, Source
-from gan_cli.text import printable
+from gan_cli.datasets.source import Source, source_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,16 +18,7 @@ class ImageFolder(PreparedDataset):
     subfolder: str | None
 
     def source(self) -> Source:
-        root = Path(self.root)
-        if root.is_file():
-            return ArchiveSource(root, self.subfolder)
-        folder = root / (self.subfolder or "")
-        if not folder.is_dir():
-            raise ValueError(
-                f"dataset.root={printable(folder)} is not a folder: "
-                "set dataset.root to a folder, a zip or a tar file of images"
-            )
-        return FolderSource(folder)
+        return source_of(Path(self.root), self.subfolder, "dataset.root")
 
     @property
     def named(self) -> dict[str, str]:

@@ -6,7 +6,7 @@ import os
 import shutil
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from PIL import Image, ImageOps
 from gan_cli.data import TrainingSet
 from gan_cli.datasets.cached import LABELS, MANIFEST, PIXELS, BlockHashes, Manifest, checked, read_prepared
 from gan_cli.datasets.dataset import Dataset
-from gan_cli.datasets.decoding import DAMAGE, DECODED_BYTES, Budget, Content, RefusedError, decoded
+from gan_cli.datasets.decoding import DECODED_BYTES, Budget, Content, RefusedError, pixels_of
 from gan_cli.datasets.source import Entry, Source
 from gan_cli.errors import one_line
 from gan_cli.files import cache_folder, remove, sha256, slug, sync, write_json
@@ -182,26 +182,19 @@ class PreparedDataset(Dataset):
         return labels, skipped, hashes
 
     def decoded(self, contents: Iterator[Content]) -> Iterator[np.ndarray | str]:
-        budget = Budget(DECODED_BYTES)
-        with ThreadPoolExecutor() as threads:
-            try:
-                for chunk in chunks(contents):
-                    yield from threads.map(partial(self.decode, budget=budget), chunk)
-            finally:  # whoever interrupts this waits for the images that are being decoded, not for the whole chunk
-                budget.close()
-                threads.shutdown(wait=False, cancel_futures=True)
+        return in_threads(contents, partial(self.decode, resized=self.resized))
 
-    def decode(self, content: Content, budget: Budget) -> np.ndarray | str:
+    def decode(
+        self, content: Content, budget: Budget, resized: Callable[[Image.Image], Image.Image]
+    ) -> np.ndarray | str:
         """Bytes [channels, image_size, image_size]; for a broken or too large image why, as far as it is known."""
         wanted = 0 if self.crop_size is not None else 2 * self.image_size
-        try:
-            with decoded(content, self.channels, self.max_pixels, wanted, budget) as image:
-                pixels = np.asarray(self.resized(image))
-        except RefusedError as refusal:
-            return str(refusal)
-        except DAMAGE as error:
-            return getattr(error, "strerror", None) or ""
-        return pixels.reshape(self.image_size, self.image_size, self.channels).transpose(2, 0, 1)
+        return pixels_of(content, self.channels, self.max_pixels, wanted, budget, resized)
+
+    def decode_given(self, content: Content, budget: Budget, image_shape: tuple[int, int, int]) -> np.ndarray | str:
+        """An image that has this size already is not cropped again."""
+        size = image_shape[:0:-1]
+        return self.decode(content, budget, lambda image: image if image.size == size else self.resized(image))
 
     def resized(self, image: Image.Image) -> Image.Image:
         size = (self.image_size, self.image_size)
@@ -242,6 +235,20 @@ def alone(path: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def in_threads(
+    contents: Iterator[Content], decode: Callable[[Content, Budget], np.ndarray | str]
+) -> Iterator[np.ndarray | str]:
+    """What `decode` makes of each image, in order, with all cores."""
+    budget = Budget(DECODED_BYTES)
+    with ThreadPoolExecutor() as threads:
+        try:
+            for chunk in chunks(contents):
+                yield from threads.map(lambda content: decode(content, budget), chunk)
+        finally:  # whoever interrupts this waits for the images that are being decoded, not for the whole chunk
+            budget.close()
+            threads.shutdown(wait=False, cancel_futures=True)
 
 
 def chunks(contents: Iterator[Content]) -> Iterator[list[Content]]:

@@ -1,4 +1,4 @@
-"""Sources of encoded images: a folder, an archive read in place, or a data set of torchvision."""
+"""Sources of images: a folder, an archive that is read in place, or an array; torchvision's are in their own file."""
 
 import hashlib
 import io
@@ -15,6 +15,7 @@ from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+import numpy as np
 from PIL import Image
 
 from gan_cli.datasets.decoding import DAMAGE, EXTENSIONS, Content, RefusedError, open_image
@@ -60,14 +61,14 @@ class Source(ABC):
 class FolderSource(Source):
     """Every image file below a folder; links to folders are not followed."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, setting: str) -> None:
         self.root = root
         self.name = root.resolve().name
         listed = track(image_files(str(root)), "listing image files")
         self.files = sorted(chain.from_iterable(iter(lambda: sorted(islice(listed, SORTED_AT_ONCE)), [])))
         self.paths = [path for path, _, _ in self.files]
         if not self.paths:
-            raise ValueError(f"dataset.root={printable(root)} holds no image files ({known_extensions()})")
+            raise ValueError(f"{setting}={printable(root)} holds no image files ({known_extensions()})")
 
     def identity(self) -> dict[str, Any]:
         listing = hashlib.sha256(b"[")  # of the list's repr, which takes a second for a million files
@@ -109,15 +110,16 @@ def is_file(entry: "os.DirEntry[str]") -> bool:
 class ArchiveSource(Source):
     """Every image file in a zip or tar file, below `subfolder`; nothing is unpacked to disk, links are left out."""
 
-    def __init__(self, path: Path, subfolder: str | None) -> None:
+    def __init__(self, path: Path, subfolder: str | None, setting: str) -> None:
         self.path = path
+        self.given = f"{setting}={printable(path)}"
         self.prefix = PurePosixPath(subfolder) if subfolder else PurePosixPath()
         self.name = path.name.split(".")[0]
         with self.reading():
             self.zipped = zipfile.is_zipfile(path)
             known = self.zipped or tarfile.is_tarfile(path)
         if not known:
-            raise ValueError(f"dataset.root={printable(path)} is neither a folder nor a zip or tar file")
+            raise ValueError(f"{self.given} is neither a folder nor a zip or tar file")
 
     def identity(self) -> dict[str, Any]:
         status = self.path.stat()
@@ -128,7 +130,7 @@ class ArchiveSource(Source):
         names = in_background(f"reading {printable(self.path.name)}", self.names)
         if not names:
             where = f" below {self.prefix}" if self.prefix.parts else ""
-            raise ValueError(f"dataset.root={printable(self.path)} holds no image files{where} ({known_extensions()})")
+            raise ValueError(f"{self.given} holds no image files{where} ({known_extensions()})")
         inside = [name.removeprefix(f"{self.prefix}/") for name in names]
         return [Entry(name, label) for name, label in zip(names, folder_labels(inside), strict=True)]
 
@@ -149,7 +151,7 @@ class ArchiveSource(Source):
         try:
             yield
         except DAMAGE as error:
-            raise ValueError(f"dataset.root={printable(self.path)} cannot be read: {one_line(error)}") from error
+            raise ValueError(f"{self.given} cannot be read: {one_line(error)}") from error
 
     def opened(self) -> "zipfile.ZipFile | tarfile.TarFile":
         return zipfile.ZipFile(self.path) if self.zipped else tarfile.open(self.path, tarinfo=TarMember)
@@ -166,6 +168,58 @@ class ArchiveSource(Source):
             for index, member in enumerate(member for member in members(archive) if self.wanted(member)):
                 if index in wanted:
                     yield read_member(archive, member)
+
+
+class ArraySource(Source):
+    """Bytes [images, height, width, 1 or 3] in a .npy file, or as arr_0 in a .npz file, where ADM has its samples."""
+
+    def __init__(self, path: Path, setting: str) -> None:
+        self.path = path
+        self.name = path.stem
+        try:
+            self.images = in_background(f"reading {printable(path.name)}", array_in, path)
+        except DAMAGE as error:
+            raise ValueError(f"{setting}={printable(path)} cannot be read: {one_line(error)}") from error
+        shape = self.images.shape
+        if self.images.dtype != np.uint8 or len(shape) != 4 or shape[3] not in (1, 3) or not all(shape):
+            raise ValueError(f"{setting}={printable(path)} holds no bytes [images, height, width, 1 or 3] as arr_0")
+
+    def identity(self) -> dict[str, Any]:
+        status = self.path.stat()
+        return {"array": str(self.path.resolve()), "bytes": status.st_size, "modified": status.st_mtime_ns}
+
+    def entries(self) -> list[Entry]:
+        return [Entry(f"image {number}", -1) for number in range(len(self.images))]
+
+    def contents(self, chosen: Sequence[int]) -> Iterator[Content]:
+        for index in chosen:
+            yield Content(partial(self.opened, index))
+
+    def opened(self, index: int) -> Image.Image:
+        image = np.asarray(self.images[index])
+        return Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
+
+
+def array_in(path: Path) -> np.ndarray:
+    """The array of a .npy file, mapped, or arr_0 of a .npz file, empty if it has none; nothing is unpickled."""
+    loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+    if isinstance(loaded, np.ndarray):
+        return loaded
+    with loaded:
+        return np.asarray(loaded.get("arr_0", np.empty(0)))
+
+
+def source_of(path: Path, subfolder: str | None, setting: str) -> Source:
+    """The images at this path, which the user gave as `setting`; raises ValueError if there are none."""
+    if path.is_file():
+        is_array = path.suffix.lower() in (".npy", ".npz")
+        return ArraySource(path, setting) if is_array else ArchiveSource(path, subfolder, setting)
+    folder = path / (subfolder or "")
+    if not folder.is_dir():
+        raise ValueError(
+            f"{setting}={printable(folder)} is not a folder: set {setting} to a folder, a zip or a tar file of images"
+        )
+    return FolderSource(folder, setting)
 
 
 class TarMember(tarfile.TarInfo):

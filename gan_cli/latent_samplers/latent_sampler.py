@@ -5,6 +5,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from gan_cli.game import Game
 from gan_cli.objectives.objective import Objective
@@ -55,6 +57,16 @@ class LatentSampler(Part, ABC):
     def log_density(self, codes: Codes) -> Scores:
         """The prior's log density up to a constant, inside its support; raises ValueError where it is not known."""
         raise ValueError(f"{type(self).__name__} does not say how dense its draws are")
+
+    def between(
+        self, start: Codes, end: Codes, fractions: Float[Tensor, " steps"]
+    ) -> Float[Tensor, "batch steps latent"]:
+        """The codes at these fractions of the way from each start to its end; a straight line stays in any box."""
+        return torch.lerp(start[:, None], end[:, None], fractions[None, :, None])
+
+    def quantile(self, probabilities: Tensor) -> Tensor:
+        """The inverse of one coordinate's distribution function; raises ValueError where it is not known."""
+        raise ValueError(f"{type(self).__name__} does not say where the quantiles of its draws are")
 
 
 @dataclass(frozen=True, kw_only=True)

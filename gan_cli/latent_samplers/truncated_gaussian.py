@@ -5,7 +5,7 @@ from typing import Annotated
 
 import torch
 from annotated_types import Ge, Gt
-from torch import nn
+from torch import Tensor, nn
 
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
 from gan_cli.shapes import Codes, Scores
@@ -31,3 +31,7 @@ class TruncatedGaussian(LatentSampler):
 
     def log_density(self, codes: Codes) -> Scores:
         return -codes.square().sum(1) / 2
+
+    def quantile(self, probabilities: Tensor) -> Tensor:
+        below = torch.special.ndtr(torch.tensor(-self.threshold).to(probabilities))
+        return torch.special.ndtri(below + probabilities * (1 - 2 * below))

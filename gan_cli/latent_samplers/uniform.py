@@ -5,6 +5,7 @@ from typing import Annotated
 
 import torch
 from annotated_types import Ge
+from torch import Tensor
 
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
 from gan_cli.shapes import Codes, Scores
@@ -23,3 +24,6 @@ class Uniform(LatentSampler):
 
     def log_density(self, codes: Codes) -> Scores:
         return 0 * codes.sum(1)
+
+    def quantile(self, probabilities: Tensor) -> Tensor:
+        return 2 * probabilities - 1

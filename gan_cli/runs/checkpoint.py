@@ -53,6 +53,7 @@ class Checkpoint:
     concluded: bool  # whether the scores and pictures that were due after the step are done
     signature: str  # of the config, by the user who started the run
     records: Hashed  # what metrics.jsonl held
+    state: Hashed  # its tensors
 
     @property
     def num_bytes(self) -> int:
@@ -240,4 +241,4 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         raise CheckpointError(f"checkpoint {folder} cannot be read: {one_line(error)}") from error
     except ValueError as error:
         raise CheckpointError(f"checkpoint {folder} is damaged: {one_line(error)}") from error
-    return Checkpoint(folder, **{name: value for name, value in meta.items() if name != "state"})  # type: ignore[arg-type]
+    return Checkpoint(folder, **meta)

@@ -23,6 +23,7 @@ DPI = 120
 NUM_IMAGES, NUM_POINTS = 64, 2000
 FLAT = 20  # a loss so many times smaller than another would be a flat line beside it
 GAP = 90  # grey of the lines between the images of a grid
+MOST_IN_GRID, MOST_GRID_PIXELS = 400, 2**26  # of images that were drawn
 
 
 def are_points(image_shape: Sequence[int]) -> bool:
@@ -44,6 +45,12 @@ def save_real(path: Path, real: Stored) -> None:
         save_grid(path, chosen)
 
 
+def num_in_grid(image_shape: Sequence[int]) -> int:
+    """How many of the images that were drawn one grid shows: a square number."""
+    _, height, width = image_shape
+    return max(1, math.isqrt(min(MOST_IN_GRID, MOST_GRID_PIXELS // (height * width)))) ** 2
+
+
 def save_fake(path: Path, fake: Stored, real: Stored | None, score: Callable[[Images], Scores]) -> None:
     """A picture of generated images; points are drawn over the discriminator's score, with the real ones."""
     if are_points(fake.shape[1:]):
@@ -53,26 +60,20 @@ def save_fake(path: Path, fake: Stored, real: Stored | None, score: Callable[[Im
         save_grid(path, fake)
 
 
-def save_each(folder: Path, values: Stored) -> None:
-    """Every image as a separate file, named by its number; points as rows of one file."""
-    if are_points(values.shape[1:]):
-        points = values.flatten(1).cpu().numpy()
-        np.savetxt(folder / "points.csv", points, delimiter=",", header="x,y", comments="")
-        return
-    for number, image in enumerate(values):
-        save_image(folder / f"{number:06d}.png", image)
+def write_points(path: Path, points: Stored) -> None:
+    """Points as rows of one file."""
+    with atomic(path) as partial:
+        np.savetxt(partial, points.flatten(1).cpu().numpy(), delimiter=",", header="x,y", comments="")
 
 
-def save_grid(path: Path, pixels: Stored) -> None:
-    """Images in a nearly square grid; small ones are enlarged without blur."""
-    whole = grid_of(pixels)
-    columns, width = math.ceil(math.sqrt(len(pixels))), pixels.shape[-1] + 1
-    save_image(path, whole, scale=max(1, 512 // (columns * width)))
+def save_grid(path: Path, pixels: Stored, columns: int | None = None) -> None:
+    """Images in a grid, nearly square if it is given no number of columns; small ones are enlarged without blur."""
+    columns = columns or math.ceil(math.sqrt(len(pixels)))
+    save_image(path, grid_of(pixels, columns), scale=max(1, 512 // (columns * (pixels.shape[-1] + 1))))
 
 
-def grid_of(pixels: Stored) -> torch.Tensor:
-    """Images in a nearly square grid, in reading order: [channels, height, width], lines of grey between them."""
-    columns = math.ceil(math.sqrt(len(pixels)))
+def grid_of(pixels: Stored, columns: int) -> torch.Tensor:
+    """Images in a grid, in reading order: [channels, height, width], lines of grey between them."""
     rows = math.ceil(len(pixels) / columns)
     tiles = pad(pixels.cpu(), (0, 1, 0, 1), value=GAP)
     channels, height, width = tiles.shape[1:]
@@ -91,10 +92,26 @@ def save_image(path: Path, pixels: torch.Tensor, scale: int = 1) -> None:
         enlarged.save(partial, format="PNG")
 
 
+def read_image(path: Path, image_shape: Sequence[int]) -> torch.Tensor:
+    """One image of this shape that `save_image` wrote; raises OSError or ValueError for anything else."""
+    channels, height, width = image_shape
+    with Image.open(path, formats=["PNG"]) as image:
+        if (image.size, image.mode) != ((width, height), "L" if channels == 1 else "RGB"):
+            raise ValueError(f"it has {image.width} x {image.height} pixels of kind {image.mode}")
+        return torch.from_numpy(np.array(image).reshape(height, width, channels)).permute(2, 0, 1)
+
+
 def save_points(
-    path: Path, real: Stored, fake: Stored | None = None, score: Callable[[Images], Scores] | None = None
+    path: Path,
+    real: Stored,
+    fake: Stored | None = None,
+    score: Callable[[Images], Scores] | None = None,
+    lines: torch.Tensor | None = None,
 ) -> None:
-    """Points [points, 2, 1, 1]: real ones, and if given, generated ones and the discriminator's score behind them."""
+    """Points [points, 2, 1, 1]: real ones, and if given, generated ones and the discriminator's score behind them.
+
+    `lines`, [lines, points of each], holds the numbers of generated points that are joined.
+    """
     figure = new_figure(6.4, 5.6)
     axes = figure.subplots()
     reach = 1.25 * real.abs().max().item()
@@ -106,6 +123,8 @@ def save_points(
         figure.colorbar(shades, ax=axes, label="discriminator score")
     x, y = at_most_2000(real)
     axes.scatter(x, y, s=14, c=REAL, alpha=0.35, linewidths=0, label="real")
+    if fake is not None and lines is not None:
+        axes.plot(*fake.flatten(1).cpu()[lines].permute(2, 1, 0).numpy(), c=FAKE, lw=0.9, alpha=0.8)
     if fake is not None:
         x, y = at_most_2000(fake)
         axes.scatter(x, y, s=4, c=FAKE, alpha=0.8, linewidths=0, label="generated")
@@ -286,7 +305,12 @@ def draw_images(axes: "Axes", fake: Stored, real: Stored) -> None:
     """Generated images as a grid; generated points over real ones."""
     axes.set_title("generated at the end")
     if not are_points(fake.shape[1:]):
-        axes.imshow(grid_of(fake).permute(1, 2, 0).squeeze(2).numpy(), cmap="gray", vmin=0, vmax=255)
+        axes.imshow(
+            grid_of(fake, math.ceil(math.sqrt(len(fake)))).permute(1, 2, 0).squeeze(2).numpy(),
+            cmap="gray",
+            vmin=0,
+            vmax=255,
+        )
         axes.set_axis_off()
         return
     for label, points, colour in (("real", real, REAL), ("generated", fake, FAKE)):

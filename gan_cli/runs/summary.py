@@ -53,12 +53,14 @@ def trajectory(records: list[Record]) -> dict[str, dict[str, float]]:
     }
 
 
-def protocol(dataset: Dataset, training_set: TrainingSet, scorer: Scorer | None, num_fake: int, seed: int) -> Protocol:
-    """How a score was measured; scores compare only if all of it is the same."""
+def protocol(
+    dataset: Dataset, training_set: TrainingSet, scorer: Scorer | None, num_fake: int, seed: int | None
+) -> Protocol:
+    """How a score was measured; scores compare only if all of it is the same. Images from elsewhere have no seed."""
     images: Protocol = {} if training_set.digest is None else {"images_sha256": training_set.digest}
     measured = scorer.protocol if scorer is not None else {}
-    drawn: Protocol = {"num_fake": num_fake, "weights": SCORED, "evaluation_seed": seed}
-    return dataset.protocol | images | measured | drawn
+    drawn: Protocol = {} if seed is None else {"weights": SCORED, "evaluation_seed": seed}
+    return dataset.protocol | images | measured | {"num_fake": num_fake} | drawn
 
 
 def versions() -> dict[str, str]:

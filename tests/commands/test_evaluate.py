@@ -1,19 +1,22 @@
 """gan-eval and gan-sample build what they need, and nothing of what only trains."""
 
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from gan_cli.commands.evaluate import evaluate
 from gan_cli.commands.sample import sample
 from gan_cli.commands.train import train
 from gan_cli.config import build as builder
-from gan_cli.config.read import EVALUATION, SAMPLING, read_config, read_options
+from gan_cli.config.read import SAMPLING, read_config, read_evaluation, read_options
 
-from ..conftest import TINY, composed_config
+from ..conftest import TINY, Command, composed_config
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ def trained(tmp_path: Path) -> Path:
 def evaluated(run: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     overrides = [f"checkpoint={run}", "device=cpu"]
     capsys.readouterr()
-    evaluate(read_options(composed_config(*overrides, config_name="eval"), EVALUATION, overrides, None))
+    evaluate(read_evaluation(composed_config(*overrides, config_name="eval"), overrides, None))
     result: dict[str, Any] = json.loads(capsys.readouterr().out)
     return result
 
@@ -71,3 +74,67 @@ def test_training_does_build_them(trained: Path, tmp_path: Path, monkeypatch: py
     config, options = read_config(composed_config(*overrides))
     train(config, options, overrides, "", "test")
     assert {"generator_optimizer", "discriminator_optimizer", "regularizer.r1"} <= set(built)
+
+
+@pytest.mark.filterwarnings("default:.* images (are scored against|were resized)")
+def test_images_of_a_checkpoint_score_as_the_checkpoint_does(command: Command) -> None:
+    """Both are rounded to bytes before they are scored, and PNG files lose nothing."""
+    command("train", *TINY, "steps=1", "num_eval_images=40", "device=cpu", "run_dir=run")
+    checkpoint = json.loads(command("eval", "checkpoint=run")[1])
+    folder = Path(command("sample", "checkpoint=run", "num_images=40")[1].strip())
+    code, out, err = command("eval", f"images={folder}", "dataset=digits")
+    assert code == 0, err
+    result = json.loads(out)
+    assert (result["metrics"], result["floor"]) == (checkpoint["metrics"], checkpoint["floor"])
+    stamp = {"num_resized": 0, "fake_sha256": result["protocol"]["fake_sha256"]}
+    ours = {key: value for key, value in checkpoint["protocol"].items() if key not in ("weights", "evaluation_seed")}
+    assert result["protocol"] == ours | stamp
+    assert len(stamp["fake_sha256"]) == 64
+    assert "40 images are scored against 1,797 real ones" in err
+    assert json.loads((Path(result["folder"]) / "result.json").read_text()) == result
+
+    pixels = np.stack([np.asarray(Image.open(file)) for file in sorted((folder / "images").iterdir())])[..., None]
+    np.savez("adm.npz", pixels)
+    np.save("array.npy", pixels)
+    with zipfile.ZipFile("images.zip", "w") as archive:
+        for file in sorted((folder / "images").iterdir()):
+            archive.write(file, file.name)
+    for name in ("adm.npz", "array.npy", "images.zip"):
+        again = json.loads(command("eval", f"images={name}", "dataset=digits")[1])
+        assert (again["metrics"], again["protocol"]) == (result["metrics"], result["protocol"])
+
+    np.save("small.npy", pixels[:, :8, :8])
+    np.save("floats.npy", pixels / 255)
+    np.save("pickled.npy", np.array([{}, {}]), allow_pickle=True)
+    for name, message in (
+        (
+            "small.npy",
+            "40 of 40 images of images=small.npy cannot be used: image 0 (8 x 8 pixels, the real images have",
+        ),
+        ("floats.npy", "images=floats.npy holds no bytes [images, height, width, 1 or 3] as arr_0"),
+        ("pickled.npy", "images=pickled.npy cannot be read"),
+    ):
+        code, out, err = command("eval", f"images={name}", "dataset=digits")
+        assert (code, out, err.count("\n")) == (2, "", 1), err
+        assert message in err
+
+
+@pytest.mark.filterwarnings("default:.* images (are scored against|were resized)")
+def test_two_folders_are_compared(command: Command, photographs: Path) -> None:
+    code, out, err = command("eval", f"images={photographs}", f"reference={photographs}", "metrics=digits")
+    assert code == 0, err
+    same = json.loads(out)
+    assert same["metrics"]["fid_digits"] == pytest.approx(0, abs=1e-3)
+    assert same["protocol"]["image_size"] == 48
+    assert same["protocol"]["num_resized"] == 24  # 64 x 48 pixels, cropped as the reference is
+    other = ["dataset=image_folder", f"dataset.root={photographs}", "dataset.image_size=48"]
+    written = json.loads(command("eval", f"images={photographs}", *other, "metrics@dataset.metrics=digits")[1])
+    assert written["metrics"]["fid_digits"] == pytest.approx(0, abs=1e-3)
+    half = Path("half")
+    half.mkdir()
+    for number, file in enumerate(sorted((photographs / "temple").iterdir())):
+        Image.open(file).crop((0, 0, 48, 48)).save(half / f"{number}.png")
+    code, out, err = command("eval", f"images={half}", *other, "metrics@dataset.metrics=digits", "dataset.crop_size=40")
+    assert code == 0, err
+    assert json.loads(out)["protocol"]["num_resized"] == 0  # they have the final size: they are not cropped again
+    assert json.loads(out)["metrics"]["fid_digits"] > 0.01

@@ -63,6 +63,22 @@ def prepared() -> list[Path]:
     return sorted(path for path in (cache_folder() / "datasets").glob("*") if path.is_dir())
 
 
+def test_an_array_is_read_as_the_files_of_its_images(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
+    np.savez(tmp_path / "samples.npz", pixels)
+    np.save(tmp_path / "samples.npy", pixels)
+    (tmp_path / "files").mkdir()
+    for number, image in enumerate(pixels):
+        Image.fromarray(image).save(tmp_path / "files" / f"{number}.png")
+    expected = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    for name in ("samples.npz", "samples.npy", "files"):
+        assert torch.equal(folder(tmp_path / name).load().values, expected)
+    assert folder(tmp_path / "samples.npy", size=8, channels=1).load().values.shape == (5, 1, 8, 8)
+    np.savez(tmp_path / "other.npz", images=pixels)
+    with pytest.raises(ValueError, match=r"other.npz holds no bytes \[images, height, width, 1 or 3\] as arr_0"):
+        folder(tmp_path / "other.npz").load()
+
+
 def test_a_folder_with_class_folders_is_labelled(photographs: Path) -> None:
     table = folder(photographs).load()
     assert table.values.shape == (24, 3, 16, 16)
@@ -465,7 +481,7 @@ def test_a_failed_download_says_where_to_put_the_files_and_leaves_nothing(
 
 def test_files_are_listed_in_order_and_hashed_as_one_list(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gan_cli.datasets.source.SORTED_AT_ONCE", 5)
-    found = FolderSource(photographs)
+    found = FolderSource(photographs, "dataset.root")
     assert found.files == sorted(image_files(str(photographs)))
     assert len(found.files) == 24
     assert found.identity()["listing"] == hashlib.sha256(repr(found.files).encode()).hexdigest()
