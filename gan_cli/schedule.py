@@ -2,7 +2,8 @@
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 LAST_STEP = 2**62  # where every schedule has ended
@@ -41,6 +42,41 @@ class Ramp(Schedule):
         if self.shape == "cosine":
             remaining = (1 - math.cos(math.pi * remaining)) / 2
         return self.end + (self.start - self.end) * remaining
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stairs(Schedule):
+    """From `start`, multiplied by `factor` after every `every` steps, as torch's StepLR.
+
+    Raises ValueError unless 0 < factor < 1 and every >= 1.
+    """
+
+    start: float
+    factor: float
+    every: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.factor < 1:
+            raise ValueError(f"factor={self.factor} must be above 0 and below 1")
+        if self.every < 1:
+            raise ValueError(f"every={self.every} must be at least 1")
+
+    def __str__(self) -> str:
+        return f"{{start: {self.start}, factor: {self.factor}, every: {self.every}}}"
+
+    def at(self, step: int) -> float:
+        return self.start * self.factor ** (step // self.every)
+
+
+def kind_of(written: Mapping[str, Any]) -> type[Ramp] | type[Stairs]:
+    """The class that a mapping without one is meant for, by its keys."""
+    return Stairs if {"factor", "every"} & set(written) else Ramp
+
+
+def is_whole(written: Mapping[str, Any]) -> bool:
+    """Whether a mapping without a class has every parameter that its schedule needs, and nothing else."""
+    known = {field.name for field in fields(kind_of(written))}
+    return known - {"since"} <= set(written) <= known
 
 
 def value_at(value: Any, step: int) -> Any:

@@ -354,7 +354,8 @@ REFUSED: list[tuple[str, list[str], int, str]] = [
     ("train", ["latent_sampler=advlat_z", "latent_sampler.prior=uniform"], 2, "latent_sampler@latent_sampler.prior="),
     ("train", ["latent_sampler="], 1, "gan-train: "),
     ("train", ["metrics=mnist"], 1, "'metrics' is chosen for a place: give metrics@dataset.metrics=<choice>"),
-    ("train", ["optimizer=adam"], 1, "optimizer@discriminator_optimizer=<choice> or optimizer@generator_optimizer="),
+    ("train", ["optimizer=adam"], 1, "give discriminator_optimizer=<choice> or generator_optimizer=<choice>"),
+    ("train", ["generator_optimizer=rmsporp"], 1, "unknown optimizer 'rmsporp': did you mean rmsprop?"),
     ("train", ["metrics@dataset.metrics=inceptoin"], 1, "unknown metrics 'inceptoin': did you mean inception?"),
     (
         "train",

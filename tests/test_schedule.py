@@ -4,8 +4,9 @@ import math
 from typing import Any
 
 import pytest
+import torch
 
-from gan_cli.schedule import Ramp, value_at
+from gan_cli.schedule import LAST_STEP, Ramp, Stairs, value_at
 
 
 def schedule(**changes: Any) -> Ramp:
@@ -57,3 +58,26 @@ def test_a_tuple_may_hold_schedules_and_everything_else_stays_as_it_is() -> None
     assert value_at(rising, 5) == pytest.approx(0.45)
     for constant in (2e-4, 3, True, None, (0.5, 0.9)):
         assert value_at(constant, 7) == constant
+
+
+@pytest.mark.parametrize(("factor", "every"), [(0.5, 10), (0.1, 3), (0.99, 1)])
+def test_stairs_are_those_of_torch(factor: float, every: int) -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(()))], lr=0.2)
+    stepping = torch.optim.lr_scheduler.StepLR(optimizer, step_size=every, gamma=factor)
+    stairs = Stairs(start=0.2, factor=factor, every=every)
+    for step in range(35):
+        assert stairs.at(step) == pytest.approx(stepping.get_last_lr()[0], rel=1e-12)
+        assert stairs.at(step) == pytest.approx(0.2 * factor ** math.floor(step / every), rel=1e-12)
+        optimizer.step()
+        stepping.step()
+    assert stairs.at(LAST_STEP) == 0.0
+
+
+@pytest.mark.parametrize(("factor", "every"), [(0.0, 5), (1.0, 5), (-0.5, 5), (math.nan, 5), (0.5, 0), (0.5, -1)])
+def test_stairs_that_do_not_fall_are_refused(factor: float, every: int) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        Stairs(start=1.0, factor=factor, every=every)
+
+
+def test_stairs_read_as_yaml_has_them() -> None:
+    assert str(Stairs(start=1.0, factor=0.5, every=9)) == "{start: 1.0, factor: 0.5, every: 9}"

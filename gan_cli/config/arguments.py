@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import ListConfig, OmegaConf
 
 from gan_cli.config.hints import choices_of, chosen, composed_choices, known_keys, matches
-from gan_cli.config.overrides import key_of, quoted, value_of
+from gan_cli.config.overrides import key_of, placed, quoted, value_of
 from gan_cli.errors import UserError
 
 BARE = {"eval": "checkpoint", "sample": "checkpoint", "report": "folders"}  # keys that a word without one is for
@@ -52,7 +52,7 @@ def read_arguments(command: str, words: Sequence[str]) -> Arguments:
         raise UserError(f"{' and '.join(modes)} cannot be combined" if len(modes) > 1 else "gan-train trains one run")
     if "--shell-completion" in flags:
         return Arguments(flags, rest)
-    overrides = [in_quotes(word) for word in with_keys(command, rest)]
+    overrides = [in_quotes(word) for word in placed(with_keys(command, rest))]
     for override in overrides:
         key = key_of(override)
         if key == "hydra.mode":

@@ -28,7 +28,7 @@ from gan_cli.objectives.objective import Objective
 from gan_cli.part import Part
 from gan_cli.ranges import range_problems
 from gan_cli.regularizers.regularizer import Bound
-from gan_cli.schedule import LAST_STEP, Ramp, Schedule, value_at
+from gan_cli.schedule import LAST_STEP, Schedule, is_whole, kind_of, value_at
 from gan_cli.trackers import Tracker
 
 BASES: dict[str, tuple[type, ...]] = {
@@ -136,13 +136,13 @@ def value_problems(key: str, value: Any, hint: Any) -> list[str]:
 
 
 def schedule_problems(path: str, value: dict[str, Any]) -> list[str]:
-    """Problems of {start, end, until, shape}, or of a class of one's own, in place of a number that may change."""
+    """Problems of a schedule in place of a number, written with a class or without one."""
     if is_node(value):
         problems = node_problems(path, value)
         if not problems and not issubclass(get_class(value["_target_"]), Schedule):
             problems = [f"{path}._target_={value['_target_']} is not a Schedule"]
     else:
-        problems = ramp_problems(path, value)
+        problems = plain_schedule_problems(path, value)
     if not problems:
         try:
             for step in (0, LAST_STEP):
@@ -152,18 +152,18 @@ def schedule_problems(path: str, value: dict[str, Any]) -> list[str]:
     return problems
 
 
-def ramp_problems(path: str, value: dict[str, Any]) -> list[str]:
-    hints = typing.get_type_hints(Ramp)
+def plain_schedule_problems(path: str, value: dict[str, Any]) -> list[str]:
+    hints = typing.get_type_hints(kind_of(value))
     problems = [unknown(f"{path}.{key}", [f"{path}.{name}" for name in hints]) for key in value if key not in hints]
     problems += missing({f"{path}.{key}" for key in value}, [f"{path}.{key}" for key in hints if key != "since"])
     return problems + type_problems(value, hints, f"{path}.")
 
 
 def with_schedules(node: Any) -> Any:
-    """The node with each {start, end, until, shape} in it, and each node of a Schedule's class, as a Schedule."""
+    """The node with each schedule in it, written with or without a class, as a Schedule."""
     if isinstance(node, dict):
-        if {"start", "end", "until", "shape"} <= set(node) <= set(typing.get_type_hints(Ramp)):
-            return Ramp(**node)
+        if is_whole(node):
+            return kind_of(node)(**node)
         if is_node(node) and issubclass(get_class(node["_target_"]), Schedule):
             return instantiate(node)
         return {key: with_schedules(value) for key, value in node.items()}
@@ -292,8 +292,11 @@ def wrong_type(key: str, value: Any, hint: Any) -> str:
         others = "".join(f", or a {option.__name__}" for option in arguments if option is Metric)
         return f"{key}={value} must be one of {', '.join(choices)}{others}" + did_you_mean(str(value), choices)
     shown = "null" if value is None else value
+    if typing.get_origin(hint) is tuple:
+        count = len(typing.get_args(hint))
+        return f"{key}={list(value) if isinstance(value, tuple) else shown} must be a list of {count} numbers"
     if Schedule in typing.get_args(hint):
-        return f"{key}={shown} must be a number, or {{start, end, until, shape}} to change while training"
+        return f"{key}={shown} must be a number, {{start, end, until, shape}} or {{start, factor, every}}"
     if hint in (LatentSampler, Metrics):
         noun, group = ("a latent sampler", "latent_sampler") if hint is LatentSampler else ("the metrics", "metrics")
         by_file = f", or add {defaults_line(key.split('.')[-1])}" if hint is Metrics else ""

@@ -36,7 +36,8 @@ def explain(error: Exception, config_name: str) -> str:
         if group != key and (CONF / group).is_dir() and not any(k.startswith(group) for k in known_keys(config_name)):
             return f"'{key}' needs a choice first: add {group}=<choice>"
         if places := [place for place in chosen(config_name) if place.startswith(f"{key}@")]:
-            return f"'{key}' is chosen for a place: give {' or '.join(f'{place}=<choice>' for place in places)}"
+            shown = [place.removeprefix("optimizer@") for place in places]  # as overrides.placed takes it
+            return f"'{key}' is chosen for a place: give {' or '.join(f'{place}=<choice>' for place in shown)}"
         hint = introduced_by(key) if config_name in ("train", "sweep") else ""
         return f"unknown key '{key}'{hint or closest(key, known_keys(config_name))}"
     if "override must be a string" in text:

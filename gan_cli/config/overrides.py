@@ -14,6 +14,12 @@ from gan_cli.config.hints import config_folders
 from gan_cli.config.nodes import flatten
 
 PLAYER = re.compile("generator|discriminator")
+OPTIMIZER = re.compile(r"(?:generator|discriminator)_optimizer=(?!null\b)[A-Za-z_][\w,]*")
+
+
+def placed(words: Iterable[str]) -> list[str]:
+    """The command line with `generator_optimizer=rmsprop` as Hydra wants it: with the group before the place."""
+    return [f"optimizer@{word}" if OPTIMIZER.fullmatch(word) else word for word in words]
 
 
 def key_of(override: str | Override) -> str:

@@ -24,7 +24,7 @@ from gan_cli.config.compose import compose
 from gan_cli.config.environment import as_typed
 from gan_cli.config.hints import explain
 from gan_cli.config.nodes import Config, leaves
-from gan_cli.config.overrides import key_of, quoted
+from gan_cli.config.overrides import key_of, placed, quoted
 from gan_cli.errors import UserError, one_line
 
 OPTIONS: dict[str, Any] = {  # of this process, not of the experiment
@@ -85,7 +85,7 @@ def config_of(overrides: Sequence[str] = (), folder: Path | None = None) -> Conf
     Choices in `folder` are found, too, as with --config-dir. Raises UserError that names what is wrong.
     """
     try:
-        composed = compose("train", overrides, [] if folder is None else [folder])
+        composed = compose("train", placed(overrides), [] if folder is None else [folder])
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error, "train")) from error
     return read_config(composed)[0]

@@ -17,7 +17,8 @@ from gan_cli.config.build import build_bounds, build_gan
 from gan_cli.config.check import SHAPES
 from gan_cli.config.compose import CONF
 from gan_cli.config.nodes import targets
-from gan_cli.config.read import read_config
+from gan_cli.config.overrides import placed
+from gan_cli.config.read import config_of, read_config
 from gan_cli.engine import Engine
 from gan_cli.errors import UserError
 from gan_cli.experiment import Experiment, RunSettings
@@ -203,7 +204,15 @@ REFUSED: list[tuple[list[str], str]] = [
     (["ema_decay=nan"], "ema_decay=nan must be a finite number"),
     (["regularizer.r1.weight=inf"], "regularizer.r1.weight=inf must be a finite number"),
     (["generator_optimizer=null"], "generator_optimizer must name a class"),
-    (["generator_optimizer.betas=[0.5]"], "generator_optimizer.betas=(0.5,) must be"),
+    (["generator_optimizer.betas=[0.5]"], "generator_optimizer.betas=[0.5] must be a list of 2 numbers"),
+    (["generator_optimizer.betas=[0.5,0.9,0.9]"], "betas=[0.5, 0.9, 0.9] must be a list of 2 numbers"),
+    (["generator_optimizer.betas=[half,0.9]"], "betas=['half', 0.9] must be a list of 2 numbers"),
+    (["generator_optimizer.betas=0.5"], "generator_optimizer.betas=0.5 must be a list of 2 numbers"),
+    (["ema_decay={start: 0.9, factor: 1.5, every: 3}"], "ema_decay: factor=1.5 must be above 0 and below 1"),
+    (["ema_decay={start: 1.9, factor: 0.5, every: 3}"], "must be below 1.0"),
+    (["generator_optimizer.lr={start: 0.1, factor: 0.5}"], "generator_optimizer.lr.every is missing"),
+    (["generator_optimizer.lr={start: 0.1, factor: 0.5, every: 0}"], "lr: every=0 must be at least 1"),
+    (["regularizer.r1.weight={start: 1.0, factor: 0.5, every: 2.5}"], "weight.every=2.5 must be an integer"),
     (["generator_optimizer.lr=fast"], "generator_optimizer.lr=fast must be"),
     (["++generator_optimizer.amsgrad=nope"], "generator_optimizer.amsgrad=nope must be true or false"),
     (["++generator_optimizer.params=[]"], "unknown key 'generator_optimizer.params'"),
@@ -280,6 +289,27 @@ def test_parts_that_do_not_fit_are_refused_in_one_line(
         experiment(*overrides)
     assert message in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_players_optimizer_is_chosen_by_its_name() -> None:
+    config = config_of(["generator_optimizer=rmsprop", "generator_optimizer.lr=3e-4"])
+    assert config["generator_optimizer"]["_target_"] == "torch.optim.RMSprop"
+    assert config["generator_optimizer"]["lr"] == 3e-4
+    assert config["discriminator_optimizer"]["_target_"] == "torch.optim.Adam"
+    assert placed(["discriminator_optimizer=adam,rmsprop"]) == ["optimizer@discriminator_optimizer=adam,rmsprop"]
+    for left in ("generator_optimizer=null", "generator_optimizer={lr: 1}", "generator_optimizer.lr=1", "--info"):
+        assert placed([left]) == [left]
+
+
+def test_stairs_of_a_rate_and_inside_betas(experiment: Build) -> None:
+    stairs = "{start: 0.8, factor: 0.5, every: 2}"
+    tiny = experiment(*TINY, f"generator_optimizer.lr={stairs}", f"generator_optimizer.betas=[0.5,{stairs}]")
+    (player,) = (player for player in tiny.players if player.name == "generator")
+    seen = []
+    for step in range(5):
+        player.set_schedules(step)
+        seen.append((player.rate, player.optimizer.param_groups[0]["betas"]))
+    assert seen == [(value, (0.5, value)) for value in (0.8, 0.8, 0.4, 0.4, 0.2)]
 
 
 def test_integers_in_betas_are_numbers_too(experiment: Build) -> None:
