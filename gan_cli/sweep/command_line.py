@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from gan_cli.config.compose import CONF, compose, loading
 from gan_cli.config.hints import config_folders, introduced_by
-from gan_cli.config.overrides import choices, key_of, quoted
+from gan_cli.config.overrides import choices, key_of, quoted, value_of
 from gan_cli.errors import UserError
 from gan_cli.runs.folder import fresh
 from gan_cli.sweep.options import SWEEPING
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 DEFAULT_STUDY = "comparison"
 METHODS = {"objective", "experiment", "latent_sampler"}  # a command line with one of these says what to compare
+GRID = "grid"  # the sweeper that is no search
+SEEDS = {"seed", "hydra.sweeper.params.seed"}
 MOST_OF_NAME = 40  # characters
 ANY_VALUE = {"seed", "objective"}  # a later command may add values of these to the same table
 
@@ -46,13 +48,21 @@ def prepare() -> Prepared | None:
     for override in overrides:
         if key_of(override) in ("run_dir", "resume"):
             raise UserError(f"remove {override.input_line}: each job has its own folder in sweep_dir")
+        if key_of(override) == "seeds":
+            raise UserError(f"{override.input_line}: seeds are given as seed=0,1,2")
     extra = [] if chooses(overrides) else [f"study={DEFAULT_STUDY}"]
     options = compose_options(overrides)
-    if options.dry_run and any(key_of(override) == "hydra/sweeper" for override in overrides):
+    searching = any(key_of(override) == "hydra/sweeper" and override.value() != GRID for override in overrides)
+    if options.dry_run and searching:
         raise UserError("dry_run lists the jobs of a grid, but a search chooses them while it runs: remove dry_run")
     folder = find(options, kind_of([*flags.overrides, *extra]))
     extra.append(f"sweep_dir={quoted(folder.absolute())}")
     known = dict(zip(flags.overrides, map(of_some_jobs, overrides), strict=True))
+    if searching:
+        seeds = {override.input_line or "": found for override in overrides if (found := seeds_of(override))}
+        for word, found in seeds.items():  # fixed for the search; each trial runs all of them
+            known[word] = found[0]
+            extra.append(f"seeds=[{','.join(map(value_of, found))}]")
     where = sys.argv.index(flags.overrides[-1]) + 1 if flags.overrides else len(sys.argv)
     before = [known.get(word, word) for word in sys.argv[1:where]]
     sys.argv[1:] = ["--multirun"] * (not flags.multirun) + before + extra + sys.argv[where:]
@@ -87,6 +97,18 @@ def of_some_jobs(override: Override) -> str:
     if override.is_sweep_override() or override.is_delete() or not of_a_choice or not value:
         return text
     return f"{key}=choice({value})"
+
+
+def seeds_of(override: Override) -> list[str]:
+    """Each seed over which a search is to average, as an override of its own; empty for other keys."""
+    if key_of(override) not in SEEDS:
+        return []
+    value = override.value()
+    typed = value if isinstance(value, str) else (override.input_line or "").partition("=")[2]
+    found = choices(OverridesParser.create().parse_override(f"seed={typed}"))
+    if not found:
+        raise UserError(f"{override.input_line}: seeds are not searched, each trial runs all of them: give seed=0,1,2")
+    return list(dict.fromkeys(found))
 
 
 def compose_options(overrides: Sequence[Override]) -> DictConfig:

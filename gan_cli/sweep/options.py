@@ -8,5 +8,6 @@ SWEEPING: dict[str, Any] = {
     "fail_fast": bool,
     "slots_per_device": int | None,
     "baseline": str | None,
+    "seeds": list[int] | None,
     "study": dict[str, Any] | None,
 }

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any, TextIO
 
 from hydra.core.config_loader import ConfigLoader
@@ -95,7 +96,9 @@ def launch_locally(config: DictConfig, job_overrides: Sequence[Sequence[str]], l
     options = read_sweep(config)
     folder = SweepFolder(shortest(options["sweep_dir"]))
     with folder.locked():
-        jobs = known_jobs(job_overrides, folder) or new_jobs(job_overrides, folder, config, loader)
+        known = known_jobs(job_overrides, folder)
+        trials = [[job] for job in known] or new_trials(job_overrides, options["seeds"], folder, config, loader)
+        jobs = list({job.name: job for trial in trials for job in trial}.values())  # a search may repeat itself
         states = folder.states(jobs)
         due = [job for job in jobs if states[job.name] not in ENDED]
         slots = device_slots(config.device, options["slots_per_device"], len(due))
@@ -104,7 +107,7 @@ def launch_locally(config: DictConfig, job_overrides: Sequence[Sequence[str]], l
         watch.note(f"{len(due)} to run, {len(slots)} at a time, {threads} threads each")
         searched = [override for override in config.hydra.overrides.hydra if key_of(override) == "hydra.searchpath"]
         run_all(due, folder, slots, watch, fail_fast=options["fail_fast"], searched=searched)
-        return [job_return(job, folder) for job in jobs]
+        return [trial_return(trial, folder) for trial in trials]
 
 
 def known_jobs(job_overrides: Sequence[Sequence[str]], folder: SweepFolder) -> list[Job]:
@@ -117,32 +120,54 @@ def known_jobs(job_overrides: Sequence[Sequence[str]], folder: SweepFolder) -> l
     return [Job(name, known[name]["overrides"], dict(known[name]["config"])) for name in names]
 
 
-def new_jobs(
-    job_overrides: Sequence[Sequence[str]], folder: SweepFolder, config: DictConfig, loader: ConfigLoader
-) -> list[Job]:
-    """Jobs of a search, which chooses them while it runs."""
-    chosen = []
+def new_trials(
+    job_overrides: Sequence[Sequence[str]],
+    seeds: list[int] | None,
+    folder: SweepFolder,
+    config: DictConfig,
+    loader: ConfigLoader,
+) -> list[list[Job]]:
+    """The trials of a search, which chooses them while it runs: each is a job for every seed."""
+    trials = []
     for overrides in job_overrides:
-        point = [override for override in overrides if key_of(override) not in SWEEPING]
-        run = read_run(loader.load_sweep_config(config, list(overrides)))
-        chosen.append(Job(job_name(point, labels(point), run), point, run))
-    jobs = folder.named(chosen)
+        chosen = []
+        for own in with_seeds(overrides, seeds):
+            point = [override for override in own if key_of(override) not in SWEEPING]
+            run = read_run(loader.load_sweep_config(config, own))
+            chosen.append(Job(job_name(point, labels(point), run), point, run))
+        trials.append(folder.named(chosen))
     typed: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)  # a value may be a secret
-    folder.add(jobs, kind=kind_of(typed), baseline=config.baseline)
-    return jobs
+    folder.add([job for trial in trials for job in trial], kind=kind_of(typed), baseline=config.baseline)
+    return trials
 
 
-def job_return(job: Job, folder: SweepFolder) -> JobReturn:
-    """For a search: the leading metric of the last evaluation, or why there is none."""
-    state = folder.state(job)
-    done = JobReturn(overrides=job.point, working_dir=str(folder.path / job.name), task_name="gan-train")
-    done.status = JobStatus.COMPLETED if state == "completed" else JobStatus.FAILED
+def with_seeds(overrides: Sequence[str], seeds: list[int] | None) -> list[list[str]]:
+    """The overrides once for each seed; as they are without any."""
+    if seeds is None:
+        return [list(overrides)]
+    others = [override for override in overrides if key_of(override) != "seed"]
+    return [[*others, f"seed={seed}"] for seed in seeds]
+
+
+def trial_return(jobs: Sequence[Job], folder: SweepFolder) -> JobReturn:
+    """For a search: the mean of the jobs' leading scores, as in the table, or why there is none."""
+    states = folder.states(jobs)
+    done = JobReturn(overrides=jobs[0].point, working_dir=str(folder.path / jobs[0].name), task_name="gan-train")
+    broken = next((name for name, state in states.items() if state != "completed"), None)
+    done.status = JobStatus.COMPLETED if broken is None else JobStatus.FAILED
     done.return_value = (
-        leading_score(folder.run(job.name).summary())
-        if state == "completed"
-        else EndError(f"{job.name} is {state}: see {printable(folder.log(job.name))}")
+        mean_score([folder.run(job.name) for job in jobs])
+        if broken is None
+        else EndError(f"{broken} is {states[broken]}: see {printable(folder.log(broken))}")
     )
     return done
+
+
+def mean_score(runs: Sequence[RunFolder]) -> float | None:
+    """The mean of the runs' leading scores of the last evaluation; None unless all have one."""
+    scores = [leading_score(run.summary()) for run in runs]
+    known = [score for score in scores if score is not None]
+    return fmean(known) if len(known) == len(scores) else None
 
 
 def leading_score(summary: Record | None) -> float | None:
@@ -151,13 +176,18 @@ def leading_score(summary: Record | None) -> float | None:
 
 
 def run_job(composed: DictConfig, given: Sequence[str]) -> float | None:
-    """One job in a process of another launcher."""
-    overrides = [override for override in given if key_of(override) not in SWEEPING]
-    config, options = read_config(run_part(composed))
-    if options["run_dir"] is None:
-        options["run_dir"] = str(Path(composed.sweep_dir) / job_name(overrides, labels(overrides), config))
-    train(config, options, overrides, OmegaConf.to_yaml(run_part(composed)), "")
-    return leading_score(RunFolder(Path(options["run_dir"])).summary())
+    """One job in a process of another launcher; of a search one trial, which runs every seed, one after the other."""
+    runs, seeds = [], read_sweep(composed)["seeds"]
+    for seed, own in zip(seeds or [composed.seed], with_seeds(given, seeds), strict=True):
+        overrides = [override for override in own if key_of(override) not in SWEEPING]
+        run = run_part(composed)
+        run.seed = seed
+        config, options = read_config(run)
+        if options["run_dir"] is None:
+            options["run_dir"] = str(Path(composed.sweep_dir) / job_name(overrides, labels(overrides), config))
+        train(config, options, overrides, OmegaConf.to_yaml(run), "")
+        runs.append(RunFolder(Path(options["run_dir"])))
+    return mean_score(runs)
 
 
 def read_sweep(config: DictConfig) -> dict[str, Any]:
