@@ -210,16 +210,20 @@ def save_curves(
     save_figure(path, figure)
 
 
+LEGEND_WIDTH, LEGEND_LINE, LEGEND_LETTER = 210, 30, 4  # points: of a panel, of an entry's line, of a letter
+
+
 def legend_below(axes: "Axes") -> None:
     """A legend below the axes, where it covers no data; a name that comes back is listed once."""
     handles, labels = axes.get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))
+    width = LEGEND_LINE + LEGEND_LETTER * max(map(len, once))
     axes.legend(
         [*once.values()],
         [*once],
         loc="upper center",
-        bbox_to_anchor=(0.5, -0.17),
-        ncols=min(3, len(once)),
+        bbox_to_anchor=(0.5, -0.22),
+        ncols=max(1, min(len(once), int(LEGEND_WIDTH // width))),
         frameon=False,
         fontsize=7,
     )
