@@ -108,8 +108,18 @@ def find_own_code() -> None:
     sys.path += [str(folder) for folder in beside + here if str(folder) not in sys.path]
 
 
+def wait_passively() -> None:
+    """Lets OpenMP's threads sleep where they wait; torch reads the variable when it is imported.
+
+    By default they spin, which takes the processor from the thread they wait for if other programs run, too.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+
 def set_up(program: str) -> None:
     """Prints errors and warnings in our own format, on terminals of any encoding."""
+    wait_passively()
     atexit.register(gc.freeze)  # the last collection would look at all that torch has made, for more than a second
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us, instead of Hydra's own printing
     logging.getLogger("hydra").setLevel(logging.CRITICAL)

@@ -85,19 +85,21 @@ class GAN:
     def with_sampler(self, latent_sampler: LatentSampler) -> "GAN":
         return replace(self, latent_sampler=latent_sampler)
 
-    def parts(self) -> dict[str, Stateful]:
-        """Everything with state, by name: three networks, and parts that are modules, by their dotted paths."""
-        networks: dict[str, Stateful] = {
+    def networks(self) -> dict[str, Stateful]:
+        return {
             "generator": self.game.generator,
             "discriminator": self.game.discriminator,
             "ema_generator": self.ema_generator,
         }
+
+    def parts(self) -> dict[str, Stateful]:
+        """Everything with state, by name: three networks, and parts that are modules, by their dotted paths."""
         leaves = {
             "objective": self.game.objective,
             "augmentation": self.game.augmentation,
             "latent_sampler": self.latent_sampler,
         }
-        return networks | stateful(leaves)
+        return self.networks() | stateful(leaves)
 
 
 @dataclass(frozen=True)

@@ -109,3 +109,38 @@ def test_preparing_a_folder_of_images(start: Callable[..., "subprocess.Popen[str
     interrupt(process)
     assert [path.name.endswith(".lock") for path in prepared.iterdir()] == [True]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "photographs"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("work", "settings"),
+    [
+        ("sampling images", ["latent_sampler=advlat_z", "num_eval_images=20000"]),
+        ("features of generated images", ["num_eval_images=60000"]),
+        ("kid", ["num_eval_images=3000", "dataset.metrics.kid_subsets=10000", "dataset.metrics.kid_subset_size=1500"]),
+        ("precision_recall", ["num_eval_images=60000", "dataset.metrics.names=[fid,precision_recall]"]),
+    ],
+)
+def test_scores_of_a_run(
+    work: str, settings: list[str], start: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
+) -> None:
+    """The answer is there at once; the run is saved, and its scores are what it begins with when it is continued."""
+    train = "from gan_cli.cli import train; train()"
+    small = ["model.generator.width=4", "model.discriminator.width=4", "batch_size=4", "device=cpu", "run_dir=run"]
+    process = start("-c", train, *small, "steps=2", *settings)
+    activity = tmp_path / "run" / ".activity"
+    while process.poll() is None and not (activity.is_file() and work in activity.read_text()):
+        time.sleep(0.05)
+    assert process.poll() is None
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    while "stopping: saving the run" not in process.stderr.readline():
+        assert process.poll() is None
+    answered = time.monotonic() - began
+    _, errors = process.communicate(timeout=60)
+    ended = time.monotonic() - began
+    print(f"{work}: answered after {answered:.2f} s, ended after {ended:.2f} s")
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "gan-train: interrupted at step 2; continue with: gan-train resume=run"
+    assert (answered < SECONDS / 2, ended < 2 * SECONDS) == (True, True), (answered, ended)

@@ -5,7 +5,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from gan_cli.files import sweep_partial
 from gan_cli.runs import checkpoint, pictures
 from gan_cli.runs.checkpoint import Checkpoint
 from gan_cli.runs.folder import RunFolder, create
-from gan_cli.runs.origin import signature
+from gan_cli.runs.initial import initial_of, initialized
+from gan_cli.runs.origin import is_ours, signature
 from gan_cli.runs.progress import Progress, showing_work
 from gan_cli.runs.run import Run
 from gan_cli.runs.signals import stop_on_signal
@@ -37,7 +38,8 @@ ANSWER = "stopping: saving the run; Ctrl-C again stops at once"
 class Request:
     """What to train: the config as it is stored, its command line, and the checkpoint to continue from.
 
-    `built` is the config to build from: its data may be in another place now.
+    `built` is the config to build from: its data may be in another place now. `initial` has the weights that a new run
+    begins with.
     """
 
     config: Config
@@ -49,20 +51,24 @@ class Request:
     make_folder: Callable[[], Path]
     found: Checkpoint | None = None
     signature: str | None = None  # None: the config is this command line's, so this user signs it
+    initial: Checkpoint | None = None
 
 
 def train(config: Config, options: dict[str, Any], overrides: list[str], composed: str, short_name: str) -> None:
     """gan-train: starts a run in a new folder, or starts or continues the one in `run_dir`."""
+    initial = initial_of(options)
+    config = initialized(config, initial)
     if options["run_dir"] is not None:
-        run(request_in_folder(Path(options["run_dir"]), config, options, overrides, composed))
+        request = request_in_folder(Path(options["run_dir"]), config, options, overrides, composed)
     else:
         outputs = Path(options["outputs"])
         make_folder = partial(create, outputs, short_name)
-        run(Request(config, config, overrides, composed, options["device"], options["tracker"], make_folder))
+        request = Request(config, config, overrides, composed, options["device"], options["tracker"], make_folder)
+    run(replace(request, initial=initial))
 
 
 def resume(options: dict[str, Any]) -> None:
-    """gan-train resume=<run>: continues the run as it was started."""
+    """gan-train resume=<run>: continues the run as it was started, also beyond its end, to `steps`."""
     path = Path(options["resume"])
     try:
         is_run = (path / "checkpoints").is_dir()
@@ -73,6 +79,8 @@ def resume(options: dict[str, Any]) -> None:
     found = checkpoint.newest(path)
     if found is None:
         raise UserError(f"resume={path} has no checkpoint: it was never started")
+    if options["steps"] is not None:
+        found = extended(found, options["steps"])
     place = options["dataset"]
     built = trusted_config(found, options["trust"], place["root"], download=bool(place["download"]))
     trackers = resumed_trackers(path, options)
@@ -101,6 +109,19 @@ def resumed_trackers(path: Path, options: dict[str, Any]) -> Config:
     return stored["trackers"]
 
 
+def extended(found: Checkpoint, steps: int) -> Checkpoint:
+    """The checkpoint with a config of as many steps, signed if this user has signed the one that it has.
+
+    Raises UserError for fewer steps than are trained.
+    """
+    if steps < found.step:
+        raise UserError(f"steps={steps} is less than the {found.step} that are trained: give more, or leave it out")
+    config = found.config | {"steps": steps}
+    signed = signature(config) if is_ours(found.config, found.signature) else found.signature
+    overrides = [o for o in found.overrides if o.partition("=")[0] != "steps"] + [f"steps={steps}"]
+    return replace(found, config=config, overrides=overrides, signature=signed)
+
+
 def request_in_folder(
     path: Path, config: Config, options: dict[str, Any], overrides: list[str], composed: str
 ) -> Request:
@@ -116,7 +137,10 @@ def request_in_folder(
     found = checkpoint.newest(path)
     if found is not None and found.config != config:
         changes = difference(found.config, config)
-        raise UserError(f"run_dir={path} was started with another config ({changes}): choose another run_dir")
+        advice = "choose another run_dir"
+        if found.config | {"steps": config["steps"]} == config:
+            advice += f", or let it go on: gan-train resume={path} steps={config['steps']}"
+        raise UserError(f"run_dir={path} was started with another config ({changes}): {advice}")
     return Request(config, config, overrides, composed, options["device"], options["tracker"], lambda: path, found)
 
 
@@ -134,7 +158,8 @@ def run(request: Request) -> None:
     with prepared(request) as this:
         status = this.train()
     if status == "interrupted":
-        message = f"interrupted at step {this.step}; continue with: gan-train resume={this.folder.path}"
+        saved = "" if this.saved_step == this.step else f", saved at step {this.saved_step}"
+        message = f"interrupted at step {this.step}{saved}; continue with: gan-train resume={this.folder.path}"
         raise InterruptedRunError(message, this.stop.signal or signal.SIGINT)
     print_summary(this.folder.summary() or {}, this.folder.path)
 
@@ -163,6 +188,8 @@ def prepared(request: Request) -> Iterator[Run]:
             warnings.warn(f"training continues without scores: {unavailable}", stacklevel=1)
         if found is not None:
             found.restore(experiment.parts())
+        elif request.initial is not None:
+            request.initial.restore(experiment.gan.networks())
         folder = make_run_folder(request.make_folder)
         if found is None:
             held.enter_context(folder.locked())
@@ -173,6 +200,8 @@ def prepared(request: Request) -> Iterator[Run]:
             raise UserError(f"{folder.path} was written by another process in the meantime: repeat the command")
         if found is None:
             folder.start(request.composed, request.overrides)
+        else:  # it may go on to another step than the one it was saved for
+            checkpoint.rewrite_config(found)
         step = found.step if found is not None else 0
         checkpoint.sweep_incomplete(folder.checkpoints)
         folder.rewind(step, found is None or found.concluded, None if found is None else found.records)
@@ -189,6 +218,7 @@ def prepared(request: Request) -> Iterator[Run]:
             overrides=request.overrides,
             signature=signature(request.config) if request.signature is None else request.signature,
             step=step,
+            saved_step=step,
             seconds=found.seconds if found is not None else 0.0,
             concluded=found.concluded if found is not None else True,
         )

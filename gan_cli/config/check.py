@@ -55,6 +55,7 @@ NODES = {  # these must name one class
 }
 SHAPES = {"latent_dim", "image_shape", "num_outcomes"}  # given to the networks by build.py, never in their config
 SETTINGS = [setting.name for setting in fields(RunSettings)]
+INITIAL = {"sha256": str, "step": int}  # what `init_from` of a config says of the weights that its run began with
 
 
 def config_problems(config: Config) -> list[str]:
@@ -68,6 +69,11 @@ def config_problems(config: Config) -> list[str]:
         problems += [unknown(f"model.{key}", NODES) for key in config["model"] if f"model.{key}" not in NODES]
     if not isinstance(config["regularizer"], dict) or not all(is_node(node) for node in config["regularizer"].values()):
         problems.append("regularizer must hold one named regularizer each: regularizer=none or regularizer=[r1]")
+    initial = config.get("init_from")
+    if initial is not None and not (
+        isinstance(initial, dict) and initial.keys() == INITIAL.keys() and not type_problems(initial, INITIAL)
+    ):
+        problems.append("init_from must hold the sha256 and the step of the weights that the run began with")
     problems += setting_problems(config) + part_problems(config)
     return list(dict.fromkeys(problems))  # a schedule's are found where it is, and where it is used
 

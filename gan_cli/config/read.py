@@ -32,12 +32,14 @@ OPTIONS: dict[str, Any] = {  # of this process, not of the experiment
     "run_dir": str | None,
     "outputs": str,
     "resume": str | None,
+    "init_from": str | None,
     "trust": str | list[str],
     "tracker": dict[str, Any],
 }
-RESUMED = ("resume", "device", "trust", "dataset.root", "dataset.download", "tracker")  # what may be given with resume
+RESUMED = ("resume", "steps", "device", "trust", "dataset.root", "dataset.download", "tracker")  # given with resume
 RESUMING: dict[str, Any] = {
     "resume": str,
+    "steps": int | None,
     "device": str,
     "trust": list[str],
     "dataset": dict[str, str | bool | None],
@@ -105,11 +107,11 @@ def read_config(composed: DictConfig) -> tuple[Config, dict[str, Any]]:
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None)
         raise UserError(f"{key} needs a value: add {key}=<value>" if key else one_line(error)) from error
-    problems += missing(config, OPTIONS) + type_problems(config, OPTIONS) + config_problems(config)
+    experiment = {key: value for key, value in config.items() if key not in OPTIONS}
+    problems += missing(config, OPTIONS) + type_problems(config, OPTIONS) + config_problems(experiment)
     problems += tracker_problems(config["tracker"]) if "tracker" in config else []
     if problems:
         raise UserError("; ".join(problems))
-    experiment = {key: value for key, value in config.items() if key not in OPTIONS}
     trackers = as_typed(composed, {"tracker": config["tracker"]})
     return as_typed(composed, experiment), {key: config[key] for key in OPTIONS} | trackers
 
@@ -117,15 +119,18 @@ def read_config(composed: DictConfig) -> tuple[Config, dict[str, Any]]:
 def read_resuming(composed: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
     """The options of gan-train with `resume`; `dataset` says where the data is now, and whether to download it.
 
-    `tracker` is None unless it is given: the run then has the trackers that it had.
+    `steps` is None unless it is given: then the run goes on to as many. `tracker` is None unless it is given: the run
+    then has the trackers that it had.
 
     Raises UserError for any other override: the run's config is in its folder.
     """
     others = [o for o in overrides if key_of(o) not in RESUMED and not key_of(o).startswith("tracker.")]
     if others:
         raise UserError(f"resume continues a run as it was started: remove {' '.join(others)}")
-    options = resolved(OmegaConf.masked_copy(composed, ["resume", "device", "trust", "tracker"]), "")
+    options = resolved(OmegaConf.masked_copy(composed, ["resume", "steps", "device", "trust", "tracker"]), "")
     given = {key_of(override) for override in overrides}
+    if "steps" not in given:
+        options["steps"] = None
     if any(key.split(".")[0] == "tracker" for key in given):
         options |= as_typed(composed, {"tracker": options["tracker"]})
     else:

@@ -117,6 +117,14 @@ def save(
     return folder
 
 
+def rewrite_config(found: Checkpoint) -> None:
+    """Writes the config, overrides and signature of `found` into its folder, in place of those that are there."""
+    meta = read_json(found.folder / META, dict[str, Any])
+    changed = meta | {"config": found.config, "overrides": found.overrides, "signature": found.signature}
+    if changed != meta:
+        write_json(found.folder / META, changed)
+
+
 def name_of(step: int) -> str:
     return f"step-{step:08d}"
 
@@ -195,20 +203,20 @@ def newest(run: Path) -> Checkpoint | None:
     raise CheckpointError(f"{run} is being written faster than its checkpoints can be read: wait for it")
 
 
-def find(path: Path, which: str) -> Checkpoint:
-    """The checkpoint at `path`, or the `latest` or `best` of the run folder at `path`."""
+def find(path: Path, which: str, key: str = "checkpoint") -> Checkpoint:
+    """The checkpoint at `path`, or the `latest` or `best` of the run folder at `path`; `key` is the option's name."""
     try:
         exists = path.exists()
     except (OSError, ValueError) as error:  # a name that is too long, a folder that may not be read
-        raise CheckpointError(f"checkpoint={printable(path)} cannot be read: {one_line(error)}") from error
+        raise CheckpointError(f"{key}={printable(path)} cannot be read: {one_line(error)}") from error
     if not exists:
-        raise CheckpointError(f"checkpoint={path} does not exist: give a run folder or one of its checkpoints")
+        raise CheckpointError(f"{key}={path} does not exist: give a run folder or one of its checkpoints")
     if path.name in (STATE, META):
         path = path.parent
     if is_there(path / META):
         return open_checkpoint(path)
     if not (path / "checkpoints").is_dir():
-        raise CheckpointError(f"checkpoint={path} is neither a run folder nor a checkpoint of this program")
+        raise CheckpointError(f"{key}={path} is neither a run folder nor a checkpoint of this program")
     if which == "best":
         best = named(path / "checkpoints", "best")
         if best is None:

@@ -48,6 +48,7 @@ class Run:
     overrides: list[str]
     signature: str  # of the config, by the user who started the run
     step: int = 0
+    saved_step: int = 0  # of the newest checkpoint
     seconds: float = 0.0
     concluded: bool = True
     floor: dict[str, float] = field(default_factory=dict)
@@ -235,6 +236,7 @@ class Run:
             signature=self.signature,
             records=self.folder.vouched(),
         )
+        self.saved_step = self.step
         self.tidy_checkpoints()
 
     def tidy_checkpoints(self) -> None:

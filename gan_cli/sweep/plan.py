@@ -15,6 +15,7 @@ from gan_cli.config.overrides import choices, key_of, labels, set_by_debug
 from gan_cli.config.read import read_config
 from gan_cli.errors import UserError
 from gan_cli.files import slug
+from gan_cli.runs.initial import initial_of, initialized
 from gan_cli.sweep.options import SWEEPING
 from gan_cli.sweep.sweep_folder import Job, Point, fingerprint
 
@@ -124,7 +125,8 @@ def compose_all(points: Sequence[Point], compose: Compose) -> list[tuple[Point, 
 
 def read_run(composed: DictConfig) -> Config:
     """The run's config, without the sweep's options."""
-    return read_config(run_part(composed))[0]
+    config, options = read_config(run_part(composed))
+    return initialized(config, initial_of(options))
 
 
 def run_part(composed: DictConfig) -> DictConfig:

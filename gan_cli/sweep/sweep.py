@@ -184,7 +184,7 @@ def run_job(composed: DictConfig, given: Sequence[str]) -> float | None:
         run.seed = seed
         config, options = read_config(run)
         if options["run_dir"] is None:
-            options["run_dir"] = str(Path(composed.sweep_dir) / job_name(overrides, labels(overrides), config))
+            options["run_dir"] = str(Path(composed.sweep_dir) / job_name(overrides, labels(overrides), read_run(run)))
         train(config, options, overrides, OmegaConf.to_yaml(run), "")
         runs.append(RunFolder(Path(options["run_dir"])))
     return mean_score(runs)

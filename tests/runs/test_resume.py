@@ -125,8 +125,8 @@ def test_resume_continues_a_run_as_it_was_started(undisturbed: dict[str, Path], 
     folder = tmp_path / "run"
     start_and_kill(folder, "realness", 4, after_report=False)
     overrides = [f"resume={folder}", "device=cpu"]
-    with pytest.raises(UserError, match="remove steps=9"):
-        read_resuming(composed_config(*overrides, "steps=9"), [*overrides, "steps=9"])
+    with pytest.raises(UserError, match="remove batch_size=9"):
+        read_resuming(composed_config(*overrides, "batch_size=9"), [*overrides, "batch_size=9"])
     resume(read_resuming(composed_config(*overrides), overrides))
     assert_equal(outcome(folder), outcome(undisturbed["realness"]))
 
