@@ -8,11 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gan_cli.engine import Engine
 from gan_cli.files import atomic
 from gan_cli.text import printable
+
+if TYPE_CHECKING:  # the console scripts import this module before torch is needed
+    from gan_cli.engine import Engine
 
 MOST_BYTES = 1_000_000  # of the file that is read
 SECONDS_OF_GIT = 5.0
@@ -34,7 +36,7 @@ class Sessions:
             return []
         return [session for line in lines if (session := read_session(line)) is not None]
 
-    def begin(self, *, step: int, steps: int, engine: Engine) -> None:
+    def begin(self, *, step: int, steps: int, engine: "Engine") -> None:
         """Adds this process, which continues after `step` and is to end after `steps`."""
         this = {"started": now(), "step": step, "steps": steps, "hardware": hardware(engine), "git": git(Path.cwd())}
         with atomic(self.path) as partial:
@@ -46,7 +48,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def hardware(engine: Engine) -> dict[str, str | int | None]:
+def hardware(engine: "Engine") -> dict[str, str | int | None]:
     """What seconds depend on; no name of the machine or its user."""
     return {"cpu": cpu_name(), "gpu": engine.gpu_name(), "threads": engine.num_threads()}
 

@@ -32,10 +32,10 @@ def state_of(run: str) -> dict[str, torch.Tensor]:
 
 
 def test_a_completed_run_goes_on_to_where_a_longer_one_ends(command: Command) -> None:
-    """Bitwise, with records of step 3 besides, which was the last; a falling rate ends where it ended."""
-    falling = "generator_optimizer.lr={start: 1e-2, end: 1e-3, until: 3, shape: linear}"
-    assert command("train", *POINTS, falling, "run_dir=long", "steps=6")[0] == 0
-    assert command("train", *POINTS, falling, "run_dir=run", "steps=3")[0] == 0
+    """Bitwise, with records of step 3 besides, which was the last; a schedule ends where it ended."""
+    rising = "ema_decay={start: 0.05, end: 0.2, until: 3, shape: linear}"
+    assert command("train", *POINTS, rising, "run_dir=long", "steps=6")[0] == 0
+    assert command("train", *POINTS, rising, "run_dir=run", "steps=3")[0] == 0
     code, _, err = command("train", "resume=run", "steps=6", "device=cpu")
     assert code == 0, err
     (state, records, summary, pictures), (theirs, long_records, long_summary, long_pictures) = map(
@@ -52,7 +52,7 @@ def test_a_completed_run_goes_on_to_where_a_longer_one_ends(command: Command) ->
     said = read_summary(Path("run"))
     assert [(session["step"], session["steps"]) for session in said["sessions"]] == [(0, 3), (3, 6)]
     assert [override for override in said["overrides"] if override.startswith("steps")] == ["steps=6"]
-    assert command("train", *POINTS, falling, "run_dir=run", "steps=6")[0] == 0, "it is the run of this command now"
+    assert command("train", *POINTS, rising, "run_dir=run", "steps=6")[0] == 0, "it is the run of this command now"
     assert read_summary(Path("run"))["sessions"] == said["sessions"], "and is complete"
 
 
