@@ -1,23 +1,30 @@
 .DEFAULT_GOAL := help
-VENV := .venv
 PYTHON ?= python3
-READY := $(VENV)/.ready
-VERSIONS := -c constraints.txt
+HAS_TORCH := import importlib.util, sys; sys.exit(importlib.util.find_spec("torch") is None)
+# The environment that is active: a conda environment only if it has PyTorch, as its base is nearly always active.
+ACTIVE := $(or $(VIRTUAL_ENV),$(if $(CONDA_PREFIX),$(shell "$(CONDA_PREFIX)/bin/python" -c '$(HAS_TORCH)' 2>/dev/null && echo "$(CONDA_PREFIX)")))
+VENV := $(or $(ACTIVE),.venv)
+READY := $(VENV)/.gan_cli-ready
+VERSIONS := -c $(READY).txt
 PYTEST := $(VENV)/bin/pytest -q -n auto --dist worksteal
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
+# A PyTorch that was there before the first installation is kept, such as a CPU build or one for this machine's GPU.
 $(READY): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --upgrade pip
-	$(VENV)/bin/pip install --quiet $(VERSIONS) -e ".[dev]"
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	if ! grep -qs '^torch==' $(READY).txt && $(VENV)/bin/python -c '$(HAS_TORCH)'; then grep -vE '^torch(vision)?==' constraints.txt; else cat constraints.txt; fi > $(READY).txt
+	$(VENV)/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)/bin/python -m pip install --quiet $(VERSIONS) -e ".[dev]"
 	touch $(READY)
 
-install: $(READY)  ## A .venv with the package, its commands, and its dependencies at the versions of constraints.txt
+install: $(READY)  ## The package, its commands and dependencies, in the active environment or else in a .venv
+	@echo "installed in $(VENV)$(if $(ACTIVE),,; activate it with: . $(VENV)/bin/activate)"
 
 train: $(READY)  ## A first run: RealnessGAN on the embedded digits
 	$(VENV)/bin/gan-train objective=realness num_outcomes=51
+	$(if $(ACTIVE),,@echo "gan-train and the other commands are in $(VENV); activate it with: . $(VENV)/bin/activate")
 
 test: $(READY)  ## The quick tests, about three minutes on two cores: every pair of choices trains
 	$(PYTEST) -m "not slow"
@@ -31,14 +38,14 @@ test-faults: $(READY)  ## Kills, full disks, hostile files, many times: prints t
 	$(VENV)/bin/python -m tests.faults
 
 test-newest:  ## The quick tests with the newest dependencies, in a .venv-newest
-	rm -f .venv-newest/.ready
+	rm -f .venv-newest/.gan_cli-ready
 	$(MAKE) test VENV=.venv-newest VERSIONS="--upgrade --upgrade-strategy eager"
 
 sweep: $(READY)  ## The default comparison: eleven methods, three seeds, about half an hour on two cores
 	$(VENV)/bin/gan-sweep -m
 
 toys: $(READY)  ## The table of docs/methods.md: every objective on ring and grid, three seeds, about half an hour
-	PATH=$(CURDIR)/$(VENV)/bin:$$PATH $(VENV)/bin/python benchmarks/toys.py
+	PATH=$(abspath $(VENV))/bin:$$PATH $(VENV)/bin/python benchmarks/toys.py
 
 check: $(READY) binaries  ## Format, lint, types, and no binary file outside docs/ and gan_cli/metrics/weights/
 	$(VENV)/bin/ruff format --check .

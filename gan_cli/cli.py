@@ -23,10 +23,12 @@ from omegaconf.errors import OmegaConfBaseException
 from gan_cli import __version__
 from gan_cli.config.arguments import read_arguments
 from gan_cli.config.compose import CONF
-from gan_cli.config.hints import config_folders, explain
+from gan_cli.config.help import help_text
+from gan_cli.config.hints import closest, config_folders, explain
 from gan_cli.errors import EndError, InterruptedRunError, UserError
 from gan_cli.runs.signals import end_with
 from gan_cli.sweep.command_line import Prepared, prepare
+from gan_cli.sweep.options import NOT_OF_A_SWEEP
 from gan_cli.text import printable
 from gan_cli.work import abandoned_calls
 
@@ -54,6 +56,24 @@ def report() -> None:
     launch("report")
 
 
+def main() -> None:
+    """python -m gan_cli: runs one of the commands, or lists them."""
+    name, *words = sys.argv[1:] or ["--help"]
+    if name in ("--help", "-h"):
+        headers = {command: OmegaConf.load(CONF / f"{command}.yaml").hydra.help.header for command in COMMANDS}
+        lines = [header.partition("\n")[0].partition(": ") for header in headers.values()]
+        print("python -m gan_cli train <arguments> is the same as gan-train <arguments>:\n")
+        print("\n".join(f"  {program:12}{what}" for program, _, what in lines))
+        print("\ngan-train --help lists what it takes, and so for each of them.")
+    elif name == "--version":
+        print(f"gan_cli {__version__}")
+    elif name.removeprefix("gan-") in COMMANDS:
+        sys.argv = [f"gan-{name.removeprefix('gan-')}", *words]
+        launch(name.removeprefix("gan-"))
+    else:
+        exit_with("gan_cli", f"unknown command '{name}'{closest(name, list(COMMANDS))}", UserError.code)
+
+
 @contextmanager
 def exiting_at_once() -> Iterator[None]:
     """Ends the process while abandoned calls still run; the interpreter would wait for them."""
@@ -77,6 +97,9 @@ def launch(name: str) -> None:
         arguments = read_arguments(name, sys.argv[1:])
         if "--version" in arguments.flags:
             print(f"{program} {__version__}")
+            return
+        if "--help" in arguments.flags:
+            print(help_text(name, arguments.overrides, NOT_OF_A_SWEEP if name == "sweep" else ()))
             return
         if "--info" in arguments.flags:  # Hydra logs what others print
             logging.getLogger("hydra").setLevel(logging.NOTSET)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -422,16 +423,39 @@ def test_two_runs_of_the_same_second_have_two_folders(command: Command) -> None:
 
 
 def test_help_and_version_do_not_import_torch(tmp_path: Path) -> None:
-    for name in ("train", "eval", "sample"):
+    heavy = "{'torch', 'matplotlib', 'sklearn', 'scipy', 'numpy', 'PIL', 'pydantic'}"
+    for name in ("train", "eval", "sample", "sweep", "report"):
         code = f"import sys; from gan_cli import cli; sys.argv = ['gan-{name}', '--help']\n"
         code += f"try: cli.launch('{name}')\n"
-        code += "except SystemExit: pass\nassert 'torch' not in sys.modules, 'torch was imported'"
+        code += f"except SystemExit: pass\nassert not {heavy} & set(sys.modules), {heavy} & set(sys.modules)"
         done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert f"gan-{name}" in done.stdout
-        assert "Flags go before overrides" in done.stdout
-        version = subprocess.run([BIN / f"gan-{name}", "--version"], cwd=tmp_path, capture_output=True, text=True)
-        assert version.stdout == f"gan-{name} {__version__}\n"
+        assert "Flags: --version" in done.stdout
+    version = subprocess.run([BIN / "gan-train", "--version"], cwd=tmp_path, capture_output=True, text=True)
+    assert version.stdout == f"gan-train {__version__}\n"
+
+
+def test_the_module_lists_its_commands_and_runs_them(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["gan_cli", *words])
+        code = 0
+        try:
+            runpy.run_module("gan_cli", run_name="__main__")
+        except SystemExit as leaving:
+            code = int(leaving.code or 0)
+        return code, *capsys.readouterr()
+
+    code, out, err = run()
+    assert (code, out, err) == run("--help")
+    listed = [line.split()[0] for line in out.splitlines() if line.startswith("  ")]
+    assert listed == ["gan-train", "gan-eval", "gan-sample", "gan-sweep", "gan-report"]
+    assert max(map(len, out.splitlines())) <= 80
+    assert run("train", "--version") == run("gan-train", "--version") == (0, f"gan-train {__version__}\n", "")
+    assert run("eval", "steps=3")[2].startswith("gan-eval: unknown key 'steps'")
+    assert run("trian") == (2, "", "gan_cli: unknown command 'trian': did you mean train?\n")
 
 
 def test_flags_of_hydra_still_work(tmp_path: Path) -> None:

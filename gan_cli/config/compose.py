@@ -1,6 +1,7 @@
 """Finds conf/ and composes configs without a command line and without changing Hydra's global state."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from hydra import version
@@ -30,15 +31,35 @@ def compose(
 
     Choices in `folders` are found, too. Raises Hydra's exceptions.
     """
-    before = version.getbase()
-    version.setbase("1.3")
-    try:
-        setup_globals()
-        searched = [f"hydra.searchpath=[{','.join(f'file://{folder.absolute()}' for folder in folders)}]"]
-        composed = loading().load_configuration(name, [*overrides, *searched], RunMode.RUN, from_shell=False)
-    finally:
-        version.VersionBase.instance().version_base = before
+    with loader() as configs:
+        given = [*overrides, searching(folders)]
+        composed = configs.load_configuration(name, given, RunMode.RUN, from_shell=False)
     if not with_hydra:
         with open_dict(composed):
             del composed["hydra"]
     return composed
+
+
+def composed_files(name: str, overrides: Sequence[str], folders: Sequence[Path] = ()) -> list[tuple[Path, str]]:
+    """The files that the config is composed of, the earlier ones overridden by the later, each with its place in it."""
+    with loader() as configs:
+        found = configs.compute_defaults_list(name, [*overrides, searching(folders)], RunMode.RUN).defaults
+    places = [(Path(f"{one.config_path}.yaml"), one.package or "") for one in found]
+    return [
+        (folder / file, place) for file, place in places for folder in (CONF, *folders) if (folder / file).is_file()
+    ]
+
+
+@contextmanager
+def loader() -> Iterator[ConfigLoader]:
+    before = version.getbase()
+    version.setbase("1.3")
+    try:
+        setup_globals()
+        yield loading()
+    finally:
+        version.VersionBase.instance().version_base = before
+
+
+def searching(folders: Sequence[Path]) -> str:
+    return f"hydra.searchpath=[{','.join(f'file://{folder.absolute()}' for folder in folders)}]"

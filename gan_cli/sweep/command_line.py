@@ -16,7 +16,7 @@ from gan_cli.config.hints import config_folders, introduced_by
 from gan_cli.config.overrides import choices, key_of, quoted, value_of
 from gan_cli.errors import UserError
 from gan_cli.runs.folder import fresh
-from gan_cli.sweep.options import SWEEPING
+from gan_cli.sweep.options import NOT_OF_A_SWEEP, SWEEPING
 from gan_cli.sweep.sweep_folder import fingerprint, newest_of_kind
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def prepare() -> Prepared | None:
         return None
     overrides = OverridesParser.create().parse_overrides(flags.overrides)
     for override in overrides:
-        if key_of(override) in ("run_dir", "resume"):
+        if key_of(override) in NOT_OF_A_SWEEP:
             raise UserError(f"remove {override.input_line}: each job has its own folder in sweep_dir")
         if key_of(override) == "seeds":
             raise UserError(f"{override.input_line}: seeds are given as seed=0,1,2")

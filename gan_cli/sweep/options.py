@@ -11,3 +11,4 @@ SWEEPING: dict[str, Any] = {
     "seeds": list[int] | None,
     "study": dict[str, Any] | None,
 }
+NOT_OF_A_SWEEP = ("run_dir", "resume")  # settings of gan-train that a job has from its sweep

@@ -1,0 +1,5 @@
+"""python -m gan_cli <command> <arguments>: the console scripts where they are not on the path."""
+
+from gan_cli.cli import main
+
+main()
