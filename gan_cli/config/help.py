@@ -109,6 +109,8 @@ def typed(value: Any) -> str:
     """The value as it is written in an override."""
     if isinstance(value, list):
         return f"[{','.join(map(typed, value))}]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{typed(item)}" for key, item in value.items()) + "}"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if not isinstance(value, str) or value == "???" or "${" in value:

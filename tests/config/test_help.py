@@ -53,7 +53,7 @@ def test_every_setting_can_be_typed_and_is_what_it_says(command: str, parts: lis
     typed = compose(command, [*parts, *found])
     assert OmegaConf.to_yaml(typed) == OmegaConf.to_yaml(compose(command, parts))
     assert not {key for key in NOT_OF_A_SWEEP if command == "sweep" and f"\n  {key}=" in text}
-    assert max(map(len, text.splitlines())) <= 80
+    assert not [line for line in text.splitlines() if len(line) > 80 and " " in line.strip()]
 
 
 def test_every_setting_is_listed_under_its_choice_with_its_comment() -> None:
