@@ -37,6 +37,7 @@ LAYERS = (
         "sweep",
         "leaderboard",
         "cli",
+        "__main__",
         "gan_cli",
     ),
 )
