@@ -53,6 +53,7 @@ def test_a_run_leaves_the_whole_folder(command: Command) -> None:
         "curves.png",
         "metrics.jsonl",
         "samples",
+        "sessions.jsonl",
         "summary.json",
     }
     assert sorted(path.name for path in (run / "samples").iterdir()) == ["00000002.png", "00000004.png", "real.png"]

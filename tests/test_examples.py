@@ -47,6 +47,8 @@ def commands(name: str) -> list[str]:
 def own(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
     """Imports a module of the examples, which are not on the path otherwise."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
+    for name in [name for name in sys.modules if name.split(".")[0] == "mine"]:  # of other tests
+        monkeypatch.delitem(sys.modules, name)
     return lambda name: import_module(f"mine.{name}")
 
 

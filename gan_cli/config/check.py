@@ -53,6 +53,14 @@ NODES = {  # these must name one class
     "generator_optimizer",
     "discriminator_optimizer",
 }
+WORDS = {
+    int: "an integer",
+    float: "a number",
+    str: "text",
+    bool: "true or false",
+    type(None): "null",
+    Any: "anything",
+}
 SHAPES = {"latent_dim", "image_shape", "num_outcomes"}  # given to the networks by build.py, never in their config
 SETTINGS = [setting.name for setting in fields(RunSettings)]
 INITIAL = {"sha256": str, "step": int}  # what `init_from` of a config says of the weights that its run began with
@@ -279,15 +287,6 @@ def bearable(value: Any, hint: Any) -> bool:
 
 
 def wrong_type(key: str, value: Any, hint: Any) -> str:
-    names = {
-        int: "an integer",
-        float: "a number",
-        str: "text",
-        bool: "true or false",
-        int | None: "an integer or null",
-        float | None: "a number or null",
-        str | None: "text or null",
-    }
     arguments = typing.get_args(hint)
     if typing.get_origin(hint) is list and isinstance(value, list):
         number, item = next((number, item) for number, item in enumerate(value) if not fits(item, arguments[0]))
@@ -307,7 +306,22 @@ def wrong_type(key: str, value: Any, hint: Any) -> str:
         noun, group = ("a latent sampler", "latent_sampler") if hint is LatentSampler else ("the metrics", "metrics")
         by_file = f", or add {defaults_line(key.split('.')[-1])}" if hint is Metrics else ""
         return f"{key}={shown} is not {noun}: choose with {group}@{key}=<choice>{by_file}"
-    return f"{key}={shown} must be {names.get(hint, str(hint).replace('typing.', ''))}"
+    return f"{key}={shown} must be {described(hint)}"
+
+
+def described(hint: Any) -> str:
+    """A type in plain words, as "an integer or null"."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint in WORDS:
+        return WORDS[hint]
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(map(described, arguments))
+    if origin in (list, Sequence):
+        return f"a list (each item {described(arguments[0])})"
+    if origin in (dict, Mapping):
+        return f"a mapping (each value {described(arguments[1])})"
+    name = getattr(hint, "__name__", str(hint))
+    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
 
 
 def defaults_line(name: str) -> str:

@@ -88,7 +88,7 @@ def config_of(overrides: Sequence[str] = (), folder: Path | None = None) -> Conf
     """
     try:
         composed = compose("train", placed(overrides), [] if folder is None else [folder])
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise UserError(explain(error, "train")) from error
     return read_config(composed)[0]
 

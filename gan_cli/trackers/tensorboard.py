@@ -30,7 +30,7 @@ class TensorBoard(Tracker):
         self.writer.flush()  # the run may be killed before its next step
 
     def log_image(self, step: int, name: str, picture: Path) -> None:
-        with Image.open(picture) as image:
+        with Image.open(picture, formats=["PNG"]) as image:
             self.writer.add_image(name, np.asarray(image.convert("RGB")), step, dataformats="HWC")
         self.writer.flush()
 

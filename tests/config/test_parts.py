@@ -41,9 +41,9 @@ def test_a_mapping_of_parts_is_built_and_trained(experiment: Build) -> None:
 @pytest.mark.parametrize(
     ("name", "parts", "message"),
     [
-        ("Mean", f"[{HINGE}, {R1}]", "objective.parts="),
+        ("Mean", f"[{HINGE}, {R1}]", "objective.parts[1]="),
         ("Named", f"{{one: {HINGE}, other: {R1}}}", "objective.parts="),
-        ("Mean", "[5]", "objective.parts=[5] must be"),
+        ("Mean", "[5]", "objective.parts[0]=5 must be an Objective"),
         ("Named", "{one: 5}", "objective.parts={'one': 5} must be"),
         ("Mean", HINGE, "objective.parts="),
         ("Mean", "[{_target_: gan_cli.objectives.StdGAN}]", "objective.parts[0].saturating is missing"),

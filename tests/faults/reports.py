@@ -164,7 +164,12 @@ def in_a_summary(folder: Path, rng: random.Random) -> None:
         hostile = rng.choice(TEXTS)
         huge = rng.choice(NUMBERS)
         metrics = summary["metrics"]
-        for scores in (metrics["last"], metrics["best"], metrics["floor"], metrics["trajectory"]["fid_digits_v2"]):
+        for scores in (
+            metrics["last"],
+            metrics["best"],
+            metrics["floor"],
+            metrics["trajectory"].setdefault("fid_digits_v2", {}),
+        ):
             scores |= {hostile: huge, "fid_digits_v2": huge}
         metrics |= {"headlines": [hostile, "fid_digits_v2"], "leading": rng.choice([hostile, "fid_digits_v2"])}
         summary |= {"error": hostile, "warnings": [hostile] * 3, "protocol": {hostile: hostile}}

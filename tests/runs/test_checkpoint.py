@@ -276,7 +276,7 @@ HOSTILE: list[tuple[Callable[[dict[str, Any]], object], str]] = [
     (target("model.generator", "gan_cli.models.dcgan.nn.Linear"), "is not defined in gan_cli"),
     (target("model.generator", "torch.nn.Linear"), r"if torch is a package that you know, trust=torch allows it"),
     (target("generator_optimizer", "torch.optim.swa_utils.AveragedModel"), "is not a Optimizer"),
-    (target("dataset.metrics.extractor", "gan_cli.data.TrainingSet"), "is not a Metrics or Extractor or"),
+    (target("dataset.metrics.extractor", "gan_cli.data.TrainingSet"), "is not a Metrics or Metric or Extractor or"),
     (target("dataset.metrics.extractor", "gan_cli.objectives.hinge.Hinge"), "extractor=.* must be .*Extractor"),
     (
         lambda meta: meta["config"].update(surplus={"_target_": "gan_cli.objectives.hinge.Hinge"}),
