@@ -231,7 +231,7 @@ def not_imported(error: BaseException) -> str:
     if not isinstance(cause, ModuleNotFoundError):
         return one_line(error)
     where = "it has to be installed, lie beside the folder of --config-dir, or be in PYTHONPATH"
-    return f"{one_line(cause).lower()}: {where}"
+    return f"no module named '{cause.name}': {where}"
 
 
 def node_problems(path: str, node: dict[str, Any]) -> list[str]:

@@ -354,18 +354,18 @@ def test_buffers_count_and_a_shared_weight_counts_once() -> None:
 def test_a_trusted_package_may_bring_its_own_objective(
     saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "mine.py").write_text(
+    (tmp_path / "brought.py").write_text(
         "from dataclasses import dataclass\n"
         "from gan_cli.objectives import StdGAN\n"
         "@dataclass(frozen=True, kw_only=True)\n"
         "class Mine(StdGAN): ...\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    edit(saved, target("objective", "mine.Mine"))
+    edit(saved, target("objective", "brought.Mine"))
     found: Checkpoint = find(saved, "latest")
-    with pytest.raises(UserError, match=r"trust=mine allows it"):
+    with pytest.raises(UserError, match=r"trust=brought allows it"):
         trusted_config(found, [], None)
-    assert trusted_config(found, ["mine"], None)["objective"]["_target_"] == "mine.Mine"
+    assert trusted_config(found, ["brought"], None)["objective"]["_target_"] == "brought.Mine"
 
 
 @pytest.mark.parametrize("concluded", [True, False])
