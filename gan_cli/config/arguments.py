@@ -16,7 +16,19 @@ from gan_cli.config.overrides import key_of, placed, quoted, value_of
 from gan_cli.errors import UserError
 
 BARE = {"eval": "checkpoint", "sample": "checkpoint", "report": "folders"}  # keys that a word without one is for
-PATHS = {"checkpoint", "resume", "run_dir", "outputs", "sweep_dir", "out", "root", "weights"}  # last parts of keys
+PATHS = {
+    "checkpoint",
+    "resume",
+    "run_dir",
+    "outputs",
+    "sweep_dir",
+    "out",
+    "root",
+    "weights",
+    "images",
+    "reference",
+    "init_from",
+}  # last parts of keys
 FOLDER_OF = {"train": "run_dir=<folder> or outputs=<folder>", "sweep": "sweep_dir=<folder>"}
 NOT_USED = ("hydra.run", "hydra.sweep", "hydra.output_subdir", "hydra.job.chdir")
 SHOWS = ("--help", "--cfg", "--info")  # flags that show one config and run nothing

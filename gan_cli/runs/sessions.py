@@ -70,7 +70,8 @@ def git(folder: Path) -> dict[str, str | bool] | None:
 
 
 def output_of_git(folder: Path, *arguments: str) -> str | None:
-    command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
+    # fsmonitor is a program that the repository's own settings may name
+    command = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", "-C", str(folder), *arguments]
     with suppress(OSError, subprocess.SubprocessError, UnicodeDecodeError):
         ended = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_OF_GIT, check=True)
         return ended.stdout.strip()

@@ -128,6 +128,10 @@ def print_summary(summary: Mapping[str, Any], folder: Path) -> None:
         out.print(scores_table(title, columns))
         halves = f"{REAL}: the same metrics on two random halves of the real images, one scored against the other"
         out.print(halves, highlight=False, soft_wrap=True)
+        lower = [key for key, better in metrics.get("directions", {}).items() if better == "lower"]
+        out.print(
+            f"lower is better: {printable(', '.join(lower))}; of the others, higher", markup=False, highlight=False
+        )
     counts = {key.removesuffix("_updates"): cost[key] for key in cost if key.endswith("_updates")}
     updates = ", ".join(f"{count:,} {player} updates" for player, count in counts.items())
     lines = {
@@ -136,7 +140,7 @@ def print_summary(summary: Mapping[str, Any], folder: Path) -> None:
         f"{cost['images_per_second']:,.0f} images/s, "
         f"{cost['images_seen']:,} images seen, {updates}, peak memory {cost['peak_memory_bytes'] / 2**20:,.0f} MiB",
         "pictures": f"{folder / 'curves.png'}, {folder / 'samples'}",
-        "again": f"gan-eval checkpoint={folder}",
+        "next": f"gan-sample {folder}, gan-eval {folder}, gan-train resume={folder} steps=<more>",
     }
     for name, line in lines.items():
         out.print(f"{name}: {printable(line, MOST_OF_LINE)}", markup=False, highlight=False, soft_wrap=True)
