@@ -94,7 +94,8 @@ def launch(name: str) -> None:
     set_up(program)
     job = Job(name)
     try:
-        arguments = read_arguments(name, sys.argv[1:])
+        typed = sys.argv[1:]
+        arguments = read_arguments(name, typed)
         if "--version" in arguments.flags:
             print(f"{program} {__version__}")
             return
@@ -105,7 +106,7 @@ def launch(name: str) -> None:
             logging.getLogger("hydra").setLevel(logging.NOTSET)
         sys.argv[1:] = arguments.words
         find_own_code()
-        with CONTEXTS.get(name, nullcontext)():
+        with CONTEXTS.get(name, nullcontext)(typed):
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
     except (HydraException, OmegaConfBaseException) as error:
         exit_with(program, explain(error, name), REFUSED_BY_HYDRA)
@@ -265,7 +266,7 @@ COMMANDS: dict[str, Callable[[DictConfig, list[str], Choices], Any]] = {
 
 
 @contextmanager
-def place_of_data() -> Iterator[None]:
+def place_of_data(typed: list[str]) -> Iterator[None]:
     """Lets a run be resumed with `dataset.root=`: its data set is the checkpoint's, not the one that is composed."""
     if any(word.startswith("resume=") for word in sys.argv[1:]):
         places = ("dataset.root=", "dataset.download=")
@@ -274,7 +275,7 @@ def place_of_data() -> Iterator[None]:
 
 
 @contextmanager
-def writing_tables() -> Iterator[None]:
+def writing_tables(typed: list[str]) -> Iterator[None]:
     """Writes the sweep's tables when it has ended, in any way."""
     sweep = prepare()
     try:
@@ -282,25 +283,25 @@ def writing_tables() -> Iterator[None]:
     except (UserError, HydraException, OmegaConfBaseException):
         raise  # nothing has been run
     except BaseException:
-        write_tables(sweep)
+        write_tables(sweep, typed)
         raise
-    write_tables(sweep)
+    write_tables(sweep, typed)
 
 
-def write_tables(sweep: Prepared | None) -> None:
+def write_tables(sweep: Prepared | None, typed: list[str]) -> None:
     """Writes the tables, without a baseline if it is wrong: a sweep may have run for days."""
     from gan_cli.leaderboard.report import write_report
 
     if sweep is None or sweep.dry_run or not (sweep.folder / "sweep.json").is_file():
         return
     try:
-        write_report([sweep.folder], sweep.folder, sweep.baseline)
+        write_report([sweep.folder], sweep.folder, sweep.baseline, ["gan-sweep", *typed])
     except UserError as error:
         warnings.warn(str(error), stacklevel=1)
-        write_report([sweep.folder], sweep.folder, None)
+        write_report([sweep.folder], sweep.folder, None, ["gan-sweep", *typed])
 
 
-CONTEXTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
+CONTEXTS: dict[str, Callable[[list[str]], AbstractContextManager[None]]] = {
     "train": place_of_data,
     "sweep": writing_tables,
 }

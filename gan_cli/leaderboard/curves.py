@@ -10,7 +10,7 @@ from gan_cli.leaderboard.boards import Board, Row
 from gan_cli.leaderboard.results import Result
 
 Points = dict[int, tuple[float, float]]  # by step, or interval of steps: position and value
-LOG_RATIO = 20  # a metric that spans more than this is drawn on a logarithmic axis
+LOG_RATIO = 10
 MOST_DRAWN = 20  # methods with curves; more cannot be told apart
 MOST_PANELS = 8  # metrics, or players, in one picture
 

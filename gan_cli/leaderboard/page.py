@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import re
 import stat
 import warnings
 from collections.abc import Mapping, Sequence
@@ -112,6 +113,11 @@ def colours() -> str:
     return f":root{{{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}{classes}"
 
 
+def minutes(time: str) -> str:
+    """An ISO time in UTC as the page writes it, to the minute."""
+    return f"{time[:10]} {time[11:16]} UTC" if re.fullmatch(r"[-\d]{10}T[:\d]{8}Z", time) else time
+
+
 def facts(found: Sequence[Board], about: Mapping[str, str]) -> dict[str, str]:
     """The command and its time, and the time, hardware and versions of the runs, as far as they are known."""
     results = [result for board in found for row in board.rows for result in row.results]
@@ -125,7 +131,7 @@ def facts(found: Sequence[Board], about: Mapping[str, str]) -> dict[str, str]:
         "command": about["command"],
         "written": about["written"],
         "runs": f"{len(results):,}",
-        "trained": " to ".join(dict.fromkeys([*began[:1], *ended[-1:]])),
+        "trained": " to ".join(dict.fromkeys(map(minutes, [*began[:1], *ended[-1:]]))),
         "hardware": "; ".join(list(machines)[:MOST_FACTS]),
         "versions": ", ".join(f"{name} {' / '.join(ones)}" for name, ones in list(versions.items())[:MOST_FACTS]),
     }

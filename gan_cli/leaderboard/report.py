@@ -1,7 +1,6 @@
 """leaderboard.csv, .md, .tex, curves.png and report.html, from the files of runs."""
 
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,8 +50,12 @@ def place(folders: Sequence[Path], options: Mapping[str, Any]) -> Path:
     return fresh(Path(options["outputs"]) / "reports", "report")
 
 
-def write_report(folders: Sequence[Path], out: Path, baseline: str | None) -> None:
+def write_report(
+    folders: Sequence[Path], out: Path, baseline: str | None, command: Sequence[str] | None = None
+) -> None:
     """Writes everything into `out`, and prints the first table of each board.
+
+    `command` is what the page says it was made by; without it, the gan-report that makes it again.
 
     Raises UserError for folders without runs, a baseline that is not a method, and a folder that cannot be written.
     """
@@ -61,6 +64,7 @@ def write_report(folders: Sequence[Path], out: Path, baseline: str | None) -> No
     found = boards(results, baseline or sweep.get("baseline"))
     suffixes = ["", *(f"-{position}" for position in range(2, len(found) + 1))]
     picture = sweep.get("picture")
+    made_by = command or report_command(folders, out, baseline)
     try:
         out.mkdir(parents=True, exist_ok=True)
         texts = {"leaderboard.md": markdown(found), "leaderboard.tex": latex(found)}
@@ -75,7 +79,7 @@ def write_report(folders: Sequence[Path], out: Path, baseline: str | None) -> No
             for name, path in drawn.items():
                 save(path, figures[name])
             drawings.append(drawn)
-        texts["report.html"] = page(found, drawings, out, about(folders, out, baseline))
+        texts["report.html"] = page(found, drawings, out, about(folders, made_by))
         for name, text in texts.items():
             with atomic(out / name) as partial:
                 partial.write_text(text, encoding="utf-8")
@@ -84,13 +88,14 @@ def write_report(folders: Sequence[Path], out: Path, baseline: str | None) -> No
     show(found, out)
 
 
-def about(folders: Sequence[Path], out: Path, baseline: str | None) -> dict[str, str]:
+def report_command(folders: Sequence[Path], out: Path, baseline: str | None) -> list[str]:
+    return ["gan-report", *map(str, folders), f"out={out}", *([f"baseline={baseline}"] if baseline else [])]
+
+
+def about(folders: Sequence[Path], command: Sequence[str]) -> dict[str, str]:
     """What the page is of: its name, when it was written, and by which command."""
     names = [folder.resolve().name for folder in folders]
     name = names[0] if len(names) == 1 else f"{len(names)} folders: {', '.join(names)}"
-    command = ["gan-report", *map(str, folders), f"out={out}", *([f"baseline={baseline}"] if baseline else [])]
-    if Path(sys.argv[0]).name == "gan-sweep":
-        command = ["gan-sweep", *(word for word in sys.argv[1:] if word not in ("-m", "--multirun"))]
     return {
         "name": printable(name),
         "command": printable(shlex.join(command), MOST_OF_COMMAND),
