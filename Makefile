@@ -26,7 +26,7 @@ train: $(READY)  ## A first run: RealnessGAN on the embedded digits
 	$(VENV)/bin/gan-train objective=realness num_outcomes=51
 	$(if $(ACTIVE),,@echo "gan-train and the other commands are in $(VENV); activate it with: . $(VENV)/bin/activate")
 
-test: $(READY)  ## The quick tests, about three minutes on two cores: every pair of choices trains
+test: $(READY)  ## The quick tests, about four minutes on two cores: every pair of choices trains
 	$(PYTEST) -m "not slow"
 
 test-slow: $(READY)  ## The other tests: every combination of choices

@@ -195,6 +195,7 @@ def test_a_chosen_sampler_is_scored_beside_the_prior_on_the_same_draws(
     assert out.strip() == f"outputs/samples/run-step-40-seed-0-{sampler}"
 
 
+@pytest.mark.slow
 def test_the_checkpoints_prior_is_kept_under_any_sampler(command: Command) -> None:
     command("train", *TOY, "device=cpu", "run_dir=run", "experiment=[toy_grid,advlat_qua_plus]", "latent_dim=3")
     code, out, err = command("eval", "checkpoint=run")
@@ -256,6 +257,7 @@ def test_toy_points_are_drawn_scored_and_written(command: Command) -> None:
     assert len(lines) == 8
 
 
+@pytest.mark.slow
 def test_debug_makes_any_run_small(command: Command) -> None:
     toy = ["experiment=[toy_ring,advlat_qua]", "dataset.points_per_mode=50", "device=cpu"]
     code, out, err = command("train", *toy, "debug=fast", "run_dir=run")
@@ -417,6 +419,7 @@ def test_a_foreign_folder_is_not_made_a_runs(command: Command) -> None:
     assert [path.name for path in Path("thesis").iterdir()] == ["chapter.tex"]
 
 
+@pytest.mark.slow
 def test_two_runs_of_the_same_second_have_two_folders(command: Command) -> None:
     command("train", *SHORT, "steps=1")
     command("train", *SHORT, "steps=1")
@@ -489,7 +492,9 @@ def training(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
     running.communicate()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_an_interrupted_run_says_how_to_go_on(
     training: "subprocess.Popen[str]", number: signal.Signals, code: int, tmp_path: Path
 ) -> None:
@@ -525,6 +530,7 @@ def test_a_killed_run_is_continued_by_repeating_its_command(training: "subproces
     assert not list((tmp_path / "run" / "checkpoints").glob(".*partial"))
 
 
+@pytest.mark.slow
 def test_an_impatient_user_still_gets_a_summary(training: "subprocess.Popen[str]", tmp_path: Path) -> None:
     for _ in range(6):
         training.send_signal(signal.SIGINT)

@@ -95,6 +95,7 @@ def test_features_and_their_comparison(job: str, start: Callable[..., "subproces
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_preparing_a_folder_of_images(start: Callable[..., "subprocess.Popen[str]"], tmp_path: Path) -> None:
     folder = tmp_path / "photographs"
     folder.mkdir()

@@ -77,6 +77,7 @@ def test_training_does_build_them(trained: Path, tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.filterwarnings("default:.* images (are scored against|were resized)")
+@pytest.mark.slow
 def test_images_of_a_checkpoint_score_as_the_checkpoint_does(command: Command) -> None:
     """Both are rounded to bytes before they are scored, and PNG files lose nothing."""
     command("train", *TINY, "steps=1", "num_eval_images=40", "device=cpu", "run_dir=run")

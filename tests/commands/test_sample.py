@@ -95,6 +95,7 @@ def test_a_damaged_manifest_is_named(tmp_path: Path) -> None:
         check_folder(tmp_path, {"checkpoint": "", "step": 1, "seed": 0, "latent_sampler": {}, "latents": "random"})
 
 
+@pytest.mark.slow
 def test_arranged_images_begin_and_end_at_the_seeds_own(command: Command) -> None:
     command("train", *TINY, *RUN, "ema_decay=0.0", "generator_optimizer.lr=0.1")  # images that differ
     command("sample", "checkpoint=run", "num_images=4", "out=own")
@@ -125,6 +126,7 @@ def test_arranged_images_begin_and_end_at_the_seeds_own(command: Command) -> Non
         assert message in err
 
 
+@pytest.mark.slow
 def test_a_plane_of_more_dimensions_is_refused_and_points_are_joined(command: Command) -> None:
     toy = ["dataset=grid3", "model=mlp", "dataset.points_per_mode=8", "device=cpu", "steps=1"]
     command("train", *TINY_MLP, *toy, "latent_dim=3", "run_dir=wide")

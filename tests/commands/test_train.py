@@ -143,6 +143,7 @@ def test_a_value_from_the_environment_is_stored_as_it_was_typed(
     assert "Environment variable 'PLACE' not found" in err
 
 
+@pytest.mark.slow
 def test_a_run_from_elsewhere_is_continued_with_data_that_the_user_names(
     command: Command, photographs: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -161,6 +161,7 @@ def dumped(page: str, folder: Path) -> str:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium")
+@pytest.mark.slow
 def test_a_browser_shows_every_picture_moves_the_curves_and_runs_no_other_script(runs: Path, tmp_path: Path) -> None:
     write_report([runs], tmp_path / "out", None)
     page = (tmp_path / "out" / "report.html").read_text()

@@ -580,6 +580,7 @@ print(tuple(features.shape), features.device)
 """
 
 
+@pytest.mark.slow
 def test_a_device_that_refuses_cpu_tensors_takes_generated_images_from_the_cpu() -> None:
     """In a process of its own, for it renames a backend; the device computes no numbers, and mixes no devices."""
     done = subprocess.run([sys.executable, "-c", ON_ANOTHER_DEVICE], capture_output=True, text=True)

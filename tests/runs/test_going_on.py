@@ -56,6 +56,7 @@ def test_a_completed_run_goes_on_to_where_a_longer_one_ends(command: Command) ->
     assert read_summary(Path("run"))["sessions"] == said["sessions"], "and is complete"
 
 
+@pytest.mark.slow
 def test_what_was_asked_for_outlives_a_kill_before_the_next_checkpoint(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +145,7 @@ def test_weights_that_do_not_fit_are_refused_before_anything_is_written(command:
         assert not Path("run").exists()
 
 
+@pytest.mark.slow
 def test_the_weights_that_a_run_began_with_are_part_of_the_method_by_their_digest(command: Command) -> None:
     assert command("train", *POINTS, "run_dir=first", "steps=1")[0] == 0
     shutil.copytree("first", "copy")

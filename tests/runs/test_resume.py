@@ -131,7 +131,10 @@ def test_resume_continues_a_run_as_it_was_started(undisturbed: dict[str, Path], 
     assert_equal(outcome(folder), outcome(undisturbed["realness"]))
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "no meta"])
+@pytest.mark.parametrize(
+    "damage",
+    ["truncated", pytest.param("flipped", marks=pytest.mark.slow), pytest.param("no meta", marks=pytest.mark.slow)],
+)
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     damage: str, undisturbed: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -206,6 +209,7 @@ STATEFUL = [
 ]
 
 
+@pytest.mark.slow
 def test_parts_that_remember_something_go_on_as_they_were(tmp_path: Path) -> None:
     """A regularizer and an augmentation with buffers: listed, in the checkpoint, and bitwise equal after a kill."""
     train_in(tmp_path / "whole", "stdgan", *STATEFUL)
@@ -247,7 +251,7 @@ def interrupt(patch: pytest.MonkeyPatch, at: int, number: signal.Signals) -> Non
     patch.setattr(FeatureScorer, "score", interrupted)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("scoring", "step", "more"),
     [
