@@ -27,6 +27,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in (folder / "images").iterdir()}
 
 
+@pytest.mark.slow
 def test_a_folder_goes_on_and_keeps_what_it_holds(command: Command) -> None:
     command("train", *TINY, *RUN)
     code, out, err = command("sample", "checkpoint=run", "num_images=16")

@@ -110,6 +110,7 @@ def test_a_second_signal_names_the_step_that_is_saved(command: Command, monkeypa
     assert find(Path("run"), "latest").step == 2
 
 
+@pytest.mark.slow
 def test_a_new_run_begins_with_the_weights_of_another_and_with_nothing_else(command: Command) -> None:
     assert command("train", *POINTS, "run_dir=first", "regularizer=spectral_norm")[0] == 0
     given = [*POINTS, "regularizer=spectral_norm", "seed=1", "run_dir=run"]

@@ -276,6 +276,7 @@ def test_another_launcher_takes_the_jobs(tmp_path: Path) -> None:
     only_sweep(tmp_path)
 
 
+@pytest.mark.slow
 def test_dry_run_lists_and_writes_nothing(tmp_path: Path) -> None:
     code, out, _ = swept("dry_run=true", cwd=tmp_path)
     assert code == 0
