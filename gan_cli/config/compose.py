@@ -16,11 +16,11 @@ PACKAGE = Path(__file__).resolve().parents[1]
 CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir())  # wheel, or repository
 
 
-def loading(folders: Sequence[Path] = ()) -> ConfigLoader:
+def loader(folders: Sequence[Path] = ()) -> ConfigLoader:
     """Hydra's loader of the choices in conf/ and in `folders`."""
     searched = create_config_search_path(str(CONF))
     for folder in folders:
-        searched.append("command-line", f"file://{folder.absolute()}")
+        searched.prepend("command-line", f"file://{folder.absolute()}", anchor="schema")
     return ConfigLoaderImpl(searched)
 
 
@@ -31,9 +31,8 @@ def compose(
 
     Choices in `folders` are found, too. Raises Hydra's exceptions.
     """
-    with loader() as configs:
-        given = [*overrides, searching(folders)]
-        composed = configs.load_configuration(name, given, RunMode.RUN, from_shell=False)
+    with version_of_hydra():
+        composed = loader(folders).load_configuration(name, [*overrides], RunMode.RUN, from_shell=False)
     if not with_hydra:
         with open_dict(composed):
             del composed["hydra"]
@@ -42,8 +41,8 @@ def compose(
 
 def composed_files(name: str, overrides: Sequence[str], folders: Sequence[Path] = ()) -> list[tuple[Path, str]]:
     """The files that the config is composed of, the earlier ones overridden by the later, each with its place in it."""
-    with loader() as configs:
-        found = configs.compute_defaults_list(name, [*overrides, searching(folders)], RunMode.RUN).defaults
+    with version_of_hydra():
+        found = loader(folders).compute_defaults_list(name, [*overrides], RunMode.RUN).defaults
     places = [(Path(f"{one.config_path}.yaml"), one.package or "") for one in found]
     return [
         (folder / file, place) for file, place in places for folder in (CONF, *folders) if (folder / file).is_file()
@@ -51,15 +50,12 @@ def composed_files(name: str, overrides: Sequence[str], folders: Sequence[Path] 
 
 
 @contextmanager
-def loader() -> Iterator[ConfigLoader]:
+def version_of_hydra() -> Iterator[None]:
+    """Inside, configs are composed by the rules of Hydra 1.3, as the commands compose them."""
     before = version.getbase()
     version.setbase("1.3")
     try:
         setup_globals()
-        yield loading()
+        yield
     finally:
         version.VersionBase.instance().version_base = before
-
-
-def searching(folders: Sequence[Path]) -> str:
-    return f"hydra.searchpath=[{','.join(f'file://{folder.absolute()}' for folder in folders)}]"

@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
-from gan_cli.config.compose import CONF, compose, loading
+from gan_cli.config.compose import CONF, compose, loader
 from gan_cli.config.hints import config_folders, introduced_by
 from gan_cli.config.overrides import choices, key_of, quoted, value_of
 from gan_cli.errors import UserError
@@ -78,7 +78,7 @@ def chooses(overrides: Sequence[Override]) -> bool:
 
 def kind_of(arguments: Sequence[str]) -> "Kind":
     """Commands of one kind share a table: they may differ in seeds, objectives, and values of the keys they sweep."""
-    overrides = OverridesParser.create(loading(config_folders()[1:])).parse_overrides(list(arguments))
+    overrides = OverridesParser.create(loader(config_folders()[1:])).parse_overrides(list(arguments))
     ignored = ANY_VALUE | (set(SWEEPING) - {"study"})
     values = {key_of(override): choices(override) for override in overrides}
     counted = {key: found for key, found in values.items() if key not in ignored and not key.startswith("hydra")}

@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf
 
-from gan_cli.config.compose import CONF, loading
+from gan_cli.config.compose import CONF, loader
 from gan_cli.config.overrides import labels, quoted
 from gan_cli.errors import UserError
 from gan_cli.files import slug
@@ -45,7 +45,7 @@ def test_every_combination_and_all_methods_of_a_seed_before_the_next() -> None:
 
 
 def test_glob_takes_the_choices_of_a_group() -> None:
-    jobs = plan({}, {}, ["objective=glob(wgan*)", "seed=0"], composed, OverridesParser.create(loading()))
+    jobs = plan({}, {}, ["objective=glob(wgan*)", "seed=0"], composed, OverridesParser.create(loader()))
     assert [job.point[0] for job in jobs] == ["objective=wgan", "objective=wgan_gp"]
 
 

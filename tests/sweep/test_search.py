@@ -10,7 +10,7 @@ import pytest
 from hydra.core.utils import JobStatus
 from omegaconf import OmegaConf
 
-from gan_cli.config.compose import compose, loading
+from gan_cli.config.compose import compose, loader
 from gan_cli.errors import UserError
 from gan_cli.leaderboard.boards import boards
 from gan_cli.leaderboard.results import gather
@@ -45,7 +45,7 @@ def test_a_trial_runs_every_seed_and_its_value_is_their_mean(
 
     monkeypatch.setattr(sweep, "run_all", run_all)
     config = compose("sweep", [f"sweep_dir={tmp_path}", "seeds=[3,4]", "device=cpu"], with_hydra=True)
-    first, again = sweep.launch_locally(config, [SEARCH, SEARCH], loading())
+    first, again = sweep.launch_locally(config, [SEARCH, SEARCH], loader())
     (board,) = boards(gather([tmp_path]), None)
     (row,) = board.rows
     assert [result.seed for result in row.results] == [3, 4]
