@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from gan_cli.commands.evaluate import chosen_sampler
 from gan_cli.commands.out import IMAGES, MANIFEST, free_folder, writing
-from gan_cli.config.build import load_training_set
+from gan_cli.config.build import load_training_set, width_of
 from gan_cli.config.nodes import on_prior
 from gan_cli.data import TrainingSet
 from gan_cli.engine import choose_engine
@@ -49,7 +49,7 @@ def sample(options: dict[str, Any]) -> None:
     gan, chosen = trained.gan, options["sampler_name"]
     node = own = trained.config["latent_sampler"]
     if chosen is not None:
-        node = on_prior(options["latent_sampler"], own, gan.latent_sampler.sample(1, torch.device("meta")).shape[1])
+        node = on_prior(options["latent_sampler"], own, width_of(gan.latent_sampler, engine.device))
         gan = gan.with_sampler(chosen_sampler(options, gan.latent_sampler.innermost, engine.device))
     seed, dtype, shape = options["seed"], trained.dataset.stored, trained.found.image_shape
     latents, codes = arranged(gan, options["latents"], options["num_images"], seed)
@@ -85,7 +85,7 @@ def arranged(gan: GAN, latents: str, count: int, seed: int) -> tuple[str, Codes 
     """
     if latents == "random":
         return latents, None
-    prior, width = gan.latent_sampler.innermost, gan.latent_sampler.sample(1, torch.device("meta")).shape[1]
+    prior, width = gan.latent_sampler.innermost, width_of(gan.latent_sampler, gan.game.engine.device)
     if gan.latent_sampler.refines_evaluation:
         alone = type(prior).__module__.rsplit(".", 1)[-1]
         raise UserError(

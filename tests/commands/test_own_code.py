@@ -71,8 +71,9 @@ def own(command: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
 def test_parts_that_compute_with_numbers_in_their_constructors_can_be_used_again(own: Command) -> None:
     code, _, err = own("train", *OWN, "run_dir=run")
     assert code == 0, err
-    for name in ("eval", "sample"):
-        code, _, err = own(name, "checkpoint=run", "trust=own_parts", "device=cpu")
+    again = ["checkpoint=run", "trust=own_parts", "device=cpu"]
+    for name, *more in (["eval"], ["sample", "latents=interpolate"], ["sample", "latent_sampler=gaussian"]):
+        code, _, err = own(name, *again, *more)
         assert code == 0, err
     Path("run/summary.json").unlink()
     code, _, err = own("train", "resume=run", "trust=own_parts", "device=cpu")
