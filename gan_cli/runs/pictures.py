@@ -233,7 +233,8 @@ def show_small_terms(axes: "Axes") -> None:
     """Makes the axis logarithmic beyond the smallest line's values, if it would be flat beside the largest."""
     sizes = [size for line in axes.lines if (size := float(np.abs(np.asarray(line.get_ydata())).max())) > 0]
     if sizes and np.isfinite(sizes).all() and max(sizes) > FLAT * min(sizes):
-        axes.set_yscale("symlog", linthresh=min(sizes))
+        linear = 10.0 ** math.floor(math.log10(min(sizes)))  # a power of ten: ticks do not meet at zero
+        axes.set_yscale("symlog", linthresh=linear)
 
 
 def rates_change(records: Sequence[Mapping[str, Any]]) -> bool:

@@ -129,9 +129,8 @@ def print_summary(summary: Mapping[str, Any], folder: Path) -> None:
         halves = f"{REAL}: the same metrics on two random halves of the real images, one scored against the other"
         out.print(halves, highlight=False, soft_wrap=True)
         lower = [key for key, better in metrics.get("directions", {}).items() if better == "lower"]
-        out.print(
-            f"lower is better: {printable(', '.join(lower))}; of the others, higher", markup=False, highlight=False
-        )
+        better = f"lower is better: {printable(', '.join(lower))}; of the others, higher"
+        out.print(better, markup=False, highlight=False, soft_wrap=True)
     counts = {key.removesuffix("_updates"): cost[key] for key in cost if key.endswith("_updates")}
     updates = ", ".join(f"{count:,} {player} updates" for player, count in counts.items())
     lines = {
