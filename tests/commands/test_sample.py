@@ -1,7 +1,6 @@
 """gan-sample: folders that go on, and codes that are arranged."""
 
 import json
-import math
 import subprocess
 import sys
 import time
@@ -9,13 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from filelock import FileLock
 from PIL import Image
 
 from gan_cli.commands.sample import check_folder
 from gan_cli.errors import UserError
-from gan_cli.latent_samplers import Gaussian, TruncatedGaussian, Uniform
 from gan_cli.runs.pictures import num_in_grid
 
 from ..conftest import TINY, TINY_MLP, Command
@@ -145,48 +142,6 @@ def test_a_plane_of_more_dimensions_is_refused_and_points_are_joined(command: Co
     folder = Path("outputs/samples/run-step-1-seed-0")
     assert len((folder / "points.csv").read_text().splitlines()) == 8
     assert json.loads((folder / "sample.json").read_text())["latents"] == "random"
-
-
-def test_a_gaussian_path_keeps_the_length_of_its_codes() -> None:
-    torch.manual_seed(0)
-    prior = Gaussian(latent_dim=200)
-    start, end = torch.randn(2, 3, 200, dtype=torch.float64)
-    at = torch.linspace(0, 1, 9, dtype=torch.float64)
-    path = prior.between(start, end, at)
-    assert torch.equal(path[:, 0], start)
-    assert torch.equal(path[:, -1], end)
-    unit = torch.eye(200, dtype=torch.float64)[:2]
-    quarter = prior.between(unit[:1], unit[1:], at)[0]
-    expected = torch.stack([(at * math.pi / 2).cos(), (at * math.pi / 2).sin()], dim=1)
-    assert torch.allclose(quarter[:, :2], expected, atol=1e-12)
-    straight = Uniform(latent_dim=200).between(start, end, at)
-    assert torch.allclose(straight[:, 4], (start + end) / 2)
-    shorter = torch.minimum(start.norm(dim=1), end.norm(dim=1))
-    assert (path.norm(dim=2) > 0.95 * shorter[:, None]).all()
-    assert (straight[:, 4].norm(dim=1) < 0.85 * shorter).all()
-    assert torch.allclose(prior.between(start, 2 * start, at)[:, 4], 1.5 * start)  # parallel: no arc
-    assert prior.between(start, -start, at).isfinite().all()
-
-
-@pytest.mark.parametrize(
-    "prior", [Gaussian(latent_dim=1), Uniform(latent_dim=1), TruncatedGaussian(latent_dim=1, threshold=1.5)], ids=str
-)
-def test_quantiles_are_those_of_the_draws(prior: Gaussian | Uniform | TruncatedGaussian) -> None:
-    torch.manual_seed(0)
-    levels = (torch.arange(9) + 0.5) / 9
-    drawn = prior.sample(200_000, torch.device("cpu"))[:, 0].quantile(levels)
-    assert torch.allclose(prior.quantile(levels), drawn, atol=0.02)
-
-
-def test_a_prior_without_quantiles_says_so() -> None:
-    from gan_cli.latent_samplers.latent_sampler import LatentSampler
-
-    class Odd(LatentSampler):
-        def sample(self, count: int, device: torch.device) -> torch.Tensor:
-            return torch.zeros(count, 2, device=device)
-
-    with pytest.raises(ValueError, match="Odd does not say where the quantiles"):
-        Odd().quantile(torch.rand(2))
 
 
 def test_large_images_have_smaller_grids() -> None:
