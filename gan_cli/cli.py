@@ -133,12 +133,13 @@ def find_own_code() -> None:
 
 
 def wait_passively() -> None:
-    """Lets OpenMP's threads sleep where they wait; torch reads the variable when it is imported.
+    """Lets OpenMP's threads sleep where they wait for long; torch reads the variables when it is imported.
 
-    By default they spin, which takes the processor from the thread they wait for if other programs run, too.
+    By default they spin for milliseconds, which takes the processor from the thread they wait for if other programs
+    run, too. Most waits are short: a spin of microseconds keeps most of the speed on a machine with nothing else to do.
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
 
 
 def set_up(program: str) -> None:
