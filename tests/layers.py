@@ -25,7 +25,7 @@ GROUND = (
 )
 CORE = ("turns", "experiment", "trainer", "evaluation")
 LAYERS = (
-    *("ground", "objectives", "augmentations", "metrics", "models", "trackers", "game"),
+    *("ground", "objectives", "augmentations", "metrics", "models", "conditioning", "trackers", "game"),
     *(
         "regularizers",
         "latent_samplers",

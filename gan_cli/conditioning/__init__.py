@@ -1,0 +1,1 @@
+"""Conditioning: how a generator and a discriminator take class labels."""
