@@ -65,8 +65,8 @@ def groups_of(command: str, composed: DictConfig, files: Sequence[tuple[Path, st
     listed = [entry for file, place in files if not place for entry in defaults_of(file)]
     groups = [group for group, value in listed if not group.startswith(("override ", "/"))]
     choices = {str(group): choice for group, choice in composed.hydra.runtime.choices.items()}
-    if command in TRAINING:  # the other commands take a checkpoint's own parts
-        groups += [group for group in choices if group not in groups and not group.startswith("hydra/")]
+    of_others = ("hydra/",) if command in TRAINING else ("hydra/", "latent_sampler@")  # a prior is the checkpoint's own
+    groups += [group for group in choices if group not in groups and not group.startswith(of_others)]
     several = {group: [file.stem for file, _ in files if file.parent.name == group] for group in groups}
     return {group: [choices[group]] if choices.get(group) else several[group] for group in groups}
 
