@@ -51,7 +51,7 @@ class TrainingSet:
 
     def identified(self) -> "TrainingSet":
         """With the digest of the values, which is computed if it is not known."""
-        return self if self.digest is not None else replace(self, digest=sha256_of(self.values))
+        return self if self.digest is not None else replace(self, digest=sha256_of(self.values, "real images"))
 
     def to_engine(self, engine: Engine) -> "TrainingSet":
         """All values on the engine's device if they fit; otherwise each batch is copied to it."""
@@ -61,10 +61,11 @@ class TrainingSet:
         return replace(self, values=values, labels=labels, device=engine.device)
 
 
-def sha256_of(values: Stored) -> str:
+def sha256_of(values: Stored, what: str) -> str:
+    """The digest of the values in row order; progress calls them `what`."""
     digest = hashlib.sha256()
     rows = max(1, HASHED_BYTES // max(1, values[:1].nbytes))
-    for piece in track(values.split(rows), "hashing the real images"):
+    for piece in track(values.split(rows), f"hashing the {what}"):
         digest.update(piece.cpu().contiguous().numpy())
     return digest.hexdigest()
 

@@ -114,7 +114,7 @@ def evaluate_images(options: dict[str, Any], engine: Engine) -> None:
         if scorer is None:
             raise UserError(unavailable)
         scores, floor = scorer.score(given.values), scorer.floor()
-        digest = sha256_of(given.values)
+        digest = sha256_of(given.values, "given images")
     warn_of_images(given, len(training_set), training_set.image_shape)
     console(stderr=True).print(scores_table(f"{count:,} images", {"images": scores, REAL: floor}))
     measured = protocol(dataset, training_set, scorer, count, None)

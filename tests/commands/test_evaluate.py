@@ -121,9 +121,14 @@ def test_images_of_a_checkpoint_score_as_the_checkpoint_does(command: Command) -
 
 
 @pytest.mark.filterwarnings("default:.* images (are scored against|were resized)")
-def test_two_folders_are_compared(command: Command, photographs: Path) -> None:
-    code, out, err = command("eval", f"images={photographs}", f"reference={photographs}", "metrics=digits")
+def test_two_folders_are_compared(command: Command, photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    with monkeypatch.context() as patched:
+        patched.setattr("gan_cli.work.SECONDS_BETWEEN_CALLS", 1e-9)
+        patched.setattr("gan_cli.runs.progress.WorkLine.show", lambda line, text: told.append(text))
+        code, out, err = command("eval", f"images={photographs}", f"reference={photographs}", "metrics=digits")
     assert code == 0, err
+    assert "hashing the given images 1/1" in told
     same = json.loads(out)
     assert same["metrics"]["fid_digits"] == pytest.approx(0, abs=1e-3)
     assert same["protocol"]["image_size"] == 48

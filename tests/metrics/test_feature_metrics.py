@@ -603,7 +603,7 @@ def test_pixels_are_hashed_in_pieces_to_what_they_are_as_a_whole(monkeypatch: py
     pixels = images(60, 0, channels=3)
     monkeypatch.setattr(data, "HASHED_BYTES", 3000)
     for values in (pixels, pixels.transpose(2, 3), pixels[::2]):
-        assert data.sha256_of(values) == hashlib.sha256(values.numpy().tobytes()).hexdigest()
+        assert data.sha256_of(values, "images") == hashlib.sha256(values.numpy().tobytes()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
