@@ -18,7 +18,7 @@ from torch import nn
 from gan_cli.config.check import SETTINGS, as_pair, find_class, with_schedules
 from gan_cli.config.nodes import Config
 from gan_cli.data import TrainingSet
-from gan_cli.datasets.dataset import Dataset
+from gan_cli.datasets.dataset import Dataset, Probed
 from gan_cli.engine import Engine
 from gan_cli.errors import EndError, UserError, one_line, own_code
 from gan_cli.experiment import GAN, Experiment, Player, RunSettings
@@ -40,15 +40,19 @@ def build_experiment(config: Config, engine: Engine) -> Experiment:
     settings = build_settings(config)
     dataset = build_dataset(config)
     training_set = load_training_set(dataset)
-    for name in ("batch_size", "generator_batch_size"):
-        size = getattr(settings, name) or 0
-        if size > len(training_set):
-            raise UserError(f"{name}={size} is more than the {len(training_set)} images of the data set: lower it")
+    check_batch_sizes(config, len(training_set))
     bounds = build_bounds(config, engine)
     gan = build_gan(config, training_set.image_shape, engine, bounds)
     players = build_players(config, gan.game, settings)
     warn_of_unused(bounds, {player.name: settings.steps * player.num_turns for player in players})
     return Experiment(gan, players, bounds, dataset, training_set.to_engine(engine), settings)
+
+
+def check_batch_sizes(config: Config, num_images: int) -> None:
+    """Raises UserError for a batch that the data set cannot fill."""
+    for name in ("batch_size", "generator_batch_size"):
+        if (config[name] or 0) > num_images:
+            raise UserError(f"{name}={config[name]} is more than the {num_images} images of the data set: lower it")
 
 
 def check_parts(config: Config, image_shape: tuple[int, int, int]) -> None:
@@ -85,8 +89,8 @@ def load_training_set(dataset: Dataset) -> TrainingSet:
         return training_set if training_set.modes is not None else training_set.identified()
 
 
-def probe(dataset: Dataset) -> tuple[int, int, int]:
-    """The shape of an image; raises UserError if the images are missing."""
+def probe(dataset: Dataset) -> Probed:
+    """What is known of the images without loading them; raises UserError if they are missing."""
     with refusing("the data set cannot be loaded"):
         return dataset.probe()
 

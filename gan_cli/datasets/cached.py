@@ -72,6 +72,15 @@ class BlockHashes:
         return self.whole.hexdigest(), self.blocks
 
 
+def count_of(folder: Path) -> int | None:
+    """The number of images that are prepared here, as the manifest says; None if there is none that can be read."""
+    try:
+        manifest: Manifest = read_json(folder / MANIFEST, Manifest, MOST_MANIFEST_BYTES)
+    except (OSError, ValueError):
+        return None
+    return manifest["shape"][0] if manifest["shape"] else None
+
+
 def images_per_block(image_shape: Sequence[int]) -> int:
     return max(1, BLOCK_BYTES // int(np.prod(image_shape)))
 

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,13 @@ from gan_cli.shapes import Images
 MOST_PIXELS = 89_478_485  # of an image from elsewhere, as in conf/images.yaml
 
 
+class Probed(NamedTuple):
+    """What is known of a data set without loading it: the shape of an image, and their number if that is cheap."""
+
+    image_shape: tuple[int, int, int]
+    num_images: int | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Dataset(Ranged, ABC):
     """Real images, and the metrics that score generated images against them."""
@@ -28,9 +35,10 @@ class Dataset(Ranged, ABC):
     def load(self) -> TrainingSet:
         """Every image; raises ValueError, which says how to fix it, if they are not available."""
 
-    def probe(self) -> tuple[int, int, int]:
-        """The shape of an image; raises what `load` raises if the images are missing. A cheaper way may replace it."""
-        return self.load().image_shape
+    def probe(self) -> Probed:
+        """What can be known cheaply; raises what `load` raises if the images are missing. Here it loads them."""
+        loaded = self.load()
+        return Probed(loaded.image_shape, len(loaded))
 
     @property
     @abstractmethod

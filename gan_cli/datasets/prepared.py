@@ -21,8 +21,8 @@ from filelock import FileLock, Timeout
 from PIL import Image, ImageOps
 
 from gan_cli.data import TrainingSet
-from gan_cli.datasets.cached import LABELS, MANIFEST, PIXELS, BlockHashes, Manifest, checked, read_prepared
-from gan_cli.datasets.dataset import Dataset
+from gan_cli.datasets.cached import LABELS, MANIFEST, PIXELS, BlockHashes, Manifest, checked, count_of, read_prepared
+from gan_cli.datasets.dataset import Dataset, Probed
 from gan_cli.datasets.decoding import DECODED_BYTES, Budget, Content, RefusedError, pixels_of
 from gan_cli.datasets.source import Entry, Source
 from gan_cli.errors import one_line
@@ -88,12 +88,13 @@ class PreparedDataset(Dataset):
     def image_shape(self) -> tuple[int, int, int]:
         return self.channels, self.image_size, self.image_size
 
-    def probe(self) -> tuple[int, int, int]:
-        """Opens what has not been prepared yet, and decodes nothing."""
+    def probe(self) -> Probed:
+        """Opens what has not been prepared yet, and decodes nothing: the number of its images is not known."""
         source, _, folder = self.find()
-        if not (folder / MANIFEST).is_file():
+        count = count_of(folder)
+        if count is None:
             source.check()
-        return self.image_shape
+        return Probed(self.image_shape, count)
 
     def find(self) -> tuple[Source, dict[str, Any], Path]:
         """The source, the key of its prepared images and their folder, which need not exist."""

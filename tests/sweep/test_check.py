@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from gan_cli.config.build import check_parts
+from gan_cli.config.build import build_dataset, check_parts
 from gan_cli.config.read import config_of
 from gan_cli.data import TrainingSet
 from gan_cli.datasets import Digits
@@ -20,7 +20,11 @@ from ..conftest import TINY
 
 
 def jobs(*overrides: list[str]) -> list[Job]:
-    return [Job(f"job-{number}", own, config_of([*TINY, *own])) for number, own in enumerate(overrides)]
+    return jobs_of(*([*TINY, *own] for own in overrides))
+
+
+def jobs_of(*overrides: list[str]) -> list[Job]:
+    return [Job(f"job-{number}", own, config_of(own)) for number, own in enumerate(overrides)]
 
 
 def test_every_problem_of_data_and_parts_is_told_at_once(tmp_path: Path, photographs: Path) -> None:
@@ -37,6 +41,23 @@ def test_every_problem_of_data_and_parts_is_told_at_once(tmp_path: Path, photogr
     assert fourth == "generator_optimizer: Invalid learning rate: -1"
     check_jobs(jobs(there), here=True)
     check_jobs(jobs(missing), here=False)  # another machine may have it
+
+
+def test_a_batch_beyond_the_images_is_told_before_anything_is_written(photographs: Path) -> None:
+    """Of embedded and toy sets at once; of files when they have been prepared."""
+    files = ["dataset=image_folder", "dataset.image_size=16", f"dataset.root={photographs}"]
+    toy = ["dataset=ring", "model=mlp", "dataset.num_modes=2", "dataset.points_per_mode=10"]
+    digits = ["batch_size=1798"], ["generator_batch_size=1799"]
+    many = jobs_of(*digits, [*toy, "batch_size=21"], [*files, "batch_size=25"])
+    known = ["batch_size=1798 is more than the 1797 images", "generator_batch_size=1799 is more than the 1797 images"]
+    known.append("batch_size=21 is more than the 20 images")
+    for prepared in (False, True):
+        with pytest.raises(UserError) as refused:
+            check_jobs(many, here=True)
+        expected = [*known, *["batch_size=25 is more than the 24 images"] * prepared]
+        assert str(refused.value).split("; ") == [f"{one} of the data set: lower it" for one in expected]
+        build_dataset(many[3].config).load()
+    check_jobs(jobs_of(["batch_size=1797"], [*toy, "batch_size=20"], [*files, "batch_size=24"]), here=True)
 
 
 def test_data_of_torchvision_are_looked_for(tmp_path: Path) -> None:
