@@ -1,6 +1,8 @@
 """Real images in memory: decoded once into one tensor, which batches are indexed from."""
 
 import hashlib
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,10 +11,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from gan_cli.engine import CPU, Engine
-from gan_cli.shapes import Examples, Images, Labels, Stored
+from gan_cli.shapes import Examples, Images, Labels, Stored, unlabelled
 from gan_cli.work import track
 
 HASHED_BYTES = 2**26  # at a time
+GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,37 @@ class Modes:
 
 
 @dataclass(frozen=True)
+class ClassLaw:
+    """The classes of generated images: as frequent as in the data, of which `counts` has each class's images.
+
+    Without counts, images have no label.
+    """
+
+    counts: tuple[int, ...] = ()
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.counts)
+
+    def labels(self, numbers: Sequence[int]) -> Labels:
+        """The labels of the images with these numbers: an image's label depends on its number alone.
+
+        Fractional parts of n times the golden ratio are spread evenly over [0, 1) (Weyl 1916), so any run of images has
+        each class about as often as the data, without chance.
+        """
+        if not self.counts:
+            return unlabelled(len(numbers))
+        position = torch.tensor(numbers, dtype=torch.float64).mul(GOLDEN).add(0.5).remainder(1)
+        ends = torch.tensor(self.counts, dtype=torch.float64).cumsum(0) / sum(self.counts)
+        return torch.searchsorted(ends, position, right=True).clamp(max=len(ends) - 1)
+
+
+@dataclass(frozen=True)
 class TrainingSet:
     """A whole data set: pixels as bytes, or toy points as floats with their modes, and a label for each.
 
     The values may be a file mapped into memory; batches are made on `device`. `digest` is the SHA-256 of the values,
-    if it is known.
+    if it is known. `held_out` are images that no training sees, for metrics that read some.
     """
 
     values: Stored
@@ -36,6 +65,7 @@ class TrainingSet:
     modes: Modes | None = None
     digest: str | None = None
     device: torch.device = CPU
+    held_out: "TrainingSet | None" = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -48,6 +78,18 @@ class TrainingSet:
     def batch(self, rows: Tensor) -> Examples:
         rows = rows.to(self.values.device)
         return Examples(decode(self.values[rows].to(self.device)), self.labels[rows].to(self.device))
+
+    @property
+    def num_classes(self) -> int:
+        """Classes are numbered from 0; none of the images may have a label."""
+        return int(self.labels.max().item()) + 1
+
+    def class_law(self) -> ClassLaw:
+        """The frequencies of the classes among the images with a label."""
+        return ClassLaw(tuple(self.labels[self.labels >= 0].bincount(minlength=self.num_classes).tolist()))
+
+    def without_labels(self) -> "TrainingSet":
+        return replace(self, labels=torch.full_like(self.labels, -1))
 
     def identified(self) -> "TrainingSet":
         """With the digest of the values, which is computed if it is not known."""

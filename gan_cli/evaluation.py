@@ -12,8 +12,9 @@ from gan_cli.errors import DivergedError
 from gan_cli.experiment import GAN
 from gan_cli.game import Game
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
+from gan_cli.networks import is_conditional
 from gan_cli.seeding import mix
-from gan_cli.shapes import Codes, Examples, Images, Latents, Scores, Stored, unlabelled
+from gan_cli.shapes import Codes, Examples, Images, Labels, Latents, Logits, Scores, Stored, unlabelled
 from gan_cli.work import track
 
 BLOCK = 256  # images made at a time; fixed, so that images do not depend on the batch size
@@ -34,10 +35,11 @@ class SamplingCost:
 
 @dataclass(frozen=True)
 class Generated:
-    """Images, stored like real ones, on the engine's device if they fit, and the codes they were made from."""
+    """Images, stored like real ones, on the engine's device if they fit; and their codes and labels, on the CPU."""
 
     values: Stored
     codes: Codes
+    labels: Labels
     cost: SamplingCost
 
 
@@ -48,14 +50,14 @@ def generate(gan: GAN, count: int, seed: int, real: Examples | None, dtype: torc
     not finite.
     """
     values: list[Stored] = []
-    chosen: list[Codes] = []
+    chosen: list[Latents] = []
     engine, started, home = gan.game.engine, time.perf_counter(), CPU
     with gan.at_rest() as game:
-        for latents, stored in blocks(game, gan.latent_sampler, range(-(-count // BLOCK)), seed, real, dtype):
+        for latents, stored in blocks(game, gan, range(-(-count // BLOCK)), seed, real, dtype):
             if not values and engine.holds(2 * count * stored[0].nbytes):  # twice: the blocks, and all in one
                 home = engine.device
             values.append(stored.to(home))
-            chosen.append(latents.codes.cpu())
+            chosen.append(latents.to(CPU))
         made = len(values) * BLOCK
         cost = SamplingCost(
             seconds=time.perf_counter() - started,
@@ -63,25 +65,27 @@ def generate(gan: GAN, count: int, seed: int, real: Examples | None, dtype: torc
             discriminator_passes=game.passes.discriminator / made,
             gradient_calls=game.passes.gradient / made,
         )
-    return Generated(torch.cat(values)[:count], torch.cat(chosen)[:count], cost)
+    latents = Latents.cat(chosen).rows(slice(count))
+    return Generated(torch.cat(values)[:count], latents.codes, latents.labels, cost)
 
 
 def blocks(
-    game: Game, sampler: LatentSampler, numbers: Sequence[int], seed: int, real: Examples | None, dtype: torch.dtype
+    game: Game, gan: GAN, numbers: Sequence[int], seed: int, real: Examples | None, dtype: torch.dtype
 ) -> Iterator[tuple[Latents, Stored]]:
     """The blocks of images with these numbers, each with its latents; a block depends on nothing but its number."""
     torch.manual_seed(mix("fit", seed))
-    fitted = sampler.fitted(game, real)
+    fitted = gan.latent_sampler.fitted(game, real)
     for number in track(numbers, "sampling images, block"):
-        latents = fitted.for_evaluation(game, draw(fitted, number, seed, game), real)
+        drawn = draw(fitted, number, seed, game)
+        labels = gan.class_law.labels(range(number * BLOCK, (number + 1) * BLOCK)).to(drawn.device)
+        latents = fitted.for_evaluation(game, Latents(drawn, labels), real)
         yield latents, render(game, latents, dtype)
 
 
-def draw(sampler: LatentSampler, number: int, seed: int, game: Game) -> Latents:
+def draw(sampler: LatentSampler, number: int, seed: int, game: Game) -> Codes:
     """The prior's own draws for one block."""
     torch.manual_seed(mix("evaluation", seed, number))
-    device = game.engine.device
-    return Latents(sampler.sample(BLOCK, device), unlabelled(BLOCK, device))
+    return sampler.sample(BLOCK, game.engine.device)
 
 
 def render(game: Game, latents: Latents, dtype: torch.dtype) -> Stored:
@@ -93,8 +97,10 @@ def render(game: Game, latents: Latents, dtype: torch.dtype) -> Stored:
     return encode(images, dtype)
 
 
-def scoring(gan: GAN) -> Callable[[Images], Scores]:
-    """The discriminator's score of images on the CPU, without a gradient."""
+def scoring(gan: GAN) -> Callable[[Images], Scores] | None:
+    """The discriminator's score of images on the CPU, without a gradient; None if it depends on their labels."""
+    if is_conditional(gan.game.discriminator):
+        return None
 
     def score(images: Images) -> Scores:
         shown = Examples(images, unlabelled(len(images))).to(gan.game.engine.device)
@@ -104,11 +110,35 @@ def scoring(gan: GAN) -> Callable[[Images], Scores]:
     return score
 
 
+def classifying(gan: GAN) -> Callable[[Images], Logits] | None:
+    """Images on the engine's device to class logits, differentiable; None if the discriminator has none."""
+    if not gan.classifies:
+        return None
+
+    def classify(images: Images) -> Logits:
+        """A network that takes labels as well is given class 0: its class logits do not depend on it."""
+        labels = torch.zeros(len(images), dtype=torch.long, device=images.device)
+        with gan.at_rest() as game:
+            class_logits = game.outputs(Examples(images, labels)).class_logits
+        assert class_logits is not None
+        return class_logits
+
+    return classify
+
+
+def class_grid(gan: GAN, classes: Sequence[int], columns: int, seed: int, dtype: torch.dtype) -> Stored:
+    """A row of images for each class; a column has the same code in every row. They are the prior's own draws."""
+    with gan.at_rest() as game:
+        codes = draw(gan.latent_sampler.innermost, 0, seed, game)[:columns]
+        labels = torch.tensor(classes, device=codes.device).repeat_interleave(len(codes))
+        return render(game, Latents(codes.repeat(len(classes), 1), labels), dtype)
+
+
 def snapshot(gan: GAN, count: int, seed: int, dtype: torch.dtype) -> Stored:
     """Images as the generator itself makes them while it trains, for a picture; what is not finite is 0."""
     torch.manual_seed(mix("snapshot", seed))
     device = gan.game.engine.device
-    latents = Latents(gan.latent_sampler.sample(count, device), unlabelled(count, device))
+    latents = Latents(gan.latent_sampler.sample(count, device), gan.class_law.labels(range(count)).to(device))
     with torch.no_grad(), gan.game.isolated("snapshot"):
         images = gan.game.generate(latents).images
     return encode(images.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0), dtype).cpu()

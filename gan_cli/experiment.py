@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge, Lt
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gan_cli.augmentations.none import NoAugmentation
-from gan_cli.data import TrainingSet
+from gan_cli.data import ClassLaw, TrainingSet
 from gan_cli.datasets.dataset import Dataset
 from gan_cli.game import Game
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
@@ -27,12 +27,14 @@ from gan_cli.turns import PlayTurn, Rules
 class RunSettings(Ranged):
     """The run's own settings; an interval of 0 means: only at the end.
 
-    A turn of the generator has `generator_batch_size` latents and real images; None means `batch_size`.
+    A turn of the generator has `generator_batch_size` latents and real images; None means `batch_size`. A supervised
+    loss reads `labelled_batch_size` images with a label, at most as many as there are; None means those of the batch.
     """
 
     steps: Annotated[int, Ge(1)]
     batch_size: Annotated[int, Ge(2)]
     generator_batch_size: Annotated[int, Ge(2)] | None
+    labelled_batch_size: Annotated[int, Ge(1)] | None
     discriminator_steps: Annotated[int, Ge(1)]
     generator_steps: Annotated[int, Ge(1)]
     ema_decay: Annotated[float, Ge(0.0), Lt(1.0)] | Schedule
@@ -58,11 +60,15 @@ class RunSettings(Ranged):
 
 @dataclass(frozen=True)
 class GAN:
-    """Both networks and their latent sampler: enough to sample from a checkpoint. The moving average is scored."""
+    """Both networks and their latent sampler: enough to sample from a checkpoint. The moving average is scored.
+
+    `class_law` says how often each class is generated; without classes, generated images have no label.
+    """
 
     game: Game
     ema_generator: nn.Module
     latent_sampler: LatentSampler
+    class_law: ClassLaw = ClassLaw()
 
     @contextmanager
     def at_rest(self) -> Iterator[Game]:
@@ -81,6 +87,11 @@ class GAN:
             return None
         rows = torch.linspace(0, len(training_set) - 1, min(1000, len(training_set))).long()
         return training_set.batch(rows).to(self.game.engine.device)
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the discriminator has a logit for each class."""
+        return self.game.objective.logits_are_classes or bool(getattr(self.game.discriminator, "classifies", False))
 
     def with_sampler(self, latent_sampler: LatentSampler) -> "GAN":
         return replace(self, latent_sampler=latent_sampler)
@@ -133,6 +144,7 @@ class Experiment:
     dataset: Dataset
     training_set: TrainingSet
     settings: RunSettings
+    labelled: Tensor | None = None  # the rows of images with a label, if they have batches of their own
 
     @property
     def game(self) -> Game:

@@ -2,17 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gan_cli.augmentations.augmentation import Augmentation
 from gan_cli.augmentations.none import NoAugmentation
 from gan_cli.engine import Engine
 from gan_cli.isolation import frozen_buffers, random_stream
+from gan_cli.networks import input_of_last_linear, is_conditional
 from gan_cli.objectives.objective import Objective
-from gan_cli.shapes import Examples, Latents, Logits, Loss, Scores, Turn
+from gan_cli.shapes import Examples, Features, Labels, Latents, Logits, Loss, Outputs, Scores, Turn
 
 __all__ = ["Game", "Passes", "Turn"]
 
@@ -37,40 +38,62 @@ class Game:
     engine: Engine = Engine()
     passes: Passes = field(default_factory=Passes)
 
+    @property
+    def conditional(self) -> bool:
+        """Whether a network takes labels."""
+        return is_conditional(self.generator) or is_conditional(self.discriminator)
+
     def generate(self, latents: Latents) -> Examples:
         """The generator's images, with the labels of the latents."""
         self.passes.generator += len(latents)
         self.passes.gradient += len(latents) * (latents.codes.requires_grad and torch.is_grad_enabled())
         with self.engine.computing():
-            images = self.generator(latents.codes)
+            images = call(self.generator, latents.codes, latents.labels)
         return Examples(self.engine.returned(images), latents.labels)
 
-    def judge(self, shown: Examples) -> Logits:
-        """The discriminator's raw outputs for the augmented images."""
+    def outputs(self, shown: Examples) -> Outputs:
+        """What the discriminator makes of the augmented images."""
         self.passes.discriminator += len(shown)
         with self.engine.computing():
-            logits = self.discriminator(self.augmentation(shown.images))
-        return self.engine.returned(logits)
+            made = call(self.discriminator, self.augmentation(shown.images), shown.labels)
+        outputs = made if isinstance(made, Outputs) else Outputs(made)
+        outputs = Outputs(**{k: None if v is None else self.engine.returned(v) for k, v in vars(outputs).items()})
+        return replace(outputs, class_logits=outputs.logits) if self.objective.logits_are_classes else outputs
+
+    def judge(self, shown: Examples) -> Logits:
+        """The discriminator's raw outputs for the augmented images, as the objective reads them."""
+        return self.outputs(shown).logits
+
+    def features(self, shown: Examples) -> Features:
+        """What the discriminator's last linear layer reads; raises ValueError for a network without one."""
+        with input_of_last_linear(self.discriminator) as seen:
+            self.outputs(shown)
+        return self.engine.returned(seen[-1])
 
     def score(self, shown: Examples) -> Scores:
         """One number for each image: how real the discriminator judges it to be."""
         return self.objective.score(self.judge(shown))
 
+    def supervised_loss(self, labelled: Examples) -> Loss | None:
+        """The discriminator's loss on images with labels; None for an objective that has none."""
+        return self.objective.supervised_loss(self.judge(labelled), labelled.labels)
+
     def discriminator_loss(self, real: Examples, fake: Examples) -> Loss:
         return self.objective.discriminator_loss(self.judge(real), self.judge(fake))
 
-    def real_logits(self, real: Examples | None) -> Logits | None:
-        """The logits of real images for the generator's loss, without a gradient; None if the objective reads none."""
+    def real_outputs(self, real: Examples | None) -> Outputs | None:
+        """The outputs for real images for the generator's loss, without a gradient; None if the objective reads none."""
         if not self.objective.generator_reads_real:
             return None
         if real is None:
             raise ValueError(f"the generator's loss of {type(self.objective).__name__} reads real images")
         with torch.no_grad():
-            return self.judge(real)
+            return self.outputs(real)
 
     def generator_loss_against(self, real: Examples | None) -> Callable[[Latents], Loss]:
         """The generator's adversarial loss as a function of latents; the real images are judged only once."""
-        real_logits = self.real_logits(real)
+        outputs = self.real_outputs(real)
+        real_logits = None if outputs is None else outputs.logits
         return lambda latents: self.objective.generator_loss(real_logits, self.judge(self.generate(latents)))
 
     @contextmanager
@@ -83,3 +106,9 @@ class Game:
     def random_stream(self, key: str) -> Iterator[None]:
         with random_stream(key, self.engine):
             yield
+
+
+def call(network: nn.Module, inputs: Tensor, labels: Labels) -> Tensor | Outputs:
+    """The network's output; only a conditional one is given labels."""
+    made: Tensor | Outputs = network(inputs, labels) if is_conditional(network) else network(inputs)
+    return made

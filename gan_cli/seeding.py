@@ -24,7 +24,7 @@ def batch_rows(num_images: int, batch_size: int, seed: int, batch: int) -> Tenso
     return epoch_order(num_images, seed, epoch)[position * batch_size :][:batch_size]
 
 
-@lru_cache(maxsize=2)  # two: the turns of one step may straddle the end of an epoch
+@lru_cache(maxsize=4)  # the turns of one step may straddle the end of an epoch, also of the labelled images
 def epoch_order(num_images: int, seed: int, epoch: int) -> Tensor:
     generator = torch.Generator().manual_seed(mix("epoch", seed, epoch))
     return torch.randperm(num_images, generator=generator)

@@ -76,17 +76,41 @@ class Latents(Labelled):
 
 
 @dataclass(frozen=True)
-class Turn:
-    """One turn's values: the real batch, the images generated from `latents`, and the logits of both.
+class Outputs:
+    """What a discriminator makes of a batch of images: logits for the objective, and what its head says of classes.
 
-    `real_logits` is None in a generator's turn whose loss does not read real images.
+    `class_logits` is [batch, classes]. `embedding` [batch, dim] and `proxies` [classes, dim] have rows of unit length.
+    """
+
+    logits: Logits
+    class_logits: Logits | None = None
+    embedding: Features | None = None
+    proxies: Features | None = None
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn's values: the real batch, the images generated from `latents`, and the outputs for both.
+
+    `real_outputs` is None in a generator's turn whose loss does not read real images. `labelled` are the images that a
+    supervised loss reads: the real ones, unless labelled images have a batch of their own. In a game without a
+    generator, `latents` and `fake` have no rows.
     """
 
     real: Examples
     latents: Latents
     fake: Examples
-    real_logits: Logits | None
-    fake_logits: Logits
+    real_outputs: Outputs | None
+    fake_outputs: Outputs
+    labelled: Examples
+
+    @property
+    def real_logits(self) -> Logits | None:
+        return None if self.real_outputs is None else self.real_outputs.logits
+
+    @property
+    def fake_logits(self) -> Logits:
+        return self.fake_outputs.logits
 
 
 def unlabelled(count: int, device: torch.device | None = None) -> Labels:

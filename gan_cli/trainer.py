@@ -15,7 +15,7 @@ from gan_cli.experiment import Experiment, Player
 from gan_cli.schedule import value_at
 from gan_cli.seeding import batch_rows, seed_step
 from gan_cli.shapes import Examples, Loss, Turn
-from gan_cli.turns import Losses
+from gan_cli.turns import Batch, Losses
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def train(experiment: Experiment, first_step: int = 0) -> Iterator[Step]:
             losses[player.name] = played.losses
             if not scores and played.turn.real_logits is not None:
                 sides = {"real": played.turn.real_logits, "fake": played.turn.fake_logits}
-                scores = {side: game.objective.score(logits.detach()).mean() for side, logits in sides.items()}
+                scores = {k: game.objective.score(logits.detach()).mean() for k, logits in sides.items() if len(logits)}
         decay = ramped_up(value_at(settings.ema_decay, step), step)
         update_ema(experiment.gan.ema_generator, game.generator, decay)
         watch.look(step + 1, names, torch.cat(values))
@@ -82,21 +82,30 @@ class Watch:
                     raise DivergedError(f"diverged: the {player}'s {name} loss is {loss} at step {step}")
 
 
-def real_batches(experiment: Experiment, step: int) -> Iterator[Examples]:
-    """A new real batch for every turn of the step, in order.
+def real_batches(experiment: Experiment, step: int) -> Iterator[Batch]:
+    """A new real batch for every turn of the step, in order; and one of labelled images, if they have their own.
 
     Batches are counted in `batch_size` images: a player with a larger batch takes several, truncated to its size.
     """
-    settings, training_set = experiment.settings, experiment.training_set
+    settings, training_set, labelled = experiment.settings, experiment.training_set, experiment.labelled
     taken = {player.name: -(-player.batch_size // settings.batch_size) for player in experiment.players}
     batch = step * sum(player.num_turns * taken[player.name] for player in experiment.players)
+
+    def augmented(real: Examples) -> Examples:
+        return real.with_images(experiment.dataset.augment(real.images))
+
     for player in experiment.players:
         for _ in range(player.num_turns):
             numbers = range(batch, batch + taken[player.name])
             rows = [batch_rows(len(training_set), settings.batch_size, settings.seed, number) for number in numbers]
-            real = training_set.batch(torch.cat(rows)[: player.batch_size])
+            real = augmented(training_set.batch(torch.cat(rows)[: player.batch_size]))
+            if labelled is None:
+                yield Batch(real, real)
+            else:
+                size = min(settings.labelled_batch_size or 0, len(labelled))
+                chosen = labelled[batch_rows(len(labelled), size, settings.seed, batch)]
+                yield Batch(real, augmented(training_set.batch(chosen)))
             batch += taken[player.name]
-            yield real.with_images(experiment.dataset.augment(real.images))
 
 
 def update(player: Player, losses: Mapping[str, Loss]) -> Tensor:

@@ -2,11 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import ClassVar
 
 from torch import nn
 
 from gan_cli.part import Part
-from gan_cli.shapes import Logits, Loss, Scores
+from gan_cli.shapes import Labels, Logits, Loss, Scores
 
 
 class Objective(Part, ABC):
@@ -17,6 +18,8 @@ class Objective(Part, ABC):
 
     num_outcomes: int = 1  # width of the discriminator's output that this objective reads
     generator_reads_real: bool = True  # False saves the generator's turn a pass over real images
+    adversarial: ClassVar[bool] = True  # False: there are no generated images, only a supervised loss
+    logits_are_classes: ClassVar[bool] = False  # whether there is a logit for each class of the data
 
     @abstractmethod
     def discriminator_loss(self, real_logits: Logits, fake_logits: Logits) -> Loss: ...
@@ -24,6 +27,10 @@ class Objective(Part, ABC):
     @abstractmethod
     def generator_loss(self, real_logits: Logits | None, fake_logits: Logits) -> Loss:
         """`real_logits` is None where `generator_reads_real` is False."""
+
+    def supervised_loss(self, logits: Logits, labels: Labels) -> Loss | None:
+        """What the discriminator also minimises on real images with a label (-1: none); None for no such loss."""
+        return None
 
     def score(self, logits: Logits) -> Scores:
         """The scalar that gradient penalties differentiate and reports plot."""

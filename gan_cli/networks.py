@@ -1,0 +1,34 @@
+"""What is asked of networks that may be anyone's: whether they take labels or have weights, and their last layer."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+
+def is_conditional(network: nn.Module) -> bool:
+    """Whether it takes labels as its second argument: its class says so with `conditional = True`."""
+    return bool(getattr(network, "conditional", False))
+
+
+def has_weights(network: nn.Module) -> bool:
+    return next(network.parameters(), None) is not None
+
+
+def last_linear(network: nn.Module) -> tuple[str, nn.Linear]:
+    """The path and the layer that come last among its linear ones; raises ValueError for a network without one."""
+    found = [(path, layer) for path, layer in network.named_modules() if isinstance(layer, nn.Linear)]
+    if not found:
+        raise ValueError(f"{type(network).__name__} has no nn.Linear, which would be its last layer")
+    return found[-1]
+
+
+@contextmanager
+def input_of_last_linear(network: nn.Module) -> Iterator[list[Tensor]]:
+    """Inside, the list receives what the last linear layer reads at each pass, [batch, features]."""
+    seen: list[Tensor] = []
+    hook = last_linear(network)[1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    try:
+        yield seen
+    finally:
+        hook.remove()
