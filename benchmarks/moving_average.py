@@ -10,6 +10,7 @@ from dataclasses import replace
 from gan_cli import build_experiment, build_scorer, config_of, generate, train
 from gan_cli.ema import ramped_up, update_ema
 from gan_cli.engine import CPU, Engine
+from gan_cli.metrics.metrics import Subject
 
 DECAY = 0.995
 STEPS = (100, 500, 1000, 4000)
@@ -34,6 +35,6 @@ if __name__ == "__main__":
             scores = {}
             for name, average in averages.items():
                 made = generate(replace(gan, ema_generator=average), count, 0, None, experiment.dataset.stored)
-                scores[name] = scorer.score(made.values)[scorer.leading]
+                scores[name] = scorer.score(Subject(made.values, made.labels))[scorer.leading]
             shown = ", ".join(f"{name} {score:.3g}" for name, score in scores.items())
             print(f"step {step.number}: {scorer.leading} {shown}", flush=True)

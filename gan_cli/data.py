@@ -39,6 +39,12 @@ class ClassLaw:
     def num_classes(self) -> int:
         return len(self.counts)
 
+    def spread(self, count: int) -> list[int]:
+        """At most `count` classes that have images, evenly spaced over all."""
+        there = [number for number, images in enumerate(self.counts) if images]
+        rows = torch.linspace(0, len(there) - 1, min(count, len(there))).round().long()
+        return [there[row] for row in rows.tolist()]
+
     def labels(self, numbers: Sequence[int]) -> Labels:
         """The labels of the images with these numbers: an image's label depends on its number alone.
 
@@ -82,11 +88,13 @@ class TrainingSet:
     @property
     def num_classes(self) -> int:
         """Classes are numbered from 0; none of the images may have a label."""
-        return int(self.labels.max().item()) + 1
+        return int(self.labels.max()) + 1
 
-    def class_law(self) -> ClassLaw:
-        """The frequencies of the classes among the images with a label."""
-        return ClassLaw(tuple(self.labels[self.labels >= 0].bincount(minlength=self.num_classes).tolist()))
+    @property
+    def class_counts(self) -> list[int]:
+        """The images of each class; empty if none has a label."""
+        counts: list[int] = self.labels[self.labels >= 0].bincount().tolist()
+        return counts
 
     def without_labels(self) -> "TrainingSet":
         return replace(self, labels=torch.full_like(self.labels, -1))

@@ -49,6 +49,10 @@ def generate(gan: GAN, count: int, seed: int, real: Examples | None, dtype: torc
     `real` is a calibration batch for latent samplers that read one. Raises DivergedError for images that are
     not finite.
     """
+    if not count:
+        return Generated(
+            torch.empty(0, 0, 0, 0, dtype=dtype), torch.empty(0, 0), unlabelled(0), SamplingCost(0, 0, 0, 0)
+        )
     values: list[Stored] = []
     chosen: list[Latents] = []
     engine, started, home = gan.game.engine, time.perf_counter(), CPU

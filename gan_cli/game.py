@@ -1,6 +1,6 @@
 """The game of two networks, and the only calls of them: labels, precision, augmentation and counts are handled here."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -48,16 +48,17 @@ class Game:
         self.passes.generator += len(latents)
         self.passes.gradient += len(latents) * (latents.codes.requires_grad and torch.is_grad_enabled())
         with self.engine.computing():
-            images = call(self.generator, latents.codes, latents.labels)
+            images = self.generator(*arguments(self.generator, latents.codes, latents.labels))
         return Examples(self.engine.returned(images), latents.labels)
 
     def outputs(self, shown: Examples) -> Outputs:
         """What the discriminator makes of the augmented images."""
         self.passes.discriminator += len(shown)
         with self.engine.computing():
-            made = call(self.discriminator, self.augmentation(shown.images), shown.labels)
+            images = self.augmentation(shown.images)
+            made = self.discriminator(*arguments(self.discriminator, images, shown.labels))
         outputs = made if isinstance(made, Outputs) else Outputs(made)
-        outputs = Outputs(**{k: None if v is None else self.engine.returned(v) for k, v in vars(outputs).items()})
+        outputs = outputs.each(self.engine.returned)
         return replace(outputs, class_logits=outputs.logits) if self.objective.logits_are_classes else outputs
 
     def judge(self, shown: Examples) -> Logits:
@@ -82,7 +83,7 @@ class Game:
         return self.objective.discriminator_loss(self.judge(real), self.judge(fake))
 
     def real_outputs(self, real: Examples | None) -> Outputs | None:
-        """The outputs for real images for the generator's loss, without a gradient; None if the objective reads none."""
+        """Outputs for real images for the generator's loss, without a gradient; None if the objective reads none."""
         if not self.objective.generator_reads_real:
             return None
         if real is None:
@@ -108,7 +109,6 @@ class Game:
             yield
 
 
-def call(network: nn.Module, inputs: Tensor, labels: Labels) -> Tensor | Outputs:
-    """The network's output; only a conditional one is given labels."""
-    made: Tensor | Outputs = network(inputs, labels) if is_conditional(network) else network(inputs)
-    return made
+def arguments(network: nn.Module, inputs: Tensor, labels: Labels) -> Sequence[Tensor]:
+    """What the network is called with: only a conditional one is given labels."""
+    return (inputs, labels) if is_conditional(network) else (inputs,)

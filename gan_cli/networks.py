@@ -11,6 +11,11 @@ def is_conditional(network: nn.Module) -> bool:
     return bool(getattr(network, "conditional", False))
 
 
+def predicts_classes(network: nn.Module) -> bool:
+    """Whether its outputs have class logits: its class says so with `classifies = True`."""
+    return bool(getattr(network, "classifies", False))
+
+
 def has_weights(network: nn.Module) -> bool:
     return next(network.parameters(), None) is not None
 

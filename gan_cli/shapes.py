@@ -1,6 +1,6 @@
 """Named tensor types, and the values that pass between parts; the tests check the shapes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
@@ -86,6 +86,11 @@ class Outputs:
     class_logits: Logits | None = None
     embedding: Features | None = None
     proxies: Features | None = None
+
+    def each(self, function: Callable[[Tensor], Tensor]) -> "Outputs":
+        """The function of every tensor."""
+        made = {name: function(value) for name, value in vars(self).items() if value is not None}
+        return replace(self, **made)
 
 
 @dataclass(frozen=True)

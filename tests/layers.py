@@ -22,6 +22,7 @@ GROUND = (
     "data",
     "isolation",
     "ema",
+    "networks",
 )
 CORE = ("turns", "experiment", "trainer", "evaluation")
 LAYERS = (

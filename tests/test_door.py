@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from gan_cli.config.compose import CONF
-from gan_cli.evaluation import generate, scoring
+from gan_cli.evaluation import generate
 from gan_cli.experiment import Experiment
 from gan_cli.game import Game
-from gan_cli.shapes import Examples, Latents
+from gan_cli.shapes import Examples, Latents, Outputs
 from gan_cli.trainer import real_batches, train
 
 from .conftest import TINY, tiny_data
+from .values import scores_of
 
 Build = Callable[..., Experiment]
 PACKAGE = CONF.parent / "gan_cli"
@@ -80,10 +81,10 @@ class Guard:
     """Hooks on networks: every pass has to come through the door that is theirs."""
 
     def __init__(self, experiment: Experiment) -> None:
-        self.passes = {"generate": 0, "judge": 0}
+        self.passes = {"generate": 0, "outputs": 0}
         doors = {
             "generate": (experiment.game.generator, experiment.gan.ema_generator),
-            "judge": (experiment.game.discriminator,),
+            "outputs": (experiment.game.discriminator,),
         }
         for door, networks in doors.items():
             for network in networks:
@@ -130,7 +131,7 @@ def test_every_pass_of_training_and_scoring_comes_through_the_door(experiment: B
     assert min(guard.passes.values()) > 0
     trained = dict(guard.passes)
     made = generate(tiny.gan, 4, 0, tiny.gan.calibration(tiny.training_set), torch.uint8)
-    scoring(tiny.gan)(torch.zeros(2, 1, 16, 16))
+    scores_of(tiny.gan)(torch.zeros(2, 1, 16, 16))
     assert len(made.values) == 4
     assert all(guard.passes[door] > trained[door] for door in trained)
 
@@ -138,9 +139,9 @@ def test_every_pass_of_training_and_scoring_comes_through_the_door(experiment: B
 def test_the_guard_sees_who_walks_around_it(experiment: Build) -> None:
     tiny = experiment(*TINY)
     Guard(tiny)
-    real = next(real_batches(tiny, 0))
+    real = next(real_batches(tiny, 0)).real
     tiny.game.judge(real)
-    with pytest.raises(AssertionError, match=r"does not come through Game\.judge"):
+    with pytest.raises(AssertionError, match=r"does not come through Game\.outputs"):
         tiny.game.discriminator(real.images)
     with pytest.raises(AssertionError, match=r"does not come through Game\.generate"):
         tiny.game.generator(torch.zeros(2, 128))
@@ -154,7 +155,7 @@ def test_labels_reach_the_door(experiment: Build, monkeypatch: pytest.MonkeyPatc
     """In each turn the generator is asked for the labels of the real batch, and both are judged under them."""
     tiny = experiment(*TINY, "steps=2", "discriminator_steps=2", f"latent_sampler={sampler}", *QUICK.get(sampler, []))
     asked, judged = doors(monkeypatch)
-    batches = [batch for step in range(2) for batch in real_batches(tiny, step)]
+    batches = [batch.real for step in range(2) for batch in real_batches(tiny, step)]
     list(train(tiny))
     assert len({tuple(batch.labels.tolist()) for batch in batches}) == len(batches) == 6
     assert unrepeated(asked) == [batch.labels.tolist() for batch in batches]
@@ -164,7 +165,7 @@ def test_labels_reach_the_door(experiment: Build, monkeypatch: pytest.MonkeyPatc
 def test_partners_have_the_label_that_they_are_paired_with(experiment: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = experiment(*TINY, "steps=1", "latent_sampler=advlat_div")
     asked, _ = doors(monkeypatch)
-    theirs, ours = real_batches(tiny, 0)
+    theirs, ours = (batch.real for batch in real_batches(tiny, 0))
     list(train(tiny))
     first = ours.labels.tolist()[:2]
     assert asked[0] == theirs.labels.tolist()
@@ -176,7 +177,7 @@ def doors(monkeypatch: pytest.MonkeyPatch) -> tuple[list[list[int]], list[list[i
     """The labels of everything that is generated and judged from now on."""
     asked: list[list[int]] = []
     judged: list[list[int]] = []
-    make, judge = Game.generate, Game.judge
+    make, judge = Game.generate, Game.outputs
 
     def generating(self: Game, latents: Latents) -> Examples:
         asked.append(latents.labels.tolist())
@@ -184,12 +185,12 @@ def doors(monkeypatch: pytest.MonkeyPatch) -> tuple[list[list[int]], list[list[i
         assert torch.equal(made.labels, latents.labels)
         return made
 
-    def judging(self: Game, shown: Examples) -> torch.Tensor:
+    def judging(self: Game, shown: Examples) -> Outputs:
         judged.append(shown.labels.tolist())
         return judge(self, shown)
 
     monkeypatch.setattr(Game, "generate", generating)
-    monkeypatch.setattr(Game, "judge", judging)
+    monkeypatch.setattr(Game, "outputs", judging)
     return asked, judged
 
 

@@ -9,13 +9,14 @@ import torch
 from gan_cli.augmentations import Augmentation, NoAugmentation
 from gan_cli.engine import Engine
 from gan_cli.errors import DivergedError
-from gan_cli.evaluation import generate, scoring
+from gan_cli.evaluation import generate
 from gan_cli.experiment import GAN, Experiment
 from gan_cli.game import Game
 from gan_cli.shapes import Images
 from gan_cli.trainer import train
 
 from .conftest import TINY, TINY_MLP
+from .values import scores_of
 
 Build = Callable[..., Experiment]
 
@@ -53,7 +54,7 @@ def test_scoring_leaves_no_trace(experiment: Build, regularizer: str) -> None:
     disturbed, undisturbed = (experiment(*TINY, f"regularizer={regularizer}") for _ in range(2))
     for first, second in zip(train(disturbed), train(undisturbed), strict=True):
         images(disturbed.gan, 5)
-        scoring(disturbed.gan)(torch.zeros(2, 1, 16, 16))
+        scores_of(disturbed.gan)(torch.zeros(2, 1, 16, 16))
         for player in ("discriminator", "generator"):
             assert torch.equal(first.losses[player]["adversarial"], second.losses[player]["adversarial"])
     for name, part in disturbed.gan.parts().items():
@@ -117,7 +118,7 @@ def test_what_is_scored_is_not_augmented(experiment: Build) -> None:
         Game(game.generator, game.discriminator, game.objective, Black()), gan.ema_generator, gan.latent_sampler
     )
     shown = torch.rand(4, 1, 16, 16)
-    assert torch.equal(scoring(augmented)(shown), scoring(gan)(shown))
+    assert torch.equal(scores_of(augmented)(shown), scores_of(gan)(shown))
     with augmented.at_rest() as rested:
         assert isinstance(rested.augmentation, NoAugmentation)
 

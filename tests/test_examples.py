@@ -69,7 +69,7 @@ def turn(real: Tensor, fake: Tensor, discriminator: nn.Module) -> tuple[Game, Tu
     game = Game(nn.Identity(), discriminator, Hinge())
     shown, made = (Examples(images, unlabelled(len(images))) for images in (real, fake))
     latents = Latents(torch.zeros(len(fake), 1), made.labels)
-    return game, Turn(shown, latents, made, game.judge(shown), game.judge(made))
+    return game, Turn(shown, latents, made, game.outputs(shown), game.outputs(made), shown)
 
 
 class Total(nn.Module):
@@ -152,7 +152,7 @@ def test_coverage_counts_real_images_that_have_a_generated_one_near(own: Callabl
 
     def sample(*places: float) -> Sample:
         features = torch.tensor(places, dtype=torch.float64)[:, None]
-        return Sample(torch.zeros(len(places), 1, 1, 1, dtype=torch.uint8), features, features)
+        return Sample(torch.zeros(len(places), 1, 1, 1, dtype=torch.uint8), features, features, unlabelled(len(places)))
 
     real = sample(0.0, 1.0, 10.0, 12.0)  # their nearest others are 1, 1, 2 and 2 away
     assert coverage.measure(real, real) == 1.0

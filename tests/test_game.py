@@ -123,8 +123,9 @@ def test_the_generators_loss_and_its_gradient_pass_through_the_augmentation() ->
 def test_real_images_that_the_generators_loss_reads_are_augmented_too() -> None:
     discriminator, seen, objective = curved_critic(), turn(), Relativistic(pairing="average", loss="standard")
     game = Game(nn.Unflatten(1, SHAPE[1:]), discriminator, objective, BRIGHT)
-    logits = game.real_logits(seen.real)
-    assert logits is not None
+    outputs = game.real_outputs(seen.real)
+    assert outputs is not None
+    logits = outputs.logits
     assert not logits.requires_grad
     torch.testing.assert_close(logits, discriminator(1.5 * seen.real.images + 0.2).detach())
     loss = game.generator_loss_against(seen.real)(latents(seen.fake.images.flatten(1)))
@@ -317,7 +318,7 @@ def test_losses_and_weights_gradients_are_in_single_precision() -> None:
         game = Game(generator, discriminator, StdGAN(saturating=False), engine=Engine(precision=precision))
         fake = game.generate(codes)
         loss = game.discriminator_loss(real, fake) + R1(weight=1.0).penalty(
-            game, Turn(real, codes, fake, None, game.judge(fake))
+            game, Turn(real, codes, fake, None, game.outputs(fake), real)
         )
         assert loss.dtype == torch.float32
         gradients = torch.autograd.grad(loss, [*generator.parameters(), *discriminator.parameters()])

@@ -65,7 +65,7 @@ def test_three_steps_are_what_a_hand_written_loop_does(experiment: Build) -> Non
 
 def test_steps_and_turns_see_new_batches(experiment: Build) -> None:
     tiny = experiment(*TINY)
-    seen = [batch.images for step in range(3) for batch in real_batches(tiny, step)]
+    seen = [batch.real.images for step in range(3) for batch in real_batches(tiny, step)]
     assert len(seen) == 6
     assert not any(torch.equal(one, other) for one, other in combinations(seen, 2))
 
@@ -81,8 +81,8 @@ def test_the_generator_has_a_batch_size_of_its_own(experiment: Build, size: int 
         for (parts, kept), batch in zip(turns, real_batches(tiny, step), strict=True):
             rows = torch.cat([batch_rows(1797, 4, 0, number + part) for part in range(parts)])
             expected = tiny.training_set.batch(rows[:kept])
-            assert torch.equal(batch.images, expected.images)
-            assert torch.equal(batch.labels, expected.labels)
+            assert torch.equal(batch.real.images, expected.images)
+            assert torch.equal(batch.real.labels, expected.labels)
             number += parts
 
 

@@ -16,7 +16,7 @@ from gan_cli.regularizers import Constraint, Regularizer
 from gan_cli.regularizers.regularizer import Bound
 from gan_cli.shapes import Codes, Examples, Latents, Logits, Loss
 from gan_cli.trainer import real_batches, train, update
-from gan_cli.turns import Played, Rules, discriminator_turn, generator_turn
+from gan_cli.turns import Batch, Played, Rules, discriminator_turn, generator_turn
 
 from .conftest import TINY
 from .values import examples, latents
@@ -91,7 +91,7 @@ def test_every_turn_of_a_step_gets_a_fresh_batch_and_counts_as_asked(experiment:
     tiny = experiment(*TINY, "discriminator_steps=3", "generator_steps=2", "steps=1")
     batches = list(real_batches(tiny, 0))
     assert len(batches) == 5
-    assert not torch.equal(batches[0].images, batches[1].images)
+    assert not torch.equal(batches[0].real.images, batches[1].real.images)
     list(train(tiny))
     for player in tiny.players:
         counted = {int(state["step"]) for state in player.optimizer.state.values()}
@@ -105,7 +105,7 @@ def test_the_discriminator_turn_tells_real_from_fake(experiment: Build) -> None:
     played = discriminator_turn(rules(tiny), batch, 1, 0)
     torch.manual_seed(0)
     fake = game.generator(sampler.sample(4, torch.device("cpu")))
-    real_logits, fake_logits = game.discriminator(batch.images), game.discriminator(fake)
+    real_logits, fake_logits = game.discriminator(batch.real.images), game.discriminator(fake)
     expected = softplus(-real_logits).mean() + softplus(fake_logits).mean()
     torch.testing.assert_close(played.losses["adversarial"], expected)
     torch.testing.assert_close((played.turn.real_logits, played.turn.fake_logits), (real_logits, fake_logits))
@@ -122,10 +122,10 @@ def test_penalties_are_handed_real_and_fake_unswapped_with_their_labels(experime
     tiny = experiment(*TINY)
     batch = next(real_batches(tiny, 0))
     discriminator_turn(rules(tiny, bounds={"spy": Spy(weight=1.0)}), batch, 1, 0)
-    assert seen[0].real is batch
-    assert (batch.labels >= 0).all()
-    assert seen[0].fake.images is not batch.images
-    assert torch.equal(seen[0].fake.labels, batch.labels)
+    assert seen[0].real is seen[0].labelled is batch.real
+    assert (batch.real.labels >= 0).all()
+    assert seen[0].fake.images is not batch.real.images
+    assert torch.equal(seen[0].fake.labels, batch.real.labels)
 
 
 class TwoFaced(LatentSampler):
@@ -152,7 +152,7 @@ def test_each_turn_asks_the_sampler_for_its_own_latents(experiment: Build) -> No
 
 def test_the_games_score_is_the_objectives(experiment: Build) -> None:
     tiny = experiment(*TINY, "objective=realness", "num_outcomes=5")
-    game, real = tiny.game, next(real_batches(tiny, 0))
+    game, real = tiny.game, next(real_batches(tiny, 0)).real
     torch.testing.assert_close(game.score(real), game.objective.score(game.discriminator(real.images)))
 
 
@@ -270,7 +270,7 @@ def test_real_images_carry_no_gradient_to_the_generator(experiment: Build) -> No
     game = Game(tiny.generator, tiny.discriminator, Spy(saturating=False))
     real, drawn = examples(torch.zeros(4, 1, 16, 16)), latents(torch.zeros(4, 128))
     loss = game.generator_loss_against(real)(drawn)
-    played = generator_turn(Rules(game, TwoFaced(), {}), real, 1, 0)
+    played = generator_turn(Rules(game, TwoFaced(), {}), Batch(real, real), 1, 0)
     for logits in seen:
         assert len(logits) == 4
         assert not logits.requires_grad
@@ -290,7 +290,8 @@ def test_what_the_generators_loss_does_not_read_is_not_there(experiment: Build) 
 
     tiny = experiment(*TINY).game
     game = Game(tiny.generator, tiny.discriminator, Spy(saturating=False))
-    played: Played = generator_turn(Rules(game, TwoFaced(), {}), examples(torch.zeros(4, 1, 16, 16)), 1, 0)
+    real = examples(torch.zeros(4, 1, 16, 16))
+    played: Played = generator_turn(Rules(game, TwoFaced(), {}), Batch(real, real), 1, 0)
     game.generator_loss_against(None)(latents(torch.zeros(4, 128)))
     assert seen == [None, None]
     assert played.turn.real_logits is None

@@ -1,10 +1,15 @@
 """The values that parts pass to each other, made from bare tensors."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
+from gan_cli.evaluation import scoring
+from gan_cli.experiment import GAN
 from gan_cli.game import Turn
-from gan_cli.shapes import Examples, Latents, unlabelled
+from gan_cli.metrics.metrics import Subject
+from gan_cli.shapes import Examples, Images, Latents, Outputs, Scores, unlabelled
 
 
 def examples(images: Tensor, labels: Tensor | None = None) -> Examples:
@@ -17,8 +22,21 @@ def latents(codes: Tensor, labels: Tensor | None = None) -> Latents:
     return Latents(codes, unlabelled(len(codes)) if labels is None else labels)
 
 
+def subject(images: Tensor, labels: Tensor | None = None) -> Subject:
+    """Generated images to score under these labels, or none."""
+    return Subject(images, unlabelled(len(images)) if labels is None else labels)
+
+
 def a_turn(real: Tensor, fake: Tensor, codes: Tensor | None = None) -> Turn:
     """A turn on unlabelled images; where nothing reads codes or logits, they are zeros."""
     codes = torch.zeros(len(fake), 1) if codes is None else codes
-    real_logits, fake_logits = torch.zeros(len(real), 1), torch.zeros(len(fake), 1)
-    return Turn(examples(real), latents(codes), examples(fake), real_logits, fake_logits)
+    shown = examples(real)
+    real_outputs, fake_outputs = (Outputs(torch.zeros(len(images), 1)) for images in (real, fake))
+    return Turn(shown, latents(codes), examples(fake), real_outputs, fake_outputs, shown)
+
+
+def scores_of(gan: GAN) -> Callable[[Images], Scores]:
+    """The discriminator's scores of images, which do not depend on labels."""
+    score = scoring(gan)
+    assert score is not None
+    return score

@@ -19,13 +19,15 @@ from gan_cli.data import TrainingSet, sha256_of
 from gan_cli.datasets.given_images import GivenImages, first_size, read_given
 from gan_cli.engine import Engine, choose_engine
 from gan_cli.errors import UserError, one_line
-from gan_cli.evaluation import Generated, generate, scoring
+from gan_cli.evaluation import Generated, classifying, generate, scoring
 from gan_cli.files import is_there, slug, write_json
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
+from gan_cli.metrics.metrics import Subject
 from gan_cli.runs import pictures
 from gan_cli.runs.progress import showing_work
 from gan_cli.runs.summary import REAL, console, costs_table, protocol, scores_table
 from gan_cli.runs.trained import Trained, open_trained
+from gan_cli.shapes import unlabelled
 
 
 def evaluate(options: dict[str, Any]) -> None:
@@ -50,13 +52,16 @@ def evaluate(options: dict[str, Any]) -> None:
     with showing_work():
         training_set = load_training_set(trained.dataset).to_engine(engine)
         count = options["num_eval_images"] or settings.images_to_score(len(training_set))
-        scorer, unavailable = build_scorer(trained.dataset, training_set, count)
+        conditional = trained.gan.game.conditional
+        scorer, unavailable = build_scorer(trained.dataset, training_set, count, conditional=conditional)
         if scorer is None:
             raise UserError(unavailable)
+        count = count if scorer.reads_images else 0
         for name, sampler in samplers.items():
             gan = trained.gan.with_sampler(sampler)
             made[name] = generate(gan, count, seed, gan.calibration(training_set), trained.dataset.stored)
-        scores = {name: scorer.score(images.values) for name, images in made.items()}
+        classify = classifying(trained.gan)
+        scores = {name: scorer.score(Subject(each.values, each.labels, classify)) for name, each in made.items()}
         floor = scorer.floor()
     console(stderr=True).print(scores_table(f"step {trained.found.step}", scores | {REAL: floor}))
     results = {name: {"metrics": scores[name], "cost": made[name].cost.as_dict()} for name in samplers}
@@ -68,7 +73,7 @@ def evaluate(options: dict[str, Any]) -> None:
         "latent_sampler": on_prior(options["latent_sampler"], own, made[name].codes.shape[1]) if plain else own,
         **results[name],
         "floor": floor,
-        "protocol": protocol(trained.dataset, training_set, scorer, count, seed),
+        "protocol": protocol(trained.dataset, training_set, scorer, count or None, seed),
     }
     if plain:
         console(stderr=True).print(costs_table({name: images.cost for name, images in made.items()}))
@@ -113,7 +118,7 @@ def evaluate_images(options: dict[str, Any], engine: Engine) -> None:
         scorer, unavailable = build_scorer(dataset, training_set, count)
         if scorer is None:
             raise UserError(unavailable)
-        scores, floor = scorer.score(given.values), scorer.floor()
+        scores, floor = scorer.score(Subject(given.values, unlabelled(count))), scorer.floor()
         digest = sha256_of(given.values, "given images")
     warn_of_images(given, len(training_set), training_set.image_shape)
     console(stderr=True).print(scores_table(f"{count:,} images", {"images": scores, REAL: floor}))

@@ -116,7 +116,7 @@ def paths(gan: GAN, count: int, seed: int) -> Codes:
         nearest = (rows + 1) * PATH_LENGTH
         raise UserError(f"latents=interpolate draws rows of {PATH_LENGTH}: num_images={count} could be {nearest}")
     prior, game = gan.latent_sampler.innermost, gan.game
-    drawn = [draw(prior, number, seed, game).codes for number in range(-(-2 * rows // BLOCK))]
+    drawn = [draw(prior, number, seed, game) for number in range(-(-2 * rows // BLOCK))]
     ends = torch.cat(drawn)[: 2 * rows]
     return prior.between(ends[::2], ends[1::2], torch.linspace(0, 1, PATH_LENGTH, device=ends.device)).flatten(0, 1)
 
@@ -161,7 +161,7 @@ def images(
     real = None if training_set is None else gan.calibration(training_set)
     with gan.at_rest() as game:
         if codes is None:
-            for _, values in blocks(game, gan.latent_sampler, numbers, seed, real, dtype):
+            for _, values in blocks(game, gan, numbers, seed, real, dtype):
                 yield values
             return
         for number in track(numbers, "drawing images, block"):

@@ -183,7 +183,12 @@ def prepared(request: Request) -> Iterator[Run]:
         with showing_work():
             with nullcontext() if found is None else within(found):
                 experiment = build_experiment(request.built, choose_engine(request.device))
-            scorer, unavailable = build_scorer(experiment.dataset, experiment.training_set, experiment.num_eval_images)
+            scorer, unavailable = build_scorer(
+                experiment.dataset,
+                experiment.training_set,
+                experiment.num_eval_images,
+                conditional=experiment.game.conditional,
+            )
         if unavailable:
             warnings.warn(f"training continues without scores: {unavailable}", stacklevel=1)
         if found is not None:

@@ -17,7 +17,7 @@ class GeneratorLabels(Ranged, ABC):
     """How a generator takes labels; one that does has a class attribute `conditional = True`."""
 
     @abstractmethod
-    def generator(self, build: BuildGenerator, latent_dim: int, num_classes: int) -> nn.Module:
+    def wrap(self, build: BuildGenerator, latent_dim: int, num_classes: int) -> nn.Module:
         """A network of codes [batch, latent_dim] and, if it is conditional, labels [batch], made with `build`.
 
         Raises ValueError if the network that `build` makes cannot take labels in this way.
@@ -28,7 +28,7 @@ class DiscriminatorLabels(Ranged, ABC):
     """How a discriminator takes labels, or predicts them; one that takes them has `conditional = True`."""
 
     @abstractmethod
-    def discriminator(
+    def wrap(
         self, build: BuildDiscriminator, image_shape: ImageShape, num_outcomes: int, num_classes: int
     ) -> nn.Module:
         """A network of images and, if it is conditional, labels [batch], made with `build`.
@@ -42,7 +42,7 @@ class DiscriminatorLabels(Ranged, ABC):
 class UnlabelledGenerator(GeneratorLabels):
     """The generator as it is."""
 
-    def generator(self, build: BuildGenerator, latent_dim: int, num_classes: int) -> nn.Module:
+    def wrap(self, build: BuildGenerator, latent_dim: int, num_classes: int) -> nn.Module:
         return build(latent_dim)
 
 
@@ -50,7 +50,7 @@ class UnlabelledGenerator(GeneratorLabels):
 class UnlabelledDiscriminator(DiscriminatorLabels):
     """The discriminator as it is."""
 
-    def discriminator(
+    def wrap(
         self, build: BuildDiscriminator, image_shape: ImageShape, num_outcomes: int, num_classes: int
     ) -> nn.Module:
         return build(image_shape, num_outcomes)

@@ -5,19 +5,22 @@ of outcomes, and the networks get all three.
 """
 
 import copy
+import inspect
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from torch import nn
+from torch import Tensor, nn
 
-from gan_cli.config.check import SETTINGS, as_pair, find_class, with_schedules
+from gan_cli.conditioning.conditioning import DiscriminatorLabels, GeneratorLabels
+from gan_cli.config.check import NUM_CLASSES, SETTINGS, as_pair, find_class, with_schedules
 from gan_cli.config.nodes import Config
-from gan_cli.data import TrainingSet
+from gan_cli.data import ClassLaw, TrainingSet
 from gan_cli.datasets.dataset import Dataset, Probed
 from gan_cli.engine import Engine
 from gan_cli.errors import EndError, UserError, one_line, own_code
@@ -25,12 +28,14 @@ from gan_cli.experiment import GAN, Experiment, Player, RunSettings
 from gan_cli.game import Game
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
 from gan_cli.metrics.metrics import Scorer, WeightsUnavailableError
+from gan_cli.networks import has_weights
+from gan_cli.objectives.objective import Objective
 from gan_cli.part import nested
 from gan_cli.regularizers.regularizer import Bound, Regularizer
 from gan_cli.schedule import LAST_STEP, value_at
 from gan_cli.seeding import mix
 from gan_cli.trackers import Tracker
-from gan_cli.turns import PlayTurn, discriminator_turn, generator_turn
+from gan_cli.turns import PlayTurn, classifier_turn, discriminator_turn, generator_turn
 
 WRONG_VALUE = (InstantiationException, ValueError, TypeError, RuntimeError, MemoryError, OverflowError)
 
@@ -42,10 +47,32 @@ def build_experiment(config: Config, engine: Engine) -> Experiment:
     training_set = load_training_set(dataset)
     check_batch_sizes(config, len(training_set))
     bounds = build_bounds(config, engine)
-    gan = build_gan(config, training_set.image_shape, engine, bounds)
+    gan = build_gan(config, training_set.image_shape, training_set.class_counts, engine, bounds)
+    check_labels(gan.game, training_set)
     players = build_players(config, gan.game, settings)
     warn_of_unused(bounds, {player.name: settings.steps * player.num_turns for player in players})
-    return Experiment(gan, players, bounds, dataset, training_set.to_engine(engine), settings)
+    labelled = labelled_rows(settings, gan.game.objective, training_set)
+    return Experiment(gan, players, bounds, dataset, training_set.to_engine(engine), settings, labelled)
+
+
+def check_labels(game: Game, training_set: TrainingSet) -> None:
+    """Raises UserError for data without the labels that a network or the objective reads."""
+    if game.objective.logits_are_classes and not training_set.num_classes:
+        name = type(game.objective).__name__
+        raise UserError(f"the data set has no labels, which {name} learns from: choose another objective or data set")
+    if game.conditional and training_set.labels.min() < 0:
+        which = "has images without a label" if training_set.num_classes else "has no labels"
+        raise UserError(f"the data set {which}, and a network takes one for each image: set conditioning=none")
+
+
+def labelled_rows(settings: RunSettings, objective: Objective, training_set: TrainingSet) -> Tensor | None:
+    """The rows of images with a label, if they have batches of their own."""
+    if settings.labelled_batch_size is None:
+        return None
+    if objective.supervised_loss(torch.zeros(1, max(1, training_set.num_classes)), torch.zeros(1).long()) is None:
+        name = type(objective).__name__
+        raise UserError(f"{name} reads no labels: remove labelled_batch_size={settings.labelled_batch_size}")
+    return (training_set.labels >= 0).nonzero().flatten()
 
 
 def check_batch_sizes(config: Config, num_images: int) -> None:
@@ -58,7 +85,8 @@ def check_batch_sizes(config: Config, num_images: int) -> None:
 def check_parts(config: Config, image_shape: tuple[int, int, int]) -> None:
     """Raises UserError if the parts do not fit these images or each other; no weight is allocated.
 
-    What cannot be built without values is built with them.
+    What cannot be built without values is built with them. Two classes stand for those of the data, which only a load
+    can count.
     """
     meta = Engine(torch.device("meta"))
     try:
@@ -69,7 +97,7 @@ def check_parts(config: Config, image_shape: tuple[int, int, int]) -> None:
 
 
 def build_parts(config: Config, image_shape: tuple[int, int, int], engine: Engine) -> None:
-    gan = build_gan(config, image_shape, engine, build_bounds(config, engine))
+    gan = build_gan(config, image_shape, (1, 1), engine, build_bounds(config, engine))
     build_players(config, gan.game, build_settings(config))
 
 
@@ -95,31 +123,62 @@ def probe(dataset: Dataset) -> Probed:
         return dataset.probe()
 
 
-def build_scorer(dataset: Dataset, training_set: TrainingSet, num_fake: int) -> tuple[Scorer | None, str]:
-    """The scorer, or None and the reason why its weights are unavailable; raises UserError for wrong weights."""
+def build_scorer(
+    dataset: Dataset, training_set: TrainingSet, num_fake: int, *, conditional: bool = False
+) -> tuple[Scorer | None, str]:
+    """The scorer, or None and the reason why its weights are unavailable; raises UserError for wrong weights.
+
+    `conditional` says whether the images that it will score have labels: only then it is given those of the real ones.
+    """
+    real = training_set if conditional else training_set.without_labels()
     try:
-        return dataset.metrics.against(training_set, num_fake), ""
+        if dataset.metrics.reads_held_out:
+            real = replace(real, held_out=dataset.held_out())
+        return dataset.metrics.against(real, num_fake), ""
     except WeightsUnavailableError as error:
         return None, one_line(error)
     except ValueError as error:
         raise UserError(one_line(error)) from error
 
 
-def build_gan(config: Config, image_shape: tuple[int, int, int], engine: Engine, bounds: Mapping[str, Bound]) -> GAN:
+def build_gan(
+    config: Config,
+    image_shape: tuple[int, int, int],
+    class_counts: Sequence[int],
+    engine: Engine,
+    bounds: Mapping[str, Bound],
+) -> GAN:
     """Both networks with their initial weights, which depend only on the seed, and the other parts of their game.
 
-    `bounds` may impose constraints on the networks.
+    `class_counts` are the images of each class, none without labels; `bounds` may impose constraints on the networks.
     """
+    num_classes = max(1, len(class_counts))
     torch.manual_seed(mix("init", config["seed"]))
     latent_sampler = build("latent_sampler", config["latent_sampler"])
-    objective = build("objective", config["objective"])
+    objective = build("objective", config["objective"], num_classes=num_classes)
     augmentation = build("augmentation", config["augmentation"])
     latent_dim = width_of(latent_sampler, torch.device("cpu"))
     model = config["model"]
-    generator = build("model.generator", model["generator"], latent_dim=latent_dim, image_shape=image_shape)
-    discriminator = objective.head(
-        lambda width: build("model.discriminator", model["discriminator"], image_shape=image_shape, num_outcomes=width)
-    )
+
+    def build_generator(width: int) -> nn.Module:
+        given = {"latent_dim": width, "image_shape": image_shape, "num_classes": num_classes}
+        return build("model.generator", model["generator"], **given)
+
+    def build_discriminator(shape: tuple[int, int, int], width: int) -> nn.Module:
+        given = {"image_shape": shape, "num_outcomes": width, "num_classes": num_classes}
+        return build("model.discriminator", model["discriminator"], **given)
+
+    of_generator: GeneratorLabels = build("generator_labels", config["generator_labels"])
+    of_discriminator: DiscriminatorLabels = build("discriminator_labels", config["discriminator_labels"])
+    with refusing("generator_labels"):
+        generator = of_generator.wrap(build_generator, latent_dim, num_classes)
+    with refusing("discriminator_labels"):
+        discriminator = objective.head(
+            lambda width: of_discriminator.wrap(build_discriminator, image_shape, width, num_classes)
+        )
+    if objective.adversarial != has_weights(generator):
+        remedy = "needs a generator, and the model has none" if objective.adversarial else "trains no generator"
+        raise UserError(f"{type(objective).__name__} {remedy}: choose another objective or model")
     networks = {"generator": generator, "discriminator": discriminator}
     for bound in bounds.values():
         bound.impose(networks[bound.player])
@@ -129,7 +188,8 @@ def build_gan(config: Config, image_shape: tuple[int, int, int], engine: Engine,
     )
     for leaf in (latent_sampler, objective, augmentation):
         state_to_device(leaf, engine)
-    return GAN(Game(generator, discriminator, objective, augmentation, engine), ema_generator, latent_sampler)
+    game = Game(generator, discriminator, objective, augmentation, engine)
+    return GAN(game, ema_generator, latent_sampler, ClassLaw(tuple(class_counts) if game.conditional else ()))
 
 
 def width_of(sampler: LatentSampler, device: torch.device) -> int:
@@ -193,15 +253,18 @@ def warn_of_unused(bounds: Mapping[str, Bound], turns: Mapping[str, int]) -> Non
 
 
 def build_players(config: Config, game: Game, settings: RunSettings) -> list[Player]:
-    """In the order of their turns."""
+    """In the order of their turns; a model without a generator has one player."""
     size = settings.batch_size
     size_of_generator = settings.generator_batch_size or size
-    return [
-        build_player(
-            "discriminator", config, game.discriminator, discriminator_turn, settings.discriminator_steps, size
-        ),
-        build_player("generator", config, game.generator, generator_turn, settings.generator_steps, size_of_generator),
-    ]
+    play = discriminator_turn if game.objective.adversarial else classifier_turn
+    players = [build_player("discriminator", config, game.discriminator, play, settings.discriminator_steps, size)]
+    if game.objective.adversarial:
+        players.append(
+            build_player(
+                "generator", config, game.generator, generator_turn, settings.generator_steps, size_of_generator
+            )
+        )
+    return players
 
 
 def build_player(
@@ -231,9 +294,15 @@ def plain(value: Any) -> Any:
 
 
 def build(path: str, node: Mapping[str, Any], **given: Any) -> Any:
-    """One object from one node and further arguments; raises UserError if the class refuses a value."""
+    """One object from one node and further arguments; raises UserError if the class refuses a value.
+
+    The number of classes is given only to a class that asks for it.
+    """
     with refusing(path):
-        return instantiate(with_schedules(node), _partial_=True, _convert_="object")(**given)
+        make = instantiate(with_schedules(node), _partial_=True, _convert_="object")
+        if NUM_CLASSES in given and NUM_CLASSES not in inspect.signature(make.func).parameters:
+            del given[NUM_CLASSES]
+        return make(**given)
 
 
 @contextmanager

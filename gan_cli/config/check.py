@@ -17,6 +17,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from gan_cli.augmentations.augmentation import Augmentation
+from gan_cli.conditioning.conditioning import DiscriminatorLabels, GeneratorLabels
 from gan_cli.config.nodes import Config, is_node, leaves, targets
 from gan_cli.datasets.dataset import Dataset
 from gan_cli.errors import UserError, one_line
@@ -34,6 +35,8 @@ from gan_cli.trackers import Tracker
 BASES: dict[str, tuple[type, ...]] = {
     "dataset": (Dataset,),
     "model": (nn.Module,),
+    "generator_labels": (GeneratorLabels,),
+    "discriminator_labels": (DiscriminatorLabels,),
     "objective": (Objective,),
     "latent_sampler": (LatentSampler,),
     "regularizer": (Bound,),
@@ -47,6 +50,8 @@ NODES = {  # these must name one class
     "dataset",
     "model.generator",
     "model.discriminator",
+    "generator_labels",
+    "discriminator_labels",
     "objective",
     "latent_sampler",
     "augmentation",
@@ -61,7 +66,8 @@ WORDS = {
     type(None): "null",
     Any: "anything",
 }
-SHAPES = {"latent_dim", "image_shape", "num_outcomes"}  # given to the networks by build.py, never in their config
+NUM_CLASSES = "num_classes"  # given by build.py, never in a config, as are
+SHAPES = {"latent_dim", "image_shape", "num_outcomes"}  # to networks
 SETTINGS = [setting.name for setting in fields(RunSettings)]
 INITIAL = {"sha256": str, "step": int}  # what `init_from` of a config says of the weights that its run began with
 
@@ -240,7 +246,8 @@ def node_problems(path: str, node: dict[str, Any]) -> list[str]:
         target = find_class(path, node["_target_"])
     except UserError as error:
         return [str(error)]
-    from_code = SHAPES if path.startswith("model.") else {"params"} if issubclass(target, Optimizer) else set()
+    from_code = {NUM_CLASSES} | (SHAPES if path.startswith("model.") else set())
+    from_code = {"params"} if issubclass(target, Optimizer) else from_code
     parameters = {
         name: parameter for name, parameter in inspect.signature(target).parameters.items() if name not in from_code
     }

@@ -32,9 +32,9 @@ from gan_cli.metrics.fidelity import (
     kid_features_to_metric,
     prc_features_to_metric,
 )
-from gan_cli.metrics.metrics import Direction, Metric, Metrics, Protocol, Sample, Scorer
+from gan_cli.metrics.metrics import Direction, Metric, Metrics, Protocol, Sample, Scorer, Subject
 from gan_cli.seeding import mix
-from gan_cli.shapes import Features, Stored
+from gan_cli.shapes import Features, Labels, Stored
 from gan_cli.text import printable
 from gan_cli.work import doing, in_background, track
 
@@ -93,7 +93,7 @@ class FeatureMetrics(Metrics):
             self,
             extractor,
             self.real_features(extractor, training_set),
-            training_set.values,
+            training_set,
             num_fake,
             [(each, self.real_features(each, training_set)) for each in also],
         )
@@ -187,8 +187,10 @@ class ImageFeatures:
     def take(self, rows: torch.Tensor) -> "ImageFeatures":
         return ImageFeatures(self.features[rows], self.logits[rows])
 
-    def of(self, images: Stored, rows: torch.Tensor | None = None) -> Sample:
-        return Sample(images, self.features, self.logits, rows)
+    def of(self, images: Stored, labels: Labels, rows: torch.Tensor | None = None) -> Sample:
+        """The images of these rows with their features, and of all `labels` theirs; without rows, all images."""
+        labels = labels.cpu()
+        return Sample(images, self.features, self.logits, labels if rows is None else labels[rows], rows)
 
     def sha256(self) -> str:
         digest = hashlib.sha256()
@@ -211,7 +213,7 @@ class FeatureScorer(Scorer):
     metrics: FeatureMetrics
     extractor: LoadedExtractor
     real: ImageFeatures
-    real_images: Stored
+    training_set: TrainingSet
     num_fake: int
     also: list[tuple[LoadedExtractor, ImageFeatures]]  # further extractors, with their real features
 
@@ -247,10 +249,11 @@ class FeatureScorer(Scorer):
             **{key: ", ".join(values) for key, values in also.items() if values},
         }
 
-    def score(self, fake: Stored) -> dict[str, float]:
+    def score(self, subject: Subject) -> dict[str, float]:
+        fake = subject.images
         features = self.metrics.features(self.extractor, fake, "generated")
         scores = self.metrics.compare(features, self.real)
-        own = self.metrics.measure(features.of(fake), self.real.of(self.real_images))
+        own = self.metrics.measure(features.of(fake, subject.labels), self.of_real(self.real))
         also = self.beside(lambda extractor, real: (self.metrics.features(extractor, fake, "generated"), real))
         return {self.named(name): value for name, value in scores.items()} | own | also
 
@@ -259,9 +262,12 @@ class FeatureScorer(Scorer):
             fake, real = self.halves()
             features = [in_background("splitting", self.real.take, rows) for rows in (fake, real)]
             scores = self.metrics.compare(*features)
-            own = self.metrics.measure(features[0].of(self.real_images, fake), features[1].of(self.real_images, real))
+            own = self.metrics.measure(self.of_real(features[0], fake), self.of_real(features[1], real))
             also = self.beside(lambda _, images: (images.take(fake), images.take(real)))
         return {self.named(name): value for name, value in scores.items()} | own | also
+
+    def of_real(self, features: ImageFeatures, rows: torch.Tensor | None = None) -> Sample:
+        return features.of(self.training_set.values, self.training_set.labels, rows)
 
     def beside(
         self, sides: Callable[[LoadedExtractor, ImageFeatures], tuple[ImageFeatures, ImageFeatures]]

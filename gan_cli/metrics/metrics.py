@@ -1,7 +1,7 @@
 """How generated images are scored against real ones."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gan_cli.data import TrainingSet
 from gan_cli.ranges import Ranged
-from gan_cli.shapes import Features, Stored
+from gan_cli.shapes import Features, Images, Labels, Logits, Stored
 
 Protocol = dict[str, str | int | float]
 Direction = Literal["lower", "higher"]  # which values of a metric are the better ones
@@ -19,12 +19,29 @@ class WeightsUnavailableError(Exception):
     """The extractor's weights are not available on this machine; the message says where to put them."""
 
 
+Classify = Callable[[Images], Logits]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is scored: generated images, stored like real ones, with their labels (-1: none); or a classifier.
+
+    `classify` maps images in [-1, 1] to class logits, differentiable; None for a discriminator without class logits.
+    """
+
+    images: Stored
+    labels: Labels
+    classify: Classify | None = None
+
+
 class Scorer(ABC):
     """Metrics with the real images they compare with; only the scorer knows what each metric means.
 
     `leading` is the metric that selects the best checkpoint; `headlines` are those that tables and pictures show in
     detail, the leading one first; `directions` says which values are better, except for standard deviations.
     """
+
+    reads_images: ClassVar[bool] = True  # False: no images are generated for it
 
     leading: str
     headlines: Sequence[str]
@@ -41,8 +58,8 @@ class Scorer(ABC):
         """The settings that a score depends on, besides the data and the generator."""
 
     @abstractmethod
-    def score(self, fake: Stored) -> dict[str, float]:
-        """Every metric of generated images, which are stored like real ones; the leading one first."""
+    def score(self, subject: Subject) -> dict[str, float]:
+        """Every metric, the leading one first."""
 
     @abstractmethod
     def floor(self) -> dict[str, float]:
@@ -55,14 +72,21 @@ class Scorer(ABC):
 class Metrics(Ranged, ABC):
     """Which metrics, and how: settings only."""
 
+    @property
+    def reads_held_out(self) -> bool:
+        """Whether `against` needs the training set's held-out images."""
+        return False
+
     @abstractmethod
     def against(self, training_set: TrainingSet, num_fake: int) -> Scorer:
-        """The scorer; raises WeightsUnavailableError without the extractor's weights, ValueError for too few images."""
+        """The scorer for `num_fake` generated images. The real ones have labels only if those will have some, too.
+
+        Raises WeightsUnavailableError without the extractor's weights, ValueError for too few images."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Real or generated images, and what the extractor makes of them: a row for each image, on the CPU.
+    """Real or generated images with labels (-1: none), and what the extractor makes of them, on the CPU.
 
     `rows` chooses among the `stored` images, which may be a file larger than memory; None means all of them.
     """
@@ -70,6 +94,7 @@ class Sample:
     stored: Stored
     features: Features
     logits: Features
+    labels: Labels
     rows: Tensor | None = None
 
     @property

@@ -9,7 +9,7 @@ from annotated_types import Gt
 from torch import Tensor
 
 from gan_cli.data import TrainingSet
-from gan_cli.metrics.metrics import Metrics, Protocol, Scorer
+from gan_cli.metrics.metrics import Metrics, Protocol, Scorer, Subject
 from gan_cli.seeding import mix
 from gan_cli.shapes import Stored
 
@@ -42,14 +42,17 @@ class ModeScorer(Scorer):
     def protocol(self) -> Protocol:
         return {"num_real": len(self.real), "high_quality_deviations": self.max_deviations}
 
-    def score(self, fake: Stored) -> dict[str, float]:
+    def score(self, subject: Subject) -> dict[str, float]:
         """`modes_covered` (with at least one point of high quality), `high_quality_fraction`, and `mode_kl`: the
 
         KL divergence, in nats, of the points' shares over their nearest modes from the uniform one.
         """
-        distance, nearest = torch.cdist(fake.flatten(1).double(), self.centers.double()).min(1)
+        return self.count(subject.images)
+
+    def count(self, points: Stored) -> dict[str, float]:
+        distance, nearest = torch.cdist(points.flatten(1).double(), self.centers.double()).min(1)
         good = distance <= self.radius
-        shares = nearest.bincount(minlength=len(self.centers)).double() / len(fake)
+        shares = nearest.bincount(minlength=len(self.centers)).double() / len(points)
         return {
             "modes_covered": float(len(nearest[good].unique())),
             "high_quality_fraction": good.double().mean().item(),
@@ -58,4 +61,4 @@ class ModeScorer(Scorer):
 
     def floor(self) -> dict[str, float]:
         order = torch.randperm(len(self.real), generator=torch.Generator().manual_seed(mix("floor")))
-        return self.score(self.real[order[: len(self.real) // 2]])
+        return self.count(self.real[order[: len(self.real) // 2]])

@@ -11,9 +11,10 @@ import torch
 from annotated_types import Interval
 from torch import Tensor, nn
 
+from gan_cli.networks import is_conditional, predicts_classes
 from gan_cli.objectives.objective import Objective
 from gan_cli.seeding import mix
-from gan_cli.shapes import Logits, Loss, Scores
+from gan_cli.shapes import Labels, Logits, Loss, Outputs, Scores
 
 Side = Literal["real", "fake"]
 SIDES: tuple[Side, Side] = ("real", "fake")
@@ -203,9 +204,19 @@ class ResamplingHead(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, images: Tensor) -> Logits:
-        mean, log_variance = self.network(images).chunk(2, dim=1)
-        return mean + (log_variance / 2).exp() * torch.randn_like(mean) if self.training else mean
+    @property
+    def conditional(self) -> bool:
+        return is_conditional(self.network)
+
+    @property
+    def classifies(self) -> bool:
+        return predicts_classes(self.network)
+
+    def forward(self, images: Tensor, *labels: Labels) -> Logits | Outputs:
+        made = self.network(images, *labels)
+        mean, log_variance = (made.logits if isinstance(made, Outputs) else made).chunk(2, dim=1)
+        logits = mean + (log_variance / 2).exp() * torch.randn_like(mean) if self.training else mean
+        return replace(made, logits=logits) if isinstance(made, Outputs) else logits
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from annotated_types import Ge, Le
+from annotated_types import Ge, Le, MaxLen
 from typing_extensions import TypedDict
 
 from gan_cli.errors import CheckpointError, one_line
@@ -18,10 +18,11 @@ from gan_cli.part import Stateful
 from gan_cli.runs.state import restore_state, write_state
 from gan_cli.text import printable
 
-FORMAT = 3
+FORMAT = 4
 WRITTEN_BY = {1: "gan_cli 0.1.0"}  # by the format of their checkpoints
 STATE, META = "state.safetensors", "meta.json"
 MOST_STEPS = 10**12
+MOST_CLASSES, MOST_IMAGES = 100_000, 10**12
 MOST_LOOKS = 20  # for a checkpoint of a run that goes on
 Side = Annotated[int, Ge(1), Le(65_536)]
 
@@ -32,6 +33,7 @@ class Meta(TypedDict):
     step: Annotated[int, Ge(0), Le(MOST_STEPS)]
     seconds: Annotated[float, Ge(0), Le(1e12)]
     image_shape: tuple[Side, Side, Side]
+    class_counts: Annotated[list[Annotated[int, Ge(0), Le(MOST_IMAGES)]], MaxLen(MOST_CLASSES)]
     config: dict[str, Any]
     overrides: list[str]
     concluded: bool
@@ -49,6 +51,7 @@ class Checkpoint:
     seconds: float  # of training, up to this step
     config: dict[str, Any]
     image_shape: tuple[int, int, int]
+    class_counts: list[int]  # the training images of each class
     overrides: list[str]
     concluded: bool  # whether the scores and pictures that were due after the step are done
     signature: str  # of the config, by the user who started the run
@@ -73,6 +76,7 @@ def save(
     seconds: float,
     config: dict[str, Any],
     image_shape: tuple[int, int, int],
+    class_counts: Sequence[int],
     overrides: list[str],
     concluded: bool,
     signature: str,
@@ -98,6 +102,7 @@ def save(
             "step": step,
             "seconds": seconds,
             "image_shape": image_shape,
+            "class_counts": class_counts,
             "config": config,
             "overrides": overrides,
             "signature": signature,

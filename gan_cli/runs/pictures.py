@@ -21,6 +21,7 @@ REAL, FAKE = "#1f6f8b", "#d1495b"
 SHADES = ("#d1495b", "#edae49", "#8d6a9f", "#00798c")  # of the intervals in which a training was lost
 DPI = 120
 NUM_IMAGES, NUM_POINTS = 64, 2000
+MOST_ROWS, NUM_COLUMNS = 16, 10  # classes, and images of each, in a picture of a training
 FLAT = 20  # a loss so many times smaller than another would be a flat line beside it
 GAP = 90  # grey of the lines between the images of a grid
 MOST_IN_GRID, MOST_GRID_PIXELS = 400, 2**26  # of images that were drawn
@@ -51,13 +52,19 @@ def num_in_grid(image_shape: Sequence[int]) -> int:
     return max(1, math.isqrt(min(MOST_IN_GRID, MOST_GRID_PIXELS // (height * width)))) ** 2
 
 
-def save_fake(path: Path, fake: Stored, real: Stored | None, score: Callable[[Images], Scores]) -> None:
+def save_fake(
+    path: Path,
+    fake: Stored,
+    real: Stored | None,
+    score: Callable[[Images], Scores] | None,
+    columns: int | None = None,
+) -> None:
     """A picture of generated images; points are drawn over the discriminator's score, with the real ones."""
     if are_points(fake.shape[1:]):
         assert real is not None
         save_points(path, real, fake, score)
     else:
-        save_grid(path, fake)
+        save_grid(path, fake, columns)
 
 
 def write_points(path: Path, points: Stored) -> None:

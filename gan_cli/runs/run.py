@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from gan_cli.ema import tensors
 from gan_cli.errors import DivergedError, EndError, LostError, one_line
-from gan_cli.evaluation import Generated, generate, scoring, snapshot
+from gan_cli.evaluation import Generated, class_grid, classifying, generate, scoring, snapshot
 from gan_cli.experiment import Experiment, Player
-from gan_cli.metrics.metrics import Scorer
+from gan_cli.metrics.metrics import Scorer, Subject
 from gan_cli.runs import checkpoint, pictures
 from gan_cli.runs.checkpoint import name_of
 from gan_cli.runs.failures import explained
@@ -24,6 +24,7 @@ from gan_cli.runs.sessions import times_and_machine
 from gan_cli.runs.signals import Stop, WorkDroppedError
 from gan_cli.runs.sink import Reading, Record, Sink
 from gan_cli.runs.summary import best_record, protocol, trajectory, versions
+from gan_cli.shapes import Stored
 from gan_cli.trainer import Step, train
 from gan_cli.work import listening
 
@@ -192,31 +193,44 @@ class Run:
 
     def draw_and_score(self, draw: bool, score: bool) -> bool:
         """Saves a picture and records metrics; returns whether this step is the best so far."""
-        num_drawn = pictures.num_drawn(self.experiment.training_set.image_shape) if draw else 0
-        num_scored = self.experiment.num_eval_images if score and self.scorer is not None else 0
-        if not num_drawn and not num_scored:
+        experiment, gan = self.experiment, self.experiment.gan
+        scorer = self.scorer if score else None
+        draw &= gan.game.objective.adversarial  # without a generator there is nothing to draw
+        num_drawn = pictures.num_drawn(experiment.training_set.image_shape) if draw else 0
+        num_scored = experiment.num_eval_images if scorer is not None and scorer.reads_images else 0
+        if not num_drawn and scorer is None:
             return False
         started = time.perf_counter()
         with self.stop.dropping():
-            fake = self.generate(max(num_drawn, num_scored))  # once for both: image n does not depend on the count
-            scored = self.scorer.score(fake.values[:num_scored]) if self.scorer is not None and num_scored else None
+            made = self.generate(max(num_drawn, num_scored))  # once for both: image n does not depend on the count
+            subject = Subject(made.values[:num_scored], made.labels[:num_scored], classifying(gan))
+            scored = None if scorer is None else scorer.score(subject)
         scoring_seconds = time.perf_counter() - started
-        if num_drawn:  # the same latents at every step: the first of those that are scored
-            path = self.folder.samples / f"{self.step:08d}.png"
-            real = self.experiment.training_set.values
-            with self.drawing():
-                pictures.save_fake(path, fake.values[:num_drawn], real, scoring(self.experiment.gan))
-                self.tell("drawn", self.step, path)
+        if num_drawn:  # the same latents at every step
+            self.draw(made.values[:num_drawn])
         if scored is None or self.scorer is None:
             return False
         metrics = {key: value for key, value in scored.items() if math.isfinite(value)}
         lost = {"lost": self.health.lost.symptom.status} if self.health.lost is not None else {}
-        cost = {"sampling": fake.cost.as_dict(), "scoring_seconds": round(scoring_seconds, 3)}
+        sampling = {"sampling": made.cost.as_dict()} if num_scored else {}
+        cost = sampling | {"scoring_seconds": round(scoring_seconds, 3)}
         record = {"step": self.step, "metrics": metrics} | cost | lost
         self.record(record)
         known = [record] if self.best is None else [self.best, record]
         self.best = best_record(known, self.scorer.leading, self.scorer.lower_is_better)
         return self.best is record
+
+    def draw(self, fake: Stored) -> None:
+        """A picture of these images; where they have classes, of a row for each class instead."""
+        gan, settings, stored = self.experiment.gan, self.experiment.settings, self.experiment.dataset.stored
+        path, columns = self.folder.samples / f"{self.step:08d}.png", None
+        with self.drawing():
+            if gan.class_law.num_classes and not pictures.are_points(fake.shape[1:]):
+                columns = pictures.NUM_COLUMNS
+                classes = gan.class_law.spread(pictures.MOST_ROWS)
+                fake = class_grid(gan, classes, columns, settings.evaluation_seed, stored)
+            pictures.save_fake(path, fake, self.experiment.training_set.values, scoring(gan), columns)
+            self.tell("drawn", self.step, path)
 
     def generate(self, count: int) -> Generated:
         gan, seed = self.experiment.gan, self.experiment.settings.evaluation_seed
@@ -231,6 +245,7 @@ class Run:
             seconds=self.seconds,
             config=self.config,
             image_shape=self.experiment.training_set.image_shape,
+            class_counts=self.experiment.training_set.class_counts,
             overrides=self.overrides,
             concluded=self.concluded,
             signature=self.signature,
@@ -283,7 +298,8 @@ class Run:
             "scoring_seconds": sum(record.get("scoring_seconds", 0.0) for record in records),
             "sampling": next((r["sampling"] for r in reversed(records) if "sampling" in r), {}),
         }
-        data, count = experiment.training_set, experiment.num_eval_images
+        data, scorer = experiment.training_set, self.scorer
+        count = experiment.num_eval_images if scorer is None or scorer.reads_images else None
         return {
             "status": status,
             "step": self.step,
@@ -292,7 +308,7 @@ class Run:
             "config": self.config,
             "metrics": self.metrics(records),
             "objective": experiment.game.objective.facts(),
-            "protocol": protocol(experiment.dataset, data, self.scorer, count, settings.evaluation_seed),
+            "protocol": protocol(experiment.dataset, data, scorer, count, settings.evaluation_seed),
             "cost": cost,
             "parameters": {p.name: sum(map(Tensor.numel, p.network.parameters())) for p in experiment.players},
             **times_and_machine(self.folder.sessions.all()),
@@ -328,9 +344,9 @@ def fetch(step: Step, experiment: Experiment) -> Record:
     """The step's numbers, read from the device."""
     losses = {player: {name: loss.item() for name, loss in terms.items()} for player, terms in step.losses.items()}
     numbers = {"losses": losses, "scores": {side: score.item() for side, score in step.scores.items()}}
-    real, fake = (examples.images.detach().std(0).mean().item() for examples in (step.turn.real, step.turn.fake))
-    if real > 0:
-        numbers["spread"] = fake / real
+    real, fake = (examples.images.detach() for examples in (step.turn.real, step.turn.fake))
+    if len(fake) and (spread := real.std(0).mean().item()) > 0:
+        numbers["spread"] = fake.std(0).mean().item() / spread
     equilibrium = experiment.game.objective.equilibrium_loss()
     if equilibrium is not None:
         numbers["above_equilibrium"] = losses["discriminator"]["adversarial"] - equilibrium

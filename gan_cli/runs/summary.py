@@ -54,11 +54,16 @@ def trajectory(records: list[Record]) -> dict[str, dict[str, float]]:
 
 
 def protocol(
-    dataset: Dataset, training_set: TrainingSet, scorer: Scorer | None, num_fake: int, seed: int | None
+    dataset: Dataset, training_set: TrainingSet, scorer: Scorer | None, num_fake: int | None, seed: int | None
 ) -> Protocol:
-    """How a score was measured; scores compare only if all of it is the same. Images from elsewhere have no seed."""
+    """How a score was measured; scores compare only if all of it is the same.
+
+    Images from elsewhere have no seed; where none are scored, `num_fake` is None.
+    """
     images: Protocol = {} if training_set.digest is None else {"images_sha256": training_set.digest}
     measured = scorer.protocol if scorer is not None else {}
+    if num_fake is None:
+        return dataset.protocol | images | measured
     drawn: Protocol = {} if seed is None else {"weights": SCORED, "evaluation_seed": seed}
     return dataset.protocol | images | measured | {"num_fake": num_fake} | drawn
 

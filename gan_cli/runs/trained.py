@@ -41,7 +41,7 @@ def open_trained(path: Path, which: str, trust: list[str], root: str | None, eng
     found = checkpoint.find(path, which)
     config = trusted_config(found, trust, root)
     with within(found):
-        gan = build_gan(config, found.image_shape, engine, build_imposed(config, engine))
+        gan = build_gan(config, found.image_shape, found.class_counts, engine, build_imposed(config, engine))
     found.restore(gan.parts())
     return Trained(found, config, gan, build_dataset(config))
 

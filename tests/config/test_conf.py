@@ -62,7 +62,7 @@ def test_every_choice_instantiates(group: str, choice: str) -> None:
     config, _ = read_config(composed_config(f"{PLACES.get(group, group)}={choice}", *NEEDS.get(choice, [])))
     toy = config["model"]["generator"]["_target_"].startswith("gan_cli.models.mlp")
     engine = Engine()
-    gan = build_gan(config, (2, 1, 1) if toy else (1, 32, 32), engine, build_bounds(config, engine))
+    gan = build_gan(config, (2, 1, 1) if toy else (1, 32, 32), [1, 1], engine, build_bounds(config, engine))
     assert isinstance(gan.game.generator, nn.Module)
 
 

@@ -218,7 +218,7 @@ def test_the_players_of_a_recipe_take_a_turn(overrides: list[str]) -> None:
         config["latent_sampler"]["steps"] = 2
     engine = Engine()
     bounds = build_bounds(config, engine)
-    gan = build_gan(config, image_shape, engine, bounds)
+    gan = build_gan(config, image_shape, [1, 1], engine, bounds)
     assert build_dataset(config).protocol
     rules = Rules(gan.game, gan.latent_sampler, bounds)
     torch.manual_seed(0)

@@ -26,6 +26,7 @@ from gan_cli.engine import Engine
 from gan_cli.errors import EndError, UserError
 from gan_cli.experiment import Experiment
 from gan_cli.files import atomic, sha256
+from gan_cli.metrics.metrics import Subject
 from gan_cli.metrics.mode_metrics import ModeScorer
 from gan_cli.runs import pictures, state
 from gan_cli.runs import run as runner
@@ -221,9 +222,9 @@ def stopped_by_a_signal(folder: Path, rng: Injection) -> None:
 
     score = ModeScorer.score
 
-    def interrupted(self: ModeScorer, fake: Any) -> Any:
+    def interrupted(self: ModeScorer, subject: Subject) -> dict[str, float]:
         os.kill(os.getpid(), number)
-        return score(self, fake)
+        return score(self, subject)
 
     def work() -> None:
         if scoring:
@@ -443,7 +444,7 @@ def hostile_meta(folder: Path, rng: Injection) -> None:
         found = find(checkpoint, "latest")
         config = trusted_config(found, [], rng.choice((None, str(folder))))
         with within(found):
-            build_gan(config, found.image_shape, Engine(), build_imposed(config, Engine()))
+            build_gan(config, found.image_shape, found.class_counts, Engine(), build_imposed(config, Engine()))
 
     refused_or_read(use)
     assert not canary.exists()

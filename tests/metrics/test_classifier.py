@@ -19,6 +19,8 @@ from gan_cli.metrics import train_classifier
 from gan_cli.metrics.classifier import Classifier, ClassifierExtractor, convolutions
 from gan_cli.metrics.feature_metrics import FeatureMetrics, FeatureScorer
 
+from ..values import subject
+
 NEW, OLD = ClassifierExtractor(name="digits_v2"), ClassifierExtractor(name="digits")
 METRICS = FeatureMetrics(
     extractor=NEW,
@@ -136,7 +138,7 @@ def test_worse_images_score_worse_and_real_ones_best(
 ) -> None:
     real = digits.values[1::2]
     images = [real, *(degrade(real, strength) for strength in strengths)]  # type: ignore[operator]
-    scores = [scorer.score(each)["fid_digits_v2"] for each in images]
+    scores = [scorer.score(subject(each))["fid_digits_v2"] for each in images]
     assert scores == sorted(scores)
     assert scores[1] > 1.3 * scores[0]
 
@@ -144,7 +146,7 @@ def test_worse_images_score_worse_and_real_ones_best(
 @pytest.mark.slow
 def test_fewer_classes_score_worse(digits: TrainingSet, scorer: FeatureScorer) -> None:
     real, labels = digits.values[1::2], digits.labels[1::2]
-    scores = [scorer.score(real[labels >= fewest])["fid_digits_v2"] for fewest in (0, 1, 3, 6, 9)]
+    scores = [scorer.score(subject(real[labels >= fewest]))["fid_digits_v2"] for fewest in (0, 1, 3, 6, 9)]
     assert scores == sorted(scores)
     assert scores[1] > 1.3 * scores[0]
 
@@ -152,7 +154,7 @@ def test_fewer_classes_score_worse(digits: TrainingSet, scorer: FeatureScorer) -
 def test_the_first_version_is_scored_beside_as_it_was(digits: TrainingSet) -> None:
     """Numbers of version 0.1.0."""
     scorer = METRICS.against(digits, 800)
-    floor, scores = scorer.floor(), scorer.score(digits.values[:900].roll(1, 3))
+    floor, scores = scorer.floor(), scorer.score(subject(digits.values[:900].roll(1, 3)))
     assert list(floor) == list(scores) == ["fid_digits_v2", "fid_digits"]
     assert floor["fid_digits"] == pytest.approx(0.09571361, rel=1e-4)
     assert scores["fid_digits"] == pytest.approx(0.32172783, rel=1e-4)

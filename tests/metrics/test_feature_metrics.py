@@ -36,6 +36,8 @@ from gan_cli.metrics.inception import FILE_NAME, InceptionExtractor
 from gan_cli.metrics.metrics import Metric, Sample, WeightsUnavailableError
 from gan_cli.seeding import mix
 
+from ..values import subject
+
 DIGITS = FeatureMetrics(
     extractor=ClassifierExtractor(name="digits_v2"),
     also=[],
@@ -130,7 +132,7 @@ def test_scores_equal_calculate_metrics_with_the_digit_classifier() -> None:
         save_cpu_ram=True,
         verbose=False,
     )
-    scores = DIGITS.against(table(real), 50).score(fake)
+    scores = DIGITS.against(table(real), 50).score(subject(fake))
     assert scores == pytest.approx(
         {
             "fid_digits_v2": expected["frechet_inception_distance"],
@@ -174,7 +176,7 @@ def test_scores_equal_calculate_metrics_with_inception(inception: InceptionExtra
         verbose=False,
     )
     scorer = metrics.against(table(real), 20)
-    scores, name = scorer.score(fake), f"_inception_{inception.sha256[:8]}"
+    scores, name = scorer.score(subject(fake)), f"_inception_{inception.sha256[:8]}"
     assert scores[f"fid{name}"] == pytest.approx(expected["frechet_inception_distance"], rel=1e-3)
     assert scores[f"inception_score{name}_mean"] == pytest.approx(expected["inception_score_mean"], rel=1e-4)
     assert scores[f"kid{name}_mean"] == pytest.approx(expected["kernel_inception_distance_mean"], rel=1e-3)
@@ -188,7 +190,7 @@ NAMES = ["fid", "inception_score", "kid", "precision_recall"]
 @pytest.mark.parametrize("names", [NAMES, NAMES[::-1], ["fid"], ["kid", "fid"]])
 def test_the_scorer_says_what_each_of_its_metrics_means(names: list[str]) -> None:
     scorer = replace(DIGITS, names=names).against(table(images(60, 0)), 50)
-    scores = scorer.score(images(50, 1))
+    scores = scorer.score(subject(images(50, 1)))
     assert scorer.directions.keys() == {key for key in scores if not key.endswith("_std")}
     better = {"fid_digits_v2": "lower", "inception_score_digits_v2_mean": "higher", "kid_digits_v2_mean": "lower"}
     better |= {"precision_digits_v2": "higher", "recall_digits_v2": "higher"}
@@ -201,8 +203,8 @@ def test_the_scorer_says_what_each_of_its_metrics_means(names: list[str]) -> Non
 @pytest.mark.parametrize("batch_size", [1, 7, 500])
 def test_scores_do_not_depend_on_the_batch_size(batch_size: int) -> None:
     real, fake = table(images(60, 0)), images(50, 1)
-    scores = replace(DIGITS, batch_size=batch_size).against(real, 50).score(fake)
-    assert scores == pytest.approx(DIGITS.against(real, 50).score(fake), rel=1e-4, abs=1e-6)
+    scores = replace(DIGITS, batch_size=batch_size).against(real, 50).score(subject(fake))
+    assert scores == pytest.approx(DIGITS.against(real, 50).score(subject(fake)), rel=1e-4, abs=1e-6)
 
 
 def test_real_images_score_at_the_floor_and_worse_ones_above() -> None:
@@ -211,15 +213,15 @@ def test_real_images_score_at_the_floor_and_worse_ones_above() -> None:
     floor = scorer.floor()["fid_digits_v2"]
     noise = torch.randint(0, 256, (800, 1, 16, 16), dtype=torch.uint8)
     one_class = digits.values[digits.labels == 3].repeat(5, 1, 1, 1)[:800]
-    assert scorer.score(digits.values[::2])["fid_digits_v2"] < 1.5 * floor
-    assert scorer.score(noise)["fid_digits_v2"] > 50 * floor
-    assert scorer.score(one_class)["fid_digits_v2"] > 25 * floor
+    assert scorer.score(subject(digits.values[::2]))["fid_digits_v2"] < 1.5 * floor
+    assert scorer.score(subject(noise))["fid_digits_v2"] > 50 * floor
+    assert scorer.score(subject(one_class))["fid_digits_v2"] > 25 * floor
 
 
 def test_grey_images_reach_an_rgb_extractor_and_the_other_way_round() -> None:
     rgb = images(40, 0, channels=1).expand(-1, 3, -1, -1)
-    grey = DIGITS.against(table(images(40, 0)), 30).score(images(30, 1))
-    colour = DIGITS.against(table(rgb), 30).score(images(30, 1).expand(-1, 3, -1, -1))
+    grey = DIGITS.against(table(images(40, 0)), 30).score(subject(images(30, 1)))
+    colour = DIGITS.against(table(rgb), 30).score(subject(images(30, 1).expand(-1, 3, -1, -1)))
     assert colour == pytest.approx(grey, rel=1e-4, abs=1e-6)
 
 
@@ -465,7 +467,7 @@ def test_kid_subsets_fit_few_images_of_either_side() -> None:
     for num_real, num_fake in ((30, 60), (60, 30)):
         metrics = replace(DIGITS, kid_subset_size=50)
         scorer = metrics.against(table(images(num_real, 0)), num_fake)
-        assert math.isfinite(scorer.score(images(num_fake, 1))["kid_digits_v2_mean"])
+        assert math.isfinite(scorer.score(subject(images(num_fake, 1)))["kid_digits_v2_mean"])
         assert scorer.protocol["kid_subset_size"] == 30, "the size that was used, not the one that was asked for"
 
 
@@ -530,8 +532,8 @@ def test_features_are_computed_on_the_training_sets_device(device: str, empty_ca
     metrics = replace(DIGITS, extractor=RecorderExtractor(network), batch_size=20)
     real = replace(table(images(60, 0)), device=torch.device(device))  # values stay where they are, as large sets do
     scorer = metrics.against(real, 50)
-    scorer.score(images(50, 1))  # generated images are on the CPU
-    scorer.score(images(50, 2))
+    scorer.score(subject(images(50, 1)))  # generated images are on the CPU
+    scorer.score(subject(images(50, 2)))
     assert network.devices == [torch.device(device)] * 9
     assert network.moves == [device]
 
@@ -573,8 +575,8 @@ metrics = FeatureMetrics(
     batch_size=20,
 )
 real = ImageFeatures(torch.zeros(60, 64), torch.zeros(60, 10))
-scorer = FeatureScorer(metrics, extractor, real, torch.zeros(0), 60, [])
-print(scorer.score(mode.from_tensor(torch.zeros(50, 1, 16, 16, dtype=torch.uint8))))
+scorer = FeatureScorer(metrics, extractor, real, TrainingSet(torch.zeros(60, 1, 16, 16), unlabelled(60)), 60, [])
+print(scorer.score(Subject(mode.from_tensor(torch.zeros(50, 1, 16, 16, dtype=torch.uint8)), unlabelled(50))))
 (features,) = compared
 print(tuple(features.shape), features.device)
 """
@@ -628,7 +630,7 @@ def test_a_metric_of_ones_own_reads_images_and_features_of_both_sides() -> None:
     assert scorer.leading == "fid_digits_v2"
     assert scorer.protocol["brightness_scale"] == 2.0
     expected = 2 * (fake.double().mean() - real.double().mean()).item()
-    assert scorer.score(fake)["brightness"] == pytest.approx(expected)
+    assert scorer.score(subject(fake))["brightness"] == pytest.approx(expected)
     order = torch.randperm(60, generator=torch.Generator().manual_seed(mix("floor")))
     halves = [real[rows].double().mean().item() for rows in (order[:30], order[30:])]
     assert scorer.floor()["brightness"] == pytest.approx(2 * (halves[0] - halves[1]))

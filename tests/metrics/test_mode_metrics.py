@@ -9,12 +9,14 @@ from torch import Tensor
 from gan_cli.datasets import Digits, Ring
 from gan_cli.metrics.mode_metrics import ModeMetrics
 
+from ..values import subject
+
 METRICS = ModeMetrics(max_deviations=3.0)
 RING = Ring(num_modes=8, radius=2.0, std=0.1, points_per_mode=500, metrics=METRICS)
 
 
 def score(points: Tensor) -> dict[str, float]:
-    return METRICS.against(RING.load(), len(points)).score(points.reshape(-1, 2, 1, 1))
+    return METRICS.against(RING.load(), len(points)).score(subject(points.reshape(-1, 2, 1, 1)))
 
 
 def test_centres_themselves_are_perfect() -> None:
@@ -49,7 +51,7 @@ def test_real_points_have_the_share_of_a_rayleigh_law() -> None:
 
 def test_the_scorer_says_what_each_of_its_metrics_means() -> None:
     scorer = METRICS.against(RING.load(), 10)
-    scores = scorer.score(RING.centers().reshape(-1, 2, 1, 1))
+    scores = scorer.score(subject(RING.centers().reshape(-1, 2, 1, 1)))
     assert dict(scorer.directions) == {"modes_covered": "higher", "high_quality_fraction": "higher", "mode_kl": "lower"}
     assert scorer.directions.keys() == scores.keys()
     assert next(iter(scores)) == scorer.leading == scorer.headlines[0]

@@ -83,7 +83,7 @@ def published(*choices: str, size: int) -> Game:
     config, _ = read_config(composed_config(*choices, "latent_dim=128"))
     engine = Engine(torch.device("meta"))
     with engine.device:
-        return build_gan(config, (3, size, size), engine, build_bounds(config, engine)).game
+        return build_gan(config, (3, size, size), [1, 1], engine, build_bounds(config, engine)).game
 
 
 def total(layers: list[Layer], norms: list[int]) -> int:

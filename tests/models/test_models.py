@@ -124,7 +124,7 @@ def test_maxout_is_the_largest_of_its_pieces() -> None:
 def test_mlp_maxout_has_the_networks_of_the_toy_example(outcomes: int) -> None:
     objective = ["objective=realness", f"num_outcomes={outcomes}"] if outcomes > 1 else ["objective=hinge"]
     config, _ = read_config(composed_config("model=mlp_maxout", "latent_dim=128", *objective))
-    game = build_gan(config, (2, 1, 1), Engine(), build_bounds(config, Engine())).game
+    game = build_gan(config, (2, 1, 1), [1, 1], Engine(), build_bounds(config, Engine())).game
     generator: Any = game.generator
     discriminator: Any = game.discriminator
     names = [type(layer).__name__ for layer in generator.layers]

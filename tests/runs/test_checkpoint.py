@@ -45,6 +45,7 @@ def save_tiny(run: Path, experiment: Build, *, step: int = 7, concluded: bool = 
         seconds=1.5,
         config=config,
         image_shape=(1, 16, 16),
+        class_counts=[3, 4],
         overrides=TINY,
         concluded=concluded,
         signature=signature(config),
@@ -145,7 +146,7 @@ def no_tensors(run: Path) -> Path:
         (nothing, "does not exist"),
         (empty_folder, "neither a run folder nor a checkpoint"),
         (truncated, "is damaged: state.safetensors"),
-        (other_format, "is of checkpoint format 99, written by another version; this version reads 3"),
+        (other_format, "is of checkpoint format 99, written by another version; this version reads 4"),
         (not_json, "is damaged: .*meta.json: Invalid JSON"),
         (no_word_of_what_is_done, "is damaged: .*meta.json: concluded: Field required"),
         (no_tensors, "cannot be read"),
@@ -443,18 +444,18 @@ SAMPLES = Path(__file__).parents[1] / "samples"
 
 def test_the_format_of_0_1_0_is_refused_by_name() -> None:
     """A checkpoint as version 0.1.0 has written it, without its tensors."""
-    with pytest.raises(CheckpointError, match="format 1, written by gan_cli 0.1.0; this version reads 3"):
+    with pytest.raises(CheckpointError, match="format 1, written by gan_cli 0.1.0; this version reads 4"):
         find(SAMPLES / "checkpoint-format-1", "latest")
 
 
 def test_a_stored_checkpoint_of_this_format_is_opened_and_restored() -> None:
     """A version that cannot read it needs a new format, or this one is no longer what it says."""
-    found = find(SAMPLES / "checkpoint-format-3", "latest")
+    found = find(SAMPLES / "checkpoint-format-4", "latest")
     config = trusted_config(found, [], None)
     tiny = build_experiment(config, Engine())
     found.restore(tiny.parts())
     assert found.step == config["steps"] == 2
-    stored = load_file(SAMPLES / "checkpoint-format-3" / "state.safetensors")
+    stored = load_file(SAMPLES / "checkpoint-format-4" / "state.safetensors")
     for name, value in tiny.game.generator.state_dict().items():
         assert torch.equal(value, stored[f"generator/{name}"])
     assert all(int(state["step"]) == 2 for state in tiny.players[0].optimizer.state.values())

@@ -112,6 +112,7 @@ def test_a_removed_file_is_made_again_from_the_runs(tmp_path: Path) -> None:
         seconds=1.0,
         config=stdgan.config,
         image_shape=(1, 16, 16),
+        class_counts=[3, 4],
         overrides=[*stdgan.point, "run_dir=elsewhere"],
         concluded=True,
         signature="",
