@@ -92,10 +92,9 @@ def launch(name: str) -> None:
     """Composes the config from the command line and runs the command; errors that the user can fix are one line."""
     program = f"gan-{name}"
     set_up(program)
-    job = Job(name)
+    job = Job(name, sys.argv[1:])
     try:
-        typed = sys.argv[1:]
-        arguments = read_arguments(name, typed)
+        arguments = read_arguments(name, sys.argv[1:])
         if "--version" in arguments.flags:
             print(f"{program} {__version__}")
             return
@@ -106,7 +105,7 @@ def launch(name: str) -> None:
             logging.getLogger("hydra").setLevel(logging.NOTSET)
         sys.argv[1:] = arguments.words
         find_own_code()
-        with CONTEXTS.get(name, nullcontext)(typed):
+        with CONTEXTS.get(name, nullcontext)():
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
     except (HydraException, OmegaConfBaseException) as error:
         exit_with(program, explain(error, name), REFUSED_BY_HYDRA)
@@ -196,10 +195,14 @@ class Unheard(io.TextIOBase):
 
 
 class Job:
-    """The function that Hydra calls with a composed config, once or several times; `running` after the first call."""
+    """The function that Hydra calls with a composed config, once or several times; `running` after the first call.
 
-    def __init__(self, name: str) -> None:
+    `command` is the command line as it was typed.
+    """
+
+    def __init__(self, name: str, words: list[str]) -> None:
         self.name = name
+        self.command = [f"gan-{name}", *words]
         self.running = False
 
     def __call__(self, composed: DictConfig) -> Any:
@@ -267,7 +270,7 @@ COMMANDS: dict[str, Callable[[DictConfig, list[str], Choices], Any]] = {
 
 
 @contextmanager
-def place_of_data(typed: list[str]) -> Iterator[None]:
+def place_of_data() -> Iterator[None]:
     """Lets a run be resumed with `dataset.root=`: its data set is the checkpoint's, not the one that is composed."""
     if any(word.startswith("resume=") for word in sys.argv[1:]):
         places = ("dataset.root=", "dataset.download=")
@@ -276,7 +279,7 @@ def place_of_data(typed: list[str]) -> Iterator[None]:
 
 
 @contextmanager
-def writing_tables(typed: list[str]) -> Iterator[None]:
+def writing_tables() -> Iterator[None]:
     """Writes the sweep's tables when it has ended, in any way."""
     sweep = prepare()
     try:
@@ -284,25 +287,25 @@ def writing_tables(typed: list[str]) -> Iterator[None]:
     except (UserError, HydraException, OmegaConfBaseException):
         raise  # nothing has been run
     except BaseException:
-        write_tables(sweep, typed)
+        write_tables(sweep)
         raise
-    write_tables(sweep, typed)
+    write_tables(sweep)
 
 
-def write_tables(sweep: Prepared | None, typed: list[str]) -> None:
+def write_tables(sweep: Prepared | None) -> None:
     """Writes the tables, without a baseline if it is wrong: a sweep may have run for days."""
     from gan_cli.leaderboard.report import write_report
 
     if sweep is None or sweep.dry_run or not (sweep.folder / "sweep.json").is_file():
         return
     try:
-        write_report([sweep.folder], sweep.folder, sweep.baseline, ["gan-sweep", *typed])
+        write_report([sweep.folder], sweep.folder, sweep.baseline, sweep.trust)
     except UserError as error:
         warnings.warn(str(error), stacklevel=1)
-        write_report([sweep.folder], sweep.folder, None, ["gan-sweep", *typed])
+        write_report([sweep.folder], sweep.folder, None, sweep.trust)
 
 
-CONTEXTS: dict[str, Callable[[list[str]], AbstractContextManager[None]]] = {
+CONTEXTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "train": place_of_data,
     "sweep": writing_tables,
 }

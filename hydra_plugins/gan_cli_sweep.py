@@ -19,6 +19,7 @@ class GridSweeper(Sweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.config, self.hydra_context = config, hydra_context
+        self.command: list[str] = getattr(task_function, "command", [])
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -30,7 +31,7 @@ class GridSweeper(Sweeper):
         assert self.hydra_context is not None
         assert self.launcher is not None
         loader, local = self.hydra_context.config_loader, isinstance(self.launcher, LocalLauncher)
-        sweep(self.config, self.params, arguments, loader, self.launcher, local=local)
+        sweep(self.config, self.params, arguments, loader, self.launcher, self.command, local=local)
 
 
 class LocalLauncher(Launcher):
@@ -38,8 +39,9 @@ class LocalLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.config, self.hydra_context = config, hydra_context
+        self.command: list[str] = getattr(task_function, "command", [])
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         from gan_cli.sweep.sweep import launch_locally
 
-        return launch_locally(self.config, job_overrides, self.hydra_context.config_loader)
+        return launch_locally(self.config, job_overrides, self.hydra_context.config_loader, self.command)

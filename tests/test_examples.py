@@ -1,6 +1,7 @@
 """A user's own code, as docs/extending.md shows it: its formulas, and its commands outside the repository."""
 
 import csv
+import html
 import json
 import math
 import os
@@ -12,6 +13,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -208,6 +210,20 @@ def test_an_array_is_a_data_set(own: Callable[[str], Any], tmp_path: Path) -> No
     assert batch.images[0, 2, 4, 1].item() == pytest.approx(saved[3, 4, 1, 2] / 127.5 - 1, abs=1e-6)
 
 
+def test_a_picture_has_a_point_for_each_run_and_a_colour_for_each_method(own: Callable[[str], Any]) -> None:
+    scatter = own("scatter")
+
+    def row(method: str, *points: tuple[float, float]) -> SimpleNamespace:
+        runs = [SimpleNamespace(scores={scatter.X: x, scatter.Y: y}) for x, y in points]
+        return SimpleNamespace(method=method, completed=runs)
+
+    board = SimpleNamespace(rows=[row("one", (0.1, 0.9), (0.2, 0.8)), row("other", (0.5, 0.5)), row("lost")])
+    (axes,) = scatter.variety_and_quality(board).axes
+    drawn = {points.get_label(): points.get_offsets().tolist() for points in axes.collections}
+    assert drawn == {"one": [[0.1, 0.9], [0.2, 0.8]], "other": [[0.5, 0.5]], "lost": []}
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("recall_digits_v2", "precision_digits_v2")
+
+
 TOGETHER = [
     "objective=least_squares",
     "regularizer=[consistency,lecam]",
@@ -329,9 +345,11 @@ def test_it_trains_resumes_and_is_scored_and_sampled_outside_the_repository(outs
 def test_a_study_of_ones_own_draws_its_picture(outside: Path, command: str) -> None:
     few = ["debug=fast", "seed=0", "sweep_dir=sweep", "objective=least_squares", "regularizer.lecam.weight=0,1"]
     run(outside, *shlex.split(command), *few)
-    assert (outside / "sweep" / "study.png").is_file()
+    drawn = outside / "sweep" / "study.png"
+    before = drawn.read_bytes()
+    drawn.unlink()
+    run(outside, "gan-report", "sweep", "trust=mine")
+    assert drawn.read_bytes() == before
+    assert f"<dd>{html.escape(command)} {' '.join(few)}</dd>" in (outside / "sweep" / "report.html").read_text()
     jobs = json.loads((outside / "sweep" / "sweep.json").read_text())["jobs"]
     assert len(jobs) == 2
-    metrics = json.loads((outside / "sweep" / next(iter(jobs)) / "summary.json").read_text())["metrics"]["last"]
-    run(outside, "python", "-m", "mine.scatter", "sweep", *list(metrics)[:2])
-    assert (outside / "sweep" / "scatter.png").is_file()

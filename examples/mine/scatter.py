@@ -1,16 +1,17 @@
-"""One metric against another, a point for each run: python -m mine.scatter <sweep's folder> <metric> <metric>."""
+from matplotlib.figure import Figure
 
-import json
-import sys
-from pathlib import Path
+from gan_cli.leaderboard.boards import Board
 
-import matplotlib.pyplot as plt
+X, Y = "recall_digits_v2", "precision_digits_v2"
 
-sweep, x, y = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-figure, axes = plt.subplots(layout="constrained")
-for summary in sorted(sweep.glob("*/summary.json")):
-    scores = json.loads(summary.read_text(encoding="utf-8"))["metrics"]["last"]
-    axes.scatter(scores[x], scores[y], label=summary.parent.name)
-axes.set(xlabel=x, ylabel=y)
-axes.legend()
-figure.savefig(sweep / "scatter.png")
+
+def variety_and_quality(board: Board) -> Figure:
+    """Precision against recall (Kynkäänniemi et al. 2019, arXiv:1904.06991): a point for each run."""
+    figure = Figure(layout="constrained")
+    axes = figure.subplots()
+    for row in board.rows:
+        scores = [run.scores for run in row.completed]
+        axes.scatter([one[X] for one in scores], [one[Y] for one in scores], label=row.method)
+    axes.set(xlabel=X, ylabel=Y)
+    figure.legend(loc="outside right upper")
+    return figure

@@ -3,16 +3,17 @@
 import difflib
 import importlib.util
 import inspect
+import sys
 import types
 import typing
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 import torch
 from beartype import BeartypeConf
 from beartype.door import is_bearable
-from hydra.utils import get_class, instantiate
+from hydra.utils import get_class, get_method, instantiate
 from torch import nn
 from torch.optim import Optimizer
 
@@ -231,11 +232,22 @@ def find_class(path: str, name: Any) -> type:
     return target
 
 
+def find_function(key: str, name: str) -> Callable[..., Any]:
+    """The function; raises UserError if it cannot be imported."""
+    try:
+        return get_method(name)
+    except Exception as error:
+        raise UserError(f"{key}: {name} cannot be imported: {not_imported(error)}") from error
+
+
 def not_imported(error: BaseException) -> str:
     """Why, and where a package is looked for if it is not found."""
     cause = error.__cause__
     if not isinstance(cause, ModuleNotFoundError):
         return one_line(error)
+    module, _, name = str(cause.name).rpartition(".")
+    if module in sys.modules:
+        return f"{module} has no {name}"
     where = "it has to be installed, lie beside the folder of --config-dir, or be in PYTHONPATH"
     return f"no module named '{cause.name}': {where}"
 

@@ -74,7 +74,13 @@ SAMPLING: dict[str, Any] = {
     "device": str,
     "trust": list[str],
 }
-REPORTING: dict[str, Any] = {"folders": list[str], "baseline": str | None, "outputs": str, "out": str | None}
+REPORTING: dict[str, Any] = {
+    "folders": list[str],
+    "baseline": str | None,
+    "outputs": str,
+    "out": str | None,
+    "trust": list[str],
+}
 
 
 OF_A_CHECKPOINT = ("which", "num_eval_images", "evaluation_seed", "latent_sampler", "trust")

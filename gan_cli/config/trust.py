@@ -3,11 +3,12 @@
 import json
 import re
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch.optim import Optimizer
 
-from gan_cli.config.check import BASES, SETTINGS, bases_of, config_problems, find_class
+from gan_cli.config.check import BASES, SETTINGS, bases_of, config_problems, find_class, find_function
 from gan_cli.config.compose import CONF
 from gan_cli.config.environment import interpolates_more
 from gan_cli.config.limits import limit_problems
@@ -64,6 +65,20 @@ def check_trust(config: Config, trust: list[str]) -> None:
             raise UserError(f"its {printable(error, 300)}; known: {known}") from error
         if target.__module__.split(".")[0] not in packages | ({"torch"} if optimizer else set()):
             raise UserError(f"its {path}._target_={printable(name, 200)} is not defined in {name.split('.')[0]}")
+
+
+def trusted_function(key: str, name: str, trust: Sequence[str]) -> Callable[..., Any]:
+    """The function that a file names at `key`; raises UserError unless it is defined in a trusted package.
+
+    Nothing is imported before.
+    """
+    package, shown = printable(name.split(".")[0], 60), printable(name, 200)
+    if package not in trust:
+        raise UserError(f"{key}: {shown} is code: if {package} is a package that you know, trust={package} allows it")
+    function = find_function(key, name)
+    if str(getattr(function, "__module__", "")).split(".")[0] not in trust:
+        raise UserError(f"{key}: {shown} is not defined in {package}")
+    return function
 
 
 def known_targets(bases: tuple[type, ...]) -> list[str]:

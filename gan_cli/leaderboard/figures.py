@@ -1,13 +1,14 @@
 """The pictures of a comparison: curves with seed bands, and a study's picture."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gan_cli.errors import one_line, own_code
 from gan_cli.leaderboard.boards import Board, Row
 from gan_cli.leaderboard.curves import LOG_RATIO, MOST_DRAWN, Panel, drawn, panels
 from gan_cli.leaderboard.results import Result
@@ -133,6 +134,28 @@ def study_picture(board: Board, picture: Mapping[str, Any]) -> "Figure | None":
     axes.set_xlabel(plain(picture.get("xlabel", picture["x"])))
     if "lines" in picture:
         figure.legend(loc="outside right upper", frameon=False)
+    return figure
+
+
+def own_picture(function: Callable[[Board], Any], board: Board) -> "Figure | None":
+    """The figure that the user's own function draws of a board with scores; None, with a warning, if it fails.
+
+    It is laid out here, where its errors cost no table.
+    """
+    from matplotlib.figure import Figure
+
+    if not board.metrics:
+        return None
+    try:
+        figure = function(board)
+        if not isinstance(figure, Figure):
+            raise TypeError(f"{function.__name__} must return a matplotlib Figure, not {type(figure).__name__}")
+        figure.draw_without_rendering()
+    except Exception as error:
+        place = own_code(error)
+        told = f"{type(error).__name__}: {one_line(error)}" + (f" ({place})" if place else "")
+        warnings.warn(f"left out: the study's own picture: {told}", stacklevel=1)
+        return None
     return figure
 
 

@@ -1,19 +1,22 @@
 """leaderboard.csv, .md, .tex, curves.png and report.html, from the files of runs."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from gan_cli.config.trust import trusted_function
 from gan_cli.errors import UserError, one_line
 from gan_cli.files import atomic, is_there
 from gan_cli.leaderboard.boards import Board, boards
-from gan_cli.leaderboard.figures import curves, save, study_picture
+from gan_cli.leaderboard.figures import curves, own_picture, save, study_picture
 from gan_cli.leaderboard.page import ROWS_SHOWN, page
 from gan_cli.leaderboard.results import gather, only_sweep
 from gan_cli.leaderboard.tables import (
@@ -28,7 +31,11 @@ from gan_cli.leaderboard.tables import (
 )
 from gan_cli.runs.folder import fresh
 from gan_cli.runs.summary import console
+from gan_cli.sweep.formats import Picture
 from gan_cli.text import printable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MOST_OF_COMMAND = 2000  # letters
 
@@ -38,24 +45,22 @@ def report(options: dict[str, Any]) -> None:
     folders = [Path(folder) for folder in options["folders"]]
     if not folders:
         raise UserError("which runs? give folders: gan-report outputs/sweeps/<sweep>")
-    write_report(folders, place(folders, options), options["baseline"])
+    write_report(folders, place(folders, options), options["baseline"], options["trust"])
 
 
 def place(folders: Sequence[Path], options: Mapping[str, Any]) -> Path:
     """Where the tables go: the folder that is named, else the sweep's own, else a new one."""
     if options["out"] is not None:
         return Path(options["out"])
-    if len(folders) == 1 and is_there(folders[0] / "sweep.json"):
+    if is_sweep(folders):
         return folders[0]
     return fresh(Path(options["outputs"]) / "reports", "report")
 
 
-def write_report(
-    folders: Sequence[Path], out: Path, baseline: str | None, command: Sequence[str] | None = None
-) -> None:
+def write_report(folders: Sequence[Path], out: Path, baseline: str | None, trust: Sequence[str] = ()) -> None:
     """Writes everything into `out`, and prints the first table of each board.
 
-    `command` is what the page says it was made by; without it, the gan-report that makes it again.
+    A study's own picture is drawn if its function is in a package of `trust`.
 
     Raises UserError for folders without runs, a baseline that is not a method, and a folder that cannot be written.
     """
@@ -63,8 +68,8 @@ def write_report(
     sweep = only_sweep(folders)
     found = boards(results, baseline or sweep.get("baseline"))
     suffixes = ["", *(f"-{position}" for position in range(2, len(found) + 1))]
-    picture = sweep.get("picture")
-    made_by = command or report_command(folders, out, baseline)
+    draw_study = study_drawing(sweep.get("picture"), trust)
+    command = sweep.get("command", []) if is_sweep(folders) else report_command(folders, out, baseline)
     try:
         out.mkdir(parents=True, exist_ok=True)
         texts = {"leaderboard.md": markdown(found), "leaderboard.tex": latex(found)}
@@ -72,14 +77,14 @@ def write_report(
         for board, suffix in zip(found, suffixes, strict=True):
             texts[f"leaderboard{suffix}.csv"] = comma_separated(board)
             figures = {"curves": curves(board)}
-            studied = study_picture(board, picture) if picture else None
+            studied = draw_study(board)
             if studied is not None:
                 figures = {"study": studied} | figures
             drawn = {name: out / f"{name}{suffix}.png" for name in figures}
             for name, path in drawn.items():
                 save(path, figures[name])
             drawings.append(drawn)
-        texts["report.html"] = page(found, drawings, out, about(folders, made_by))
+        texts["report.html"] = page(found, drawings, out, about(folders, command))
         for name, text in texts.items():
             with atomic(out / name) as partial:
                 partial.write_text(text, encoding="utf-8")
@@ -88,12 +93,27 @@ def write_report(
     show(found, out)
 
 
+def is_sweep(folders: Sequence[Path]) -> bool:
+    return len(folders) == 1 and is_there(folders[0] / "sweep.json")
+
+
+def study_drawing(picture: Picture | str | None, trust: Sequence[str]) -> "Callable[[Board], Figure | None]":
+    """What draws a study's picture of a board, if it can be drawn; an own one without trust is named in a warning."""
+    if isinstance(picture, str):
+        try:
+            return partial(own_picture, trusted_function("picture", picture, trust))
+        except UserError as error:
+            warnings.warn(f"left out: {error}", stacklevel=1)
+            return lambda board: None
+    return lambda board: study_picture(board, picture) if picture else None
+
+
 def report_command(folders: Sequence[Path], out: Path, baseline: str | None) -> list[str]:
     return ["gan-report", *map(str, folders), f"out={out}", *([f"baseline={baseline}"] if baseline else [])]
 
 
 def about(folders: Sequence[Path], command: Sequence[str]) -> dict[str, str]:
-    """What the page is of: its name, when it was written, and by which command."""
+    """What the page is of: its name, when it was written, and which command made its runs, or the page."""
     names = [folder.resolve().name for folder in folders]
     name = names[0] if len(names) == 1 else f"{len(names)} folders: {', '.join(names)}"
     return {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from gan_cli.config.compose import CONF, compose, loader
 from gan_cli.config.hints import config_folders, introduced_by
@@ -32,11 +32,12 @@ ANY_VALUE = {"seed", "objective"}  # a later command may add values of these to 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The sweep's folder, and the method that the others are compared with."""
+    """The sweep's folder, the method that the others are compared with, and the package of the study's own picture."""
 
     folder: Path
     baseline: str | None
     dry_run: bool
+    trust: list[str]
 
 
 def prepare() -> Prepared | None:
@@ -66,7 +67,9 @@ def prepare() -> Prepared | None:
     where = sys.argv.index(flags.overrides[-1]) + 1 if flags.overrides else len(sys.argv)
     before = [known.get(word, word) for word in sys.argv[1:where]]
     sys.argv[1:] = ["--multirun"] * (not flags.multirun) + before + extra + sys.argv[where:]
-    return Prepared(folder, options.baseline, options.dry_run)
+    picture = OmegaConf.select(options, "study.picture")
+    trust = [picture.split(".")[0]] if isinstance(picture, str) else []
+    return Prepared(folder, options.baseline, options.dry_run, trust)
 
 
 def chooses(overrides: Sequence[Override]) -> bool:
@@ -114,7 +117,7 @@ def seeds_of(override: Override) -> list[str]:
 def compose_options(overrides: Sequence[Override]) -> DictConfig:
     """The options of the sweep; the other overrides may compose only within a job."""
     wanted = {*SWEEPING, "outputs"}
-    own = [o.input_line or "" for o in overrides if key_of(o) in wanted]
+    own = [o.input_line or "" for o in overrides if key_of(o).split(".")[0] in wanted]
     return compose("sweep", own, config_folders()[1:])
 
 

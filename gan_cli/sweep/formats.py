@@ -45,14 +45,23 @@ class Kind(TypedDict):
     swept: list[str]
 
 
+def is_dotted(name: str) -> bool:
+    """Whether it may name a function: package.module.function."""
+    return re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", name, re.ASCII) is not None
+
+
 def is_folder_name(name: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,250}", name) is not None
 
 
 class Content(TypedDict):
-    """sweep.json: what the sweep's commands have in common, and its jobs by the names of their folders."""
+    """sweep.json: what the sweep's commands have in common, and its jobs by the names of their folders.
+
+    `picture` may be the name of the user's own function, and `command` is the last command line, word by word.
+    """
 
     jobs: dict[Annotated[str, Predicate(is_folder_name)], Entry]
     kind: NotRequired[Kind]
-    picture: NotRequired[Picture | None]
+    picture: NotRequired[Picture | Annotated[str, Predicate(is_dotted)] | None]
     baseline: NotRequired[str | None]
+    command: NotRequired[list[str]]

@@ -13,6 +13,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
 from gan_cli.commands.train import train
+from gan_cli.config.check import find_function
 from gan_cli.config.overrides import key_of, labels, quoted, value_of
 from gan_cli.config.read import read_config, read_plain
 from gan_cli.errors import EndError, UserError
@@ -35,10 +36,13 @@ def sweep(
     arguments: Sequence[str],
     loader: ConfigLoader,
     launcher: Launcher,
+    command: Sequence[str],
     *,
     local: bool,
 ) -> None:
     """Runs every job of a grid sweep with any launcher; a `local` one uses this machine's devices.
+
+    `command` is the command line as it was typed.
 
     Raises EndError if some job has no result, after all jobs have ended.
     """
@@ -47,6 +51,8 @@ def sweep(
     own = [override for override in arguments if key_of(override) not in SWEEPING]
     parser = OverridesParser.create(config_loader=loader)
     study = options["study"] or {}
+    if isinstance(study.get("picture"), str):
+        find_function("picture", study["picture"])
     planned = plan(study, params, own, lambda point: loader.load_sweep_config(config, point), parser)
     jobs = folder.named(planned)
     states = folder.states(jobs)
@@ -58,8 +64,8 @@ def sweep(
     if options["dry_run"]:
         return
     with folder.locked():
-        kind = kind_of(arguments)
-        folder.add(due, kind=kind, picture=study.get("picture"), baseline=options["baseline"])
+        facts = {"picture": study.get("picture"), "baseline": options["baseline"], "command": list(command)}
+        folder.add(due, kind=kind_of(arguments), **facts)
         folder.quote(jobs)
         if due:
             launcher.launch([[*job.point, *folder_overrides(job, folder)] for job in due], 0)
@@ -91,13 +97,20 @@ def print_jobs(jobs: Sequence[Job], states: Mapping[str, State], path: Path, str
         print(f"{number:4}  {own}" + (f"  ({state})" if state != "waiting" else ""), file=stream)
 
 
-def launch_locally(config: DictConfig, job_overrides: Sequence[Sequence[str]], loader: ConfigLoader) -> list[JobReturn]:
-    """Runs jobs of any sweeper as processes on this machine."""
+def launch_locally(
+    config: DictConfig, job_overrides: Sequence[Sequence[str]], loader: ConfigLoader, command: Sequence[str]
+) -> list[JobReturn]:
+    """Runs jobs of any sweeper as processes on this machine; `command` is the sweep's command line."""
     options = read_sweep(config)
     folder = SweepFolder(shortest(options["sweep_dir"]))
     with folder.locked():
         known = known_jobs(job_overrides, folder)
-        trials = [[job] for job in known] or new_trials(job_overrides, options["seeds"], folder, config, loader)
+        trials = [[job] for job in known]
+        if not known:
+            trials = new_trials(job_overrides, options["seeds"], folder, config, loader)
+            jobs = [job for trial in trials for job in trial]
+            typed: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)  # a value may be a secret
+            folder.add(jobs, kind=kind_of(typed), baseline=config.baseline, command=list(command))
         jobs = list({job.name: job for trial in trials for job in trial}.values())  # a search may repeat itself
         states = folder.states(jobs)
         due = [job for job in jobs if states[job.name] not in ENDED]
@@ -136,8 +149,6 @@ def new_trials(
             run = read_run(loader.load_sweep_config(config, own))
             chosen.append(Job(job_name(point, labels(point), run), point, run))
         trials.append(folder.named(chosen))
-    typed: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)  # a value may be a secret
-    folder.add([job for trial in trials for job in trial], kind=kind_of(typed), baseline=config.baseline)
     return trials
 
 
@@ -204,8 +215,14 @@ def check_picture(picture: Any) -> None:
     """Raises UserError for a study's picture that could not be drawn."""
     from pydantic import ValidationError
 
-    from gan_cli.sweep.formats import Picture
+    from gan_cli.sweep.formats import Picture, is_dotted
 
+    if isinstance(picture, str):
+        if not is_dotted(picture):
+            raise UserError(
+                f"picture: {printable(picture)} in the study names no function, as in picture: mine.own.draw"
+            )
+        return
     try:
         adapter(Picture | None).validate_python(picture, strict=True)
     except ValidationError as error:

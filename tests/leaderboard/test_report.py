@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -19,8 +20,9 @@ from gan_cli.errors import UserError
 from gan_cli.files import sha256
 from gan_cli.leaderboard import page as page_module
 from gan_cli.leaderboard.boards import boards
-from gan_cli.leaderboard.report import place, report, write_report
+from gan_cli.leaderboard.report import place, report, study_drawing, write_report
 from gan_cli.leaderboard.results import gather
+from gan_cli.sweep.sweep_folder import SweepFolder
 
 from .folders import PROTOCOL, make_run
 
@@ -130,6 +132,77 @@ def test_a_hostile_value_is_text_wherever_it_is_written(runs: Path, tmp_path: Pa
     written = (tmp_path / "out" / "leaderboard.md").read_text()
     assert "<script" not in written
     assert "<img" not in written
+
+
+OWN_PICTURES = """
+import os
+from matplotlib.figure import Figure
+
+def plain(board):
+    figure = Figure()
+    figure.subplots().set_title(board.leading)
+    return figure
+
+def number(board):
+    return 3
+
+def raises(board):
+    return plain(board).no_such
+
+def unreadable(board):
+    figure = plain(board)
+    figure.suptitle("$\\\\nothing$")
+    return figure
+"""
+
+
+@pytest.fixture
+def pictured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's package, which is not imported yet."""
+    (tmp_path / "pictured.py").write_text(OWN_PICTURES)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "pictured", raising=False)
+
+
+@pytest.mark.usefixtures("pictured")
+def test_an_own_picture_is_drawn_if_its_package_is_trusted(runs: Path, tmp_path: Path) -> None:
+    shutil.rmtree(runs / "run-1")
+    SweepFolder(runs).add([], picture="pictured.plain", command=["gan-sweep", "study=<b>", "sweep_dir=a b"])
+    with pytest.warns(UserWarning, match="is code: if pictured is a package that you know, trust=pictured allows it"):
+        assert study_drawing("pictured.plain", ["pictures"])(boards(gather([runs]), None)[0]) is None
+    assert "pictured" not in sys.modules
+    write_report([runs], tmp_path / "out", None, ["pictured"])
+    assert (tmp_path / "out" / "study.png").is_file()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "The study's picture" in page
+    assert "<dd>gan-sweep &#39;study=&lt;b&gt;&#39; &#39;sweep_dir=a b&#39;</dd>" in page
+
+
+@pytest.mark.usefixtures("pictured")
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("number", "the study's own picture: TypeError: number must return a matplotlib Figure, not int"),
+        ("raises", "the study's own picture: AttributeError: 'Figure' object has no attribute 'no_such' ("),
+        ("unreadable", "the study's own picture: ValueError"),
+        ("os.getcwd", "picture: pictured.os.getcwd is not defined in pictured"),
+        ("absent", "picture: pictured.absent cannot be imported: pictured has no absent"),
+    ],
+)
+def test_an_own_picture_that_fails_costs_no_table(name: str, told: str, tmp_path: Path) -> None:
+    make_run(tmp_path / "runs", "objective=hinge")
+    (board,) = boards(gather([tmp_path / "runs"]), None)
+    with pytest.warns(UserWarning, match=re.escape(f"left out: {told}")) as caught:
+        assert study_drawing(f"pictured.{name}", ["pictured"])(board) is None
+    assert len(caught) == 1
+    assert "\n" not in str(caught[0].message)
+
+
+def test_the_page_of_a_sweep_made_before_shows_no_command(tmp_path: Path) -> None:
+    make_run(tmp_path / "runs", "objective=hinge")
+    SweepFolder(tmp_path / "runs").add([])
+    write_report([tmp_path / "runs"], tmp_path / "out", None)
+    assert "<dt>command</dt>" not in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_two_protocols_are_two_tables_and_two_files(runs: Path, tmp_path: Path) -> None:
@@ -397,7 +470,7 @@ def test_names_of_240_letters_and_an_odd_locale_are_no_obstacle(runs: Path, tmp_
 
 
 def test_tables_go_to_outputs_unless_a_sweep_has_its_own(runs: Path, tmp_path: Path) -> None:
-    options = {"outputs": str(tmp_path / "outputs"), "baseline": None}
+    options: dict[str, Any] = {"outputs": str(tmp_path / "outputs"), "baseline": None, "trust": []}
     report(options | {"folders": [str(runs)], "out": None})
     (written,) = (tmp_path / "outputs" / "reports").glob("*/*/leaderboard.csv")
     assert not (runs / "leaderboard.csv").exists()

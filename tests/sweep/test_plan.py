@@ -13,8 +13,9 @@ from gan_cli.config.compose import CONF, loader
 from gan_cli.config.overrides import labels, quoted
 from gan_cli.errors import UserError
 from gan_cli.files import slug
-from gan_cli.sweep.command_line import kind_of
+from gan_cli.sweep.command_line import kind_of, prepare
 from gan_cli.sweep.plan import plan
+from gan_cli.sweep.sweep import check_picture
 from gan_cli.sweep.sweep_folder import Job, SweepFolder, fingerprint
 
 SEEDS = {"seed": "0,1"}
@@ -158,6 +159,26 @@ def test_every_study_plans_and_its_picture_finds_its_settings(study: str) -> Non
     assert ("source" in content) == any("published" in grid for grid in content.get("grids", []))
     assert set(content.get("picture", {})) <= {"title", "x", "xlabel", "lines", "y", "categories"}
     assert study in ("comparison", "advlat_qua_cifar10", "advlat_qua_stl10") or "x" in content["picture"]
+
+
+@pytest.mark.parametrize(
+    ("own", "trust"), [(["study=own"], ["mine"]), (["study=own", "study.picture=yours.draw"], ["yours"]), ([], [])]
+)
+def test_the_package_that_may_draw_is_that_of_the_study_on_the_command_line(
+    own: list[str], trust: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "own.yaml").write_text("grids:\n  - {objective: stdgan}\npicture: mine.module.draw\n")
+    monkeypatch.setattr("sys.argv", ["gan-sweep", "--config-dir", str(tmp_path), f"sweep_dir={tmp_path}", *own])
+    prepared = prepare()
+    assert prepared is not None
+    assert prepared.trust == trust
+
+
+@pytest.mark.parametrize("picture", ["mine", "mine.draw()", "../mine.draw", ""])
+def test_a_picture_that_names_no_function_is_refused(picture: str) -> None:
+    with pytest.raises(UserError, match="names no function, as in picture: mine.own.draw"):
+        check_picture(picture)
 
 
 def test_published_scores_go_with_their_row_and_are_no_override(tmp_path: Path) -> None:

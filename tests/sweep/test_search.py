@@ -45,7 +45,8 @@ def test_a_trial_runs_every_seed_and_its_value_is_their_mean(
 
     monkeypatch.setattr(sweep, "run_all", run_all)
     config = compose("sweep", [f"sweep_dir={tmp_path}", "seeds=[3,4]", "device=cpu"], with_hydra=True)
-    first, again = sweep.launch_locally(config, [SEARCH, SEARCH], loader())
+    first, again = sweep.launch_locally(config, [SEARCH, SEARCH], loader(), ["gan-sweep", "a b"])
+    assert SweepFolder(tmp_path).read()["command"] == ["gan-sweep", "a b"]
     (board,) = boards(gather([tmp_path]), None)
     (row,) = board.rows
     assert [result.seed for result in row.results] == [3, 4]
