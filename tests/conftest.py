@@ -27,6 +27,7 @@ TINY_MLP = [
     "model.discriminator.hidden=[8]",
 ]
 
+EVERY_LABEL: dict[str, Any] = {"num_labelled": None, "num_held_out": 0, "label_seed": 0}
 
 Command = Callable[..., tuple[int, str, str]]
 

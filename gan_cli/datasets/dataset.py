@@ -44,6 +44,16 @@ class Dataset(Ranged, ABC):
         loaded = self.load()
         return Probed(loaded.image_shape, len(loaded))
 
+    def held_out(self) -> TrainingSet:
+        """Images like those of `load` that training never sees, with their labels; raises ValueError if there are none.
+
+        A data set that has such images defines it.
+        """
+        raise ValueError(
+            f"{type(self).__name__} has no held-out images: set dataset.num_held_out=<how many> where the data set "
+            "takes it, or define held_out in a class of your own"
+        )
+
     @property
     @abstractmethod
     def protocol(self) -> dict[str, str | int | float]:

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from gan_cli.datasets.prepared import PreparedDataset
+from gan_cli.datasets.labelled import LabelledImages
 from gan_cli.datasets.source import Source, source_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageFolder(PreparedDataset):
+class ImageFolder(LabelledImages):
     """Every image file in `root`, or below `subfolder` if that is given.
 
     If every file is in a subfolder, the first-level folders, sorted, are the classes; otherwise there are no labels.

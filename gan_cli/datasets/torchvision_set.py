@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from http.client import HTTPException
 from importlib import import_module
@@ -12,31 +12,37 @@ from typing import Any, Literal
 
 from PIL import Image
 
+from gan_cli.data import TrainingSet
 from gan_cli.datasets.decoding import DAMAGE, Content, open_image
-from gan_cli.datasets.prepared import PreparedDataset
+from gan_cli.datasets.labelled import LabelledImages
 from gan_cli.datasets.source import Entry, Source
 from gan_cli.errors import one_line
 from gan_cli.metrics.loading import torchvision_needed
 from gan_cli.text import printable
 from gan_cli.work import in_background
 
-Name = Literal["mnist", "fashion_mnist", "cifar10", "cifar100", "stl10", "celeba", "lsun", "imagenet"]
+Name = Literal["mnist", "fashion_mnist", "cifar10", "cifar100", "stl10", "svhn", "celeba", "lsun", "imagenet"]
 TITLES: dict[Name, tuple[str, str]] = {  # torchvision's name, and what the root has to contain
     "mnist": ("MNIST", "the four unpacked MNIST files (train-images-idx3-ubyte, ...) in MNIST/raw"),
     "fashion_mnist": ("FashionMNIST", "the four unpacked files (train-images-idx3-ubyte, ...) in FashionMNIST/raw"),
     "cifar10": ("CIFAR10", "the unpacked folder cifar-10-batches-py"),
     "cifar100": ("CIFAR100", "the unpacked folder cifar-100-python"),
     "stl10": ("STL10", "the unpacked folder stl10_binary"),
+    "svhn": ("SVHN", "train_32x32.mat, test_32x32.mat and, for that split, extra_32x32.mat"),
     "celeba": ("CelebA", "the unpacked img_align_celeba and the list_*.txt files in celeba"),
     "lsun": ("LSUN", "the unpacked <class>_<train|val>_lmdb folders"),
     "imagenet": ("ImageNet", "ILSVRC2012_img_train.tar or _val.tar, and ILSVRC2012_devkit_t12.tar.gz"),
 }
 CANNOT_BE_FETCHED = ("lsun", "imagenet")
 TRAIN_OR_TEST = ("mnist", "fashion_mnist", "cifar10", "cifar100")  # their splits
+HELD_OUT = {  # the split that training on another one never sees
+    **dict.fromkeys(("train", "extra", "unlabeled", "train+unlabeled"), "test"),
+    "test": "train",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
-class TorchvisionSet(PreparedDataset):
+class TorchvisionSet(LabelledImages):
     """One `split` of a data set in `root`; with `download`, missing files are downloaded once and checked.
 
     LSUN's splits are its classes, such as church_outdoor_train.
@@ -49,6 +55,13 @@ class TorchvisionSet(PreparedDataset):
 
     def source(self) -> Source:
         return TorchvisionSource(self.name, self.split, Path(self.root), self.download)
+
+    def held_out(self) -> TrainingSet:
+        """The held-out part of the split, if there is one, else the other split."""
+        other = {"train": "val", "val": "train"} if self.name == "imagenet" else HELD_OUT
+        if self.num_held_out or self.split not in other:
+            return super().held_out()
+        return replace(self, split=other[self.split], num_labelled=None).load()
 
     @property
     def named(self) -> dict[str, str]:

@@ -25,7 +25,7 @@ from gan_cli.experiment import Experiment, RunSettings
 from gan_cli.objectives import fgan
 from gan_cli.trainer import train
 
-from ..conftest import TINY, TINY_MLP, composed_config, tiny_data
+from ..conftest import EVERY_LABEL, TINY, TINY_MLP, composed_config, tiny_data
 from ..pairwise import every_pair_quick
 
 Build = Callable[..., Experiment]
@@ -75,6 +75,7 @@ IMAGES = {  # image_size, channels, resize, metrics, and splits or other keys of
     "imagenet": (64, 3, "lanczos", "inception", {"name", "root", "split", "download"}),
     "lsun": (64, 3, "lanczos", "inception", {"name", "root", "split", "download"}),
     "mnist": (32, 1, "bilinear", "mnist", {"name", "root", "split", "download"}),
+    "svhn": (32, 3, "lanczos", "inception", {"name", "root", "split", "download"}),
     "stl10": (48, 3, "lanczos", "inception", {"name", "root", "split", "download"}),
 }
 COMMON: dict[str, object] = {
@@ -95,8 +96,10 @@ def test_data_sets_are_what_they_were_before_they_shared_a_base(choice: str) -> 
         size, channels, resize, metrics, own = IMAGES[choice]
         settings = {"image_size": size, "channels": channels, "resize": resize, "limit": None} | COMMON
         assert settings.items() <= node.items()
-        assert set(node) == {"_target_", "metrics", *own, *settings}
+        assert set(node) == {"_target_", "metrics", *own, *settings, *EVERY_LABEL}
         assert node.get("name", choice) == choice
+    if choice == "digits" or choice in IMAGES:
+        assert EVERY_LABEL.items() <= node.items()
     by_itself = composed_config("metrics@dataset.metrics=" + metrics).dataset.metrics
     names = {"names": ["fid", "inception_score", "kid", "precision_recall"]} if choice == "image_folder" else {}
     assert node["metrics"] == {**by_itself, **names}
@@ -107,6 +110,8 @@ def test_the_base_of_image_data_sets_is_no_choice() -> None:
     assert choices("metrics") == ["digits", "inception", "mnist", "modes"]
     with pytest.raises(ConfigCompositionException):
         composed_config("images=images")
+    with pytest.raises(ConfigCompositionException):
+        composed_config("labels=labels")
 
 
 SHARED = ("calibration", "search", "shapes", "initialization")  # files of what several choices are made of

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 import torch
 from filelock import FileLock
 from PIL import Image
+from scipy.io import savemat
 
 from gan_cli.config.build import load_training_set
 from gan_cli.datasets import ImageFolder, TorchvisionSet
@@ -27,6 +29,8 @@ from gan_cli.files import cache_folder, sha256
 from gan_cli.metrics.mode_metrics import ModeMetrics
 from gan_cli.runs.summary import protocol
 from gan_cli.work import listening
+
+from ..conftest import EVERY_LABEL
 
 METRICS = ModeMetrics(max_deviations=3.0)  # no data set looks at its metrics while it loads
 SETTINGS: dict[str, Any] = {
@@ -42,6 +46,7 @@ SETTINGS: dict[str, Any] = {
     "max_pixels": 89_478_485,
     "verify": False,
     "metrics": METRICS,
+    **EVERY_LABEL,
 }
 
 
@@ -414,13 +419,19 @@ def write_idx(path: Path, array: np.ndarray) -> None:
     path.write_bytes(header + array.astype(np.uint8).tobytes())
 
 
-def test_mnist_is_read_from_its_own_files(tmp_path: Path) -> None:
-    raw = tmp_path / "MNIST" / "raw"
+def write_mnist(root: Path, *, train: int, test: int) -> np.ndarray:
+    """Random images with the labels 0 to 9 in turn; returns those of the training split."""
+    raw = root / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    pixels = np.random.default_rng(0).integers(0, 256, (5, 28, 28))
-    for split in ("train", "t10k"):
-        write_idx(raw / f"{split}-images-idx3-ubyte", pixels)
-        write_idx(raw / f"{split}-labels-idx1-ubyte", np.arange(5))
+    pixels = np.random.default_rng(0).integers(0, 256, (train + test, 28, 28))
+    for split, part in (("train", pixels[:train]), ("t10k", pixels[train:])):
+        write_idx(raw / f"{split}-images-idx3-ubyte", part)
+        write_idx(raw / f"{split}-labels-idx1-ubyte", np.arange(len(part)) % 10)
+    return pixels[:train]
+
+
+def test_mnist_is_read_from_its_own_files(tmp_path: Path) -> None:
+    pixels = write_mnist(tmp_path, train=5, test=5)
     table = torchvision_set("mnist", tmp_path, image_size=28, channels=1).load()
     assert torch.equal(table.values[:, 0], torch.from_numpy(pixels).to(torch.uint8))
     assert table.labels.tolist() == [0, 1, 2, 3, 4]
@@ -514,3 +525,43 @@ def test_loading_tells_what_it_does(photographs: Path, monkeypatch: pytest.Monke
         told.clear()
         folder(photographs).load()
         assert [text for text in told if text in expected] == expected[:2]
+
+
+def test_the_other_split_is_what_training_never_sees(tmp_path: Path) -> None:
+    write_mnist(tmp_path, train=30, test=10)
+    train = torchvision_set("mnist", tmp_path, image_size=28, channels=1, num_labelled=10)
+    test = torchvision_set("mnist", tmp_path, image_size=28, channels=1, split="test")
+    assert int((train.load().labels >= 0).sum()) == 10
+    assert torch.equal(train.held_out().values, test.load().values)
+    assert torch.equal(train.held_out().labels, test.load().labels)
+    assert torch.equal(test.held_out().values, replace(train, num_labelled=None).load().values)
+    carved = replace(train, num_labelled=None, num_held_out=12)
+    assert (len(carved.load()), len(carved.held_out())) == (18, 12)
+    assert carved.probe().num_images == 18
+    assert carved.protocol["num_held_out"] == 12
+
+
+def test_labels_of_folders_are_held_out_by_class(photographs: Path) -> None:
+    dataset = folder(photographs, num_held_out=6)
+    assert dataset.held_out().labels.bincount().tolist() == [3, 3]
+    assert dataset.load().labels.bincount().tolist() == [9, 9]
+    assert dataset.protocol == folder(photographs).protocol | {"num_held_out": 6}
+    with pytest.raises(ValueError, match="set dataset.num_held_out"):
+        folder(photographs).held_out()
+
+
+def test_svhn_is_read_from_its_own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision.datasets import SVHN
+
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3, 20), dtype=np.uint8)
+    for split in ("train", "test"):
+        savemat(tmp_path / f"{split}_32x32.mat", {"X": pixels, "y": np.arange(1, 21)[:, None] % 10 + 1})
+    digests = {split: [*facts[:2], None] for split, facts in SVHN.split_list.items()}  # no check against the real files
+    monkeypatch.setattr(SVHN, "split_list", digests)
+    dataset = torchvision_set("svhn", tmp_path, image_size=32)
+    loaded = dataset.load()
+    assert torch.equal(loaded.values, torch.from_numpy(pixels).permute(3, 2, 0, 1))
+    assert loaded.labels.unique().tolist() == list(range(10))  # the file's class 10 is the digit 0
+    assert len(dataset.held_out()) == 20
+    with pytest.raises(ValueError, match="SVHN is not in .*extra_32x32.mat"):
+        torchvision_set("svhn", tmp_path, split="extra").probe()

@@ -32,6 +32,7 @@ from gan_cli.metrics.feature_metrics import FeatureMetrics
 from gan_cli.metrics.inception import InceptionExtractor
 from gan_cli.metrics.mode_metrics import ModeMetrics
 
+from ..conftest import EVERY_LABEL
 from . import Fault
 from .mutate import damaged, mutated
 
@@ -50,7 +51,7 @@ METRICS = FeatureMetrics(
 def dataset(root: Path, **settings: object) -> ImageFolder:
     given = {"image_size": 8, "channels": 3, "crop": "center", "crop_size": None, "resize": "lanczos"}
     given |= {"horizontal_flip": False, "dequantize": False, "on_corrupt": "skip", "limit": None, "subfolder": None}
-    given |= {"max_pixels": 2_000_000, "verify": False, "metrics": ModeMetrics(max_deviations=3.0)}
+    given |= {"max_pixels": 2_000_000, "verify": False, "metrics": ModeMetrics(max_deviations=3.0)} | EVERY_LABEL
     return ImageFolder(root=str(root), **(given | settings))
 
 

@@ -19,6 +19,7 @@ from gan_cli.metrics import train_classifier
 from gan_cli.metrics.classifier import Classifier, ClassifierExtractor, convolutions
 from gan_cli.metrics.feature_metrics import FeatureMetrics, FeatureScorer
 
+from ..conftest import EVERY_LABEL
 from ..values import subject
 
 NEW, OLD = ClassifierExtractor(name="digits_v2"), ClassifierExtractor(name="digits")
@@ -41,7 +42,7 @@ SHA256 = {
 
 @pytest.fixture(scope="module")
 def digits() -> TrainingSet:
-    return Digits(image_size=16, metrics=METRICS).load()
+    return Digits(image_size=16, metrics=METRICS, **EVERY_LABEL).load()
 
 
 def outputs(extractor: ClassifierExtractor, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,7 +62,7 @@ def test_every_feature_varies_on_real_images_that_were_not_trained_on(
     """The UCI test digits; for MNIST's classifier, which has seen no UCI digit, with a margin as MNIST has."""
     pixels, labels = digits.values[::3], digits.labels[::3]
     if name == "mnist_v2":
-        pixels = pad(resize(Digits(image_size=8, metrics=METRICS).load().values[::3], 22), (5, 5, 5, 5))
+        pixels = pad(resize(Digits(image_size=8, metrics=METRICS, **EVERY_LABEL).load().values[::3], 22), (5, 5, 5, 5))
     features, logits = outputs(ClassifierExtractor(name=name), pixels)
     assert features.std(0).min() > 0.3
     assert 0.5 < features.square().mean().sqrt() < 2  # which KID's kernel expects

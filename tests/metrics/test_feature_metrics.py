@@ -36,6 +36,7 @@ from gan_cli.metrics.inception import FILE_NAME, InceptionExtractor
 from gan_cli.metrics.metrics import Metric, Sample, WeightsUnavailableError
 from gan_cli.seeding import mix
 
+from ..conftest import EVERY_LABEL
 from ..values import subject
 
 DIGITS = FeatureMetrics(
@@ -110,7 +111,7 @@ def table(values: Tensor) -> TrainingSet:
     return TrainingSet(values, torch.full((len(values),), -1))
 
 
-DATASET = Digits(image_size=16, metrics=DIGITS)
+DATASET = Digits(image_size=16, metrics=DIGITS, **EVERY_LABEL)
 
 
 def test_scores_equal_calculate_metrics_with_the_digit_classifier() -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from gan_cli.datasets import Digits, Ring
 from gan_cli.metrics.mode_metrics import ModeMetrics
 
+from ..conftest import EVERY_LABEL
 from ..values import subject
 
 METRICS = ModeMetrics(max_deviations=3.0)
@@ -59,6 +60,6 @@ def test_the_scorer_says_what_each_of_its_metrics_means() -> None:
 
 
 def test_other_data_is_refused() -> None:
-    digits = Digits(image_size=16, metrics=METRICS)
+    digits = Digits(image_size=16, metrics=METRICS, **EVERY_LABEL)
     with pytest.raises(ValueError, match="use dataset=ring, grid or grid3"):
         METRICS.against(digits.load(), 10)
