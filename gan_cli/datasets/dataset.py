@@ -35,10 +35,6 @@ class Dataset(Ranged, ABC):
     def load(self) -> TrainingSet:
         """Every image; raises ValueError, which says how to fix it, if they are not available."""
 
-    def held_out(self) -> TrainingSet:
-        """Images that `load` leaves out; raises ValueError, which says how to get some, if there are none."""
-        raise ValueError(f"{type(self).__name__} holds no images back, which its metrics need")
-
     def probe(self) -> Probed:
         """What can be known cheaply; raises what `load` raises if the images are missing. Here it loads them."""
         loaded = self.load()
