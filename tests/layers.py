@@ -26,7 +26,7 @@ GROUND = (
 )
 CORE = ("turns", "experiment", "trainer", "evaluation")
 LAYERS = (
-    *("ground", "objectives", "augmentations", "metrics", "models", "conditioning", "trackers", "game"),
+    *("ground", "attacks", "objectives", "augmentations", "metrics", "models", "conditioning", "trackers", "game"),
     *(
         "regularizers",
         "latent_samplers",

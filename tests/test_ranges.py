@@ -11,6 +11,7 @@ import pytest
 from annotated_types import Ge, Gt, Interval, Le, Lt
 
 import gan_cli
+from gan_cli.attacks import FGSM, PGD
 from gan_cli.datasets.digits import Digits
 from gan_cli.datasets.image_folder import ImageFolder
 from gan_cli.datasets.toy import Grid, Ring
@@ -122,6 +123,8 @@ OUTSIDE: dict[type[Ranged], list[str]] = {
     Grid: ["std=0.0 must be above 0", "points_per_mode=0 must be at least 1", "side=0 must be at least 1"],
     Digits: ["image_size=0 must be at least 1"],
     ImageFolder: ["image_size=0 must be at least 1", "crop_size=0 must be at least 1", "limit=0 must be at least 1"],
+    FGSM: ["epsilon=-0.1 must be at least 0"],
+    PGD: ["steps=0 must be at least 1", "relative_step_size=0.0 must be above 0"],
     ModeMetrics: ["max_deviations=0.0 must be above 0"],
     FeatureMetrics: [
         "inception_score_splits=0 must be at least 1",

@@ -9,7 +9,7 @@ from annotated_types import Ge, Gt
 from torch import Tensor
 
 from gan_cli.game import Game
-from gan_cli.gradients import onto_ball, signed_descent
+from gan_cli.gradients import descent, onto_ball
 from gan_cli.latent_samplers.latent_sampler import Refinement
 from gan_cli.shapes import Codes, Examples, Latents
 
@@ -34,7 +34,7 @@ class Search(Refinement):
     def descended(self, function: Callable[[Codes], Tensor], start: Codes) -> Codes:
         """Where the search down the sum of `function` ends."""
         project = onto_ball(start, self.radius, self.half_width)
-        return signed_descent(function, start, steps=self.steps, step_size=self.step_size, project=project)
+        return descent(function, start, steps=self.steps, step_size=self.step_size, project=project, norm="sign")
 
     def fooling(self, game: Game, start: Latents, real: Examples | None) -> Latents:
         """Down the generator's adversarial loss (equations 5, 6); nothing but the result is left behind.

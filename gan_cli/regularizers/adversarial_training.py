@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt
 
+from gan_cli.attacks.attack import ascent
 from gan_cli.game import Game, Turn
-from gan_cli.gradients import onto_ball, signed_descent
+from gan_cli.gradients import Norm
 from gan_cli.regularizers.regularizer import Regularizer
 from gan_cli.shapes import Examples, Loss
 
@@ -17,9 +18,9 @@ class AdversarialTraining(Regularizer):
     """The discriminator's loss on images moved against it by FGSM (one step) or I-FGSM (several).
 
     Each of `steps` moves every pixel by `step_size`, at most `epsilon` in all ([-1, 1] a pixel: twice the value for
-    [0, 1]), up the discriminator's loss. `images` says which side is moved. Added with `weight` w, it makes 1 + w times
-    the mixture of Goodfellow et al. (section 6) with alpha = 1 / (1 + w). Images stay in [-1, 1]; toy points,
-    which have no bounds, in the range of their batch.
+    [0, 1]), up the discriminator's loss; with norm "l2" these are Euclidean lengths over a whole image. `images` says
+    which side is moved. Added with `weight` w, it makes 1 + w times the mixture of Goodfellow et al. (section 6) with
+    alpha = 1 / (1 + w). Images stay in [-1, 1]; toy points, which have no bounds, in the range of their batch.
 
     Raises ValueError for a step_size or epsilon that is not above 0, or unless there is a step.
     """
@@ -28,6 +29,7 @@ class AdversarialTraining(Regularizer):
     step_size: Annotated[float, Gt(0)]
     steps: Annotated[int, Ge(1)]
     images: Literal["real", "fake", "both"]
+    norm: Norm = "sign"  # a default, so that runs of earlier versions, which had no other, are read
 
     player = "discriminator"
 
@@ -45,14 +47,12 @@ class AdversarialTraining(Regularizer):
         return loss(real, fake)
 
     def attacked(self, loss: Callable[[Examples], Loss], shown: Examples) -> Examples:
-        images = shown.images
-        low, high = images.min().clamp(max=-1.0), images.max().clamp(min=1.0)
-        within = onto_ball(images, self.epsilon)
-        moved = signed_descent(
-            lambda moved: -loss(shown.with_images(moved)),
-            images,
+        moved = ascent(
+            lambda moved: loss(shown.with_images(moved)),
+            shown.images,
+            epsilon=self.epsilon,
             steps=self.steps,
             step_size=self.step_size,
-            project=lambda moved: within(moved).clamp(low, high),
+            norm=self.norm,
         )
         return shown.with_images(moved)

@@ -8,7 +8,7 @@ from annotated_types import Ge, Gt
 from torch import Tensor
 
 from gan_cli.game import Game, Turn
-from gan_cli.gradients import input_gradient
+from gan_cli.gradients import input_gradient, normalised
 from gan_cli.regularizers.regularizer import Regularizer
 from gan_cli.shapes import Examples, Images, Logits, Loss
 
@@ -53,10 +53,3 @@ class VAT(Regularizer):
             gradient = input_gradient(lambda d: moved(self.xi * d), direction, differentiable=False)
             direction = normalised(gradient)
         return moved(self.epsilon * direction).mean()
-
-
-def normalised(vectors: Tensor) -> Tensor:
-    """Each image at length 1, scaled by its largest element first so that nothing underflows; a zero one stays zero."""
-    largest = vectors.abs().flatten(1).amax(1).clamp(min=torch.finfo(vectors.dtype).tiny)
-    scaled = vectors / largest[:, None, None, None]
-    return scaled / scaled.flatten(1).norm(dim=1).clamp(min=1)[:, None, None, None]

@@ -466,3 +466,13 @@ def test_penalties_show_images_under_their_own_labels() -> None:
         seen.clear()
         regularizer.penalty(Watched(nn.Identity(), Linear(1.0), Wasserstein()), labelled)
         assert seen == expected, regularizer
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_euclidean_attacks_of_a_linear_critic_cost_the_euclidean_length_of_its_slope(steps: int) -> None:
+    """Wasserstein: each attacked image raises its loss by epsilon |a|_2, until it leaves the range."""
+    critic, seen = Linear(2.0), bounded_turn()
+    seen = a_turn(0.5 * seen.real.images, 0.5 * seen.fake.images)
+    clean = Wasserstein().discriminator_loss(critic(seen.real.images), critic(seen.fake.images))
+    moved = attack(steps=steps, step_size=0.05, norm="l2").penalty(Game(nn.Identity(), critic, Wasserstein()), seen)
+    torch.testing.assert_close(moved - clean, 2 * 0.05 * critic.direction.norm())
