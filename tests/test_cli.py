@@ -361,6 +361,8 @@ REFUSED: list[tuple[str, list[str], int, str]] = [
     ("train", ["optimizer=adam"], 1, "give discriminator_optimizer=<choice> or generator_optimizer=<choice>"),
     ("train", ["generator_optimizer=rmsporp"], 1, "unknown optimizer 'rmsporp': did you mean rmsprop?"),
     ("train", ["metrics@dataset.metrics=inceptoin"], 1, "unknown metrics 'inceptoin': did you mean inception?"),
+    ("train", ["metrics@datase.metrics=digits"], 1, "did you mean metrics@dataset.metrics?"),
+    ("train", ["latent_sampler@latent_sampler.prior=uniform"], 1, "latent_sampler=gaussian has no place for"),
     (
         "train",
         ["metrics@dataset.metrics=modes", "dataset.metrics.max_deviation=2"],
