@@ -140,6 +140,24 @@ def chosen(config_name: str) -> list[str]:
     return list(OmegaConf.select(composed_choices(config_name), "hydra.runtime.choices") or {})
 
 
+def completions(config_name: str, line: str) -> list[str]:
+    """What may follow in this command line, of what Hydra does not know: choices for a place, and its short names.
+
+    These are metrics@dataset.metrics=, whose group Hydra takes for a folder, and generator_optimizer=.
+    """
+    *words, word = line.split(" ")
+    sys.argv[1:] = words[1:]
+    key, equals, _ = word.partition("=")
+    places = [place for place in chosen(config_name) if "@" in str(place)]
+    short = {place: place.removeprefix("optimizer@") for place in places}  # as overrides.placed takes it
+    if equals:
+        named = [place for place in places if key in (place, short[place])]
+        found = [f"{key}={choice}" for place in named for choice in choices_of(place)]
+    else:
+        found = [f"{name}=" for name in short.values()]
+    return [one for one in found if one.startswith(word)]
+
+
 def composed_choices(config_name: str) -> DictConfig:
     """The config with Hydra's own node, and with the command line's choices if they compose."""
     choices = []
