@@ -16,6 +16,11 @@ def predicts_classes(network: nn.Module) -> bool:
     return bool(getattr(network, "classifies", False))
 
 
+def embeds(network: nn.Module) -> bool:
+    """Whether its outputs have an embedding and proxies: its class says so with `embeds = True`."""
+    return bool(getattr(network, "embeds", False))
+
+
 def has_weights(network: nn.Module) -> bool:
     return next(network.parameters(), None) is not None
 

@@ -14,6 +14,9 @@ Images = Float[
 Labels = Int[Tensor, " batch"]  # -1: none
 Codes = Float[Tensor, "batch latent"]
 Logits = Float[Tensor, "_batch outcomes"]  # raw discriminator output, no activation; real and fake counts may differ
+ClassLogits = Float[Tensor, "_batch classes"]
+Embeddings = Float[Tensor, "_batch dim"]
+Proxies = Float[Tensor, "_classes dim"]
 Scores = Float[Tensor, " batch"]  # one realness number per image, larger = more real
 Loss = Float[Tensor, ""]
 
@@ -83,9 +86,9 @@ class Outputs:
     """
 
     logits: Logits
-    class_logits: Logits | None = None
-    embedding: Features | None = None
-    proxies: Features | None = None
+    class_logits: ClassLogits | None = None
+    embedding: Embeddings | None = None
+    proxies: Proxies | None = None
 
     def each(self, function: Callable[[Tensor], Tensor]) -> "Outputs":
         """The function of every tensor."""

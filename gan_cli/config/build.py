@@ -28,7 +28,7 @@ from gan_cli.experiment import GAN, Experiment, Player, RunSettings
 from gan_cli.game import Game
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
 from gan_cli.metrics.metrics import Scorer, WeightsUnavailableError
-from gan_cli.networks import has_weights
+from gan_cli.networks import embeds, has_weights, is_conditional, predicts_classes
 from gan_cli.objectives.objective import Objective
 from gan_cli.part import nested
 from gan_cli.regularizers.regularizer import Bound, Regularizer
@@ -60,6 +60,8 @@ def check_labels(game: Game, training_set: TrainingSet) -> None:
     if game.objective.logits_are_classes and not training_set.num_classes:
         name = type(game.objective).__name__
         raise UserError(f"the data set has no labels, which {name} learns from: choose another objective or data set")
+    if (predicts_classes(game.discriminator) or embeds(game.discriminator)) and not training_set.num_classes:
+        raise UserError("the data set has no labels, which the discriminator learns: set conditioning=none")
     if game.conditional and training_set.labels.min() < 0:
         which = "has images without a label" if training_set.num_classes else "has no labels"
         raise UserError(f"the data set {which}, and a network takes one for each image: set conditioning=none")
@@ -179,6 +181,9 @@ def build_gan(
     if objective.adversarial != has_weights(generator):
         remedy = "needs a generator, and the model has none" if objective.adversarial else "trains no generator"
         raise UserError(f"{type(objective).__name__} {remedy}: choose another objective or model")
+    if objective.logits_are_classes and is_conditional(discriminator):
+        name = type(objective).__name__
+        raise UserError(f"{name} predicts the labels that the discriminator is given: set discriminator_labels=none")
     networks = {"generator": generator, "discriminator": discriminator}
     for bound in bounds.values():
         bound.impose(networks[bound.player])
@@ -189,6 +194,9 @@ def build_gan(
     for leaf in (latent_sampler, objective, augmentation):
         state_to_device(leaf, engine)
     game = Game(generator, discriminator, objective, augmentation, engine)
+    for name, bound in bounds.items():
+        with refusing(f"regularizer.{name}"):
+            bound.check(game)
     return GAN(game, ema_generator, latent_sampler, ClassLaw(tuple(class_counts) if game.conditional else ()))
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 from torch import nn
 
 from gan_cli.models.initialization import xavier
-from gan_cli.models.shapes import check_shape
+from gan_cli.models.shapes import check_generated, check_shape
 from gan_cli.shapes import Codes, Images, Logits
 
 Form = Literal["sngan", "wgan"]
@@ -29,7 +29,7 @@ class Generator(nn.Module):
 
     def __init__(self, *, form: Form, width: int, latent_dim: int, image_shape: tuple[int, int, int]) -> None:
         super().__init__()
-        shape = check_shape("cnn", image_shape, SIZES, width)
+        shape = check_generated("cnn", image_shape, SIZES, width)
         biased = form == "wgan"
         channels, size = [8 * width, 4 * width, 2 * width, width], shape.height // 8
         layers = [nn.Linear(latent_dim, channels[0] * size**2), nn.Unflatten(1, (channels[0], size, size))]

@@ -8,7 +8,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from gan_cli.models.shapes import check_shape
+from gan_cli.models.shapes import check_generated, check_shape
 from gan_cli.shapes import Codes, Images, Logits
 
 SIZES = (8, 16, 32, 64, 128, 256, 512, 1024)
@@ -22,7 +22,7 @@ class Generator(nn.Module):
 
     def __init__(self, *, width: int, latent_dim: int, image_shape: tuple[int, int, int]) -> None:
         super().__init__()
-        shape = check_shape("dcgan", image_shape, SIZES, width)
+        shape = check_generated("dcgan", image_shape, SIZES, width)
         channels = width * shape.height // 8
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         size = 4

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from gan_cli.models.shapes import check_shape
+from gan_cli.models.shapes import check_generated, check_shape
 from gan_cli.shapes import Codes, Images, Logits
 
 SIZES = (32, 48, 64)
@@ -21,7 +21,7 @@ class Generator(nn.Module):
 
     def __init__(self, *, width: int, latent_dim: int, image_shape: tuple[int, int, int]) -> None:
         super().__init__()
-        shape = check_shape("dcgan_classic", image_shape, SIZES, width)
+        shape = check_generated("dcgan_classic", image_shape, SIZES, width)
         channels = [8 * width, 4 * width, 2 * width, width, shape.channels]
         layers: list[nn.Module] = [nn.ConvTranspose2d(latent_dim, channels[0], shape.height // 16, bias=False)]
         for fan_in, fan_out in pairwise(channels):

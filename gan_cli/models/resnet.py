@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from torch import Tensor, nn
 
 from gan_cli.models.initialization import xavier
-from gan_cli.models.shapes import check_shape
+from gan_cli.models.shapes import check_generated, check_shape
 from gan_cli.shapes import Codes, Images, Logits
 
 
@@ -45,7 +45,7 @@ class Generator(nn.Module):
 
     def __init__(self, *, width: int, latent_dim: int, image_shape: tuple[int, int, int]) -> None:
         super().__init__()
-        shape = check_shape("resnet", image_shape, PLANS, width)
+        shape = check_generated("resnet", image_shape, PLANS, width)
         channels = [width * number for number in PLANS[shape.height].generator]
         size = shape.height // 2 ** (len(channels) - 1)
         self.layers = nn.Sequential(

@@ -11,7 +11,7 @@ import torch
 from annotated_types import Interval
 from torch import Tensor, nn
 
-from gan_cli.networks import is_conditional, predicts_classes
+from gan_cli.networks import embeds, is_conditional, predicts_classes
 from gan_cli.objectives.objective import Objective
 from gan_cli.seeding import mix
 from gan_cli.shapes import Labels, Logits, Loss, Outputs, Scores
@@ -198,10 +198,18 @@ class StepAnchors(nn.Module):
 
 
 class ResamplingHead(nn.Module):
-    """Logits mu + exp(log_variance / 2) e, e ~ N(0, I) at every training pass, from a network that predicts both."""
+    """Logits mu + exp(log_variance / 2) e, e ~ N(0, I) at every training pass, from a network that predicts both.
+
+    Raises ValueError for a network whose class logits are made of all its outputs.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
+        if getattr(network, "classes_from_logits", False):
+            raise ValueError(
+                "feature_resampling=true has two outputs for each outcome, of which one is no logit, and these labels "
+                "make class logits of all: set objective.feature_resampling=false or another discriminator_labels"
+            )
         self.network = network
 
     @property
@@ -211,6 +219,10 @@ class ResamplingHead(nn.Module):
     @property
     def classifies(self) -> bool:
         return predicts_classes(self.network)
+
+    @property
+    def embeds(self) -> bool:
+        return embeds(self.network)
 
     def forward(self, images: Tensor, *labels: Labels) -> Logits | Outputs:
         made = self.network(images, *labels)

@@ -1,6 +1,9 @@
 """Regularizers: penalties and constraints on a player."""
 
 from gan_cli.regularizers.adversarial_training import AdversarialTraining
+from gan_cli.regularizers.classification import Classification
+from gan_cli.regularizers.contrastive import Contrastive
+from gan_cli.regularizers.d2d_ce import D2DCE
 from gan_cli.regularizers.dragan import Dragan
 from gan_cli.regularizers.gradient_penalty import GradientPenalty
 from gan_cli.regularizers.mode_seeking import ModeSeeking
@@ -12,12 +15,15 @@ from gan_cli.regularizers.vat import VAT
 from gan_cli.regularizers.weight_clipping import WeightClipping
 
 __all__ = [
+    "D2DCE",
     "R1",
     "R2",
     "VAT",
     "AdversarialTraining",
     "Bound",
+    "Classification",
     "Constraint",
+    "Contrastive",
     "Dragan",
     "GradientPenalty",
     "ModeSeeking",

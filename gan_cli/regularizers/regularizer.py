@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from annotated_types import Ge
 from torch import nn
@@ -16,10 +16,13 @@ from gan_cli.shapes import Loss
 class Bound(Part):
     """What is asked of one player besides its objective; every moment is empty unless a leaf fills it."""
 
-    player: ClassVar[str]
+    player: str
 
     def impose(self, network: nn.Module) -> None:
         """Changes the network in place, once, after its weights are initialised."""
+
+    def check(self, game: Game) -> None:
+        """Raises ValueError if the game lacks what this reads."""
 
     def term(self, game: Game, turn: Turn, *, name: str, number: int, step: int) -> Loss | None:
         """What is added to the player's loss in its turn `number`, counted from 1; None for nothing."""

@@ -12,7 +12,9 @@ from gan_cli.regularizers.regularizer import Constraint
 
 @dataclass(frozen=True, kw_only=True)
 class SpectralNorm(Constraint):
-    """Divides every linear and convolutional weight of the discriminator by its largest singular value (equation 8).
+    """Divides every linear, convolutional and embedding weight of the discriminator by its largest singular value.
+
+    That is equation 8; embeddings of labels as in the projection discriminator of the same authors (arXiv:1802.05637).
 
     The singular vectors are tracked with `num_power_iterations` at each training pass (algorithm 1).
     Raises ValueError if there is not at least one.
@@ -24,5 +26,5 @@ class SpectralNorm(Constraint):
 
     def impose(self, network: nn.Module) -> None:
         for layer in list(network.modules()):
-            if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d | nn.Embedding):
                 parametrizations.spectral_norm(layer, n_power_iterations=self.num_power_iterations)

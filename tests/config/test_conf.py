@@ -41,6 +41,8 @@ GROUPS = sorted(
 PLACES = {"metrics": "metrics@dataset.metrics", "optimizer": "optimizer@generator_optimizer"}  # else: as the group
 EVERY = [(group, choice) for group in GROUPS for choice in choices(group)]
 NEEDS = {name: ["dataset.root=."] for name in ("image_folder", "realness_ffhq1024")}  # what a choice cannot do without
+READ = {"classification": "auxiliary", "contrastive": "contrastive", "d2d_ce": "d2d_ce"}  # regularizers of a head
+NEEDS |= {f"{player}{name}": [f"discriminator_labels={READ[name]}"] for name in READ for player in ("", "generator_")}
 
 
 @pytest.mark.parametrize(("group", "choice"), EVERY)
@@ -56,7 +58,7 @@ def test_every_choice_composes_and_names_exactly_its_targets_parameters(group: s
         )
         assert named == set(parameters), path
         defaults = {name for name, parameter in parameters.items() if parameter.default is not inspect.Parameter.empty}
-        assert defaults <= {"every", "real_target"}, f"{target.__name__} has defaults in Python"
+        assert defaults <= {"every", "real_target", "norm"}, f"{target.__name__} has defaults in Python"
 
 
 @pytest.mark.parametrize(("group", "choice"), EVERY)
@@ -146,6 +148,7 @@ def test_every_combination_trains(
         f"regularizer={regularizer}",
         f"latent_sampler={latent_sampler}",
         "latent_dim=4",
+        *NEEDS.get(regularizer, []),
     )
     before = [parameter.clone() for parameter in tiny.game.generator.parameters()]
     steps = list(train(tiny))
@@ -258,7 +261,7 @@ MISFITS: list[tuple[list[str], str]] = [
     (["objective=realness", "num_outcomes=1"], "objective: num_outcomes=1 must be at least 2"),
     (["dataset.image_size=28"], "set dataset.image_size"),
     (["dataset=ring"], "use model=mlp"),
-    (["model=resnet"], "resnet takes square images of 32, 48, 64, 128 pixels with 1 or 3 channels, not 1 x 16 x 16"),
+    (["model=resnet"], "resnet takes square images of 32, 48, 64, 128 pixels, not 1 x 16 x 16"),
     (["model=cnn", "dataset.image_size=28"], "set dataset.image_size=32"),
     (["batch_size=5000"], "batch_size=5000 is more than the 1797 images"),
     (["generator_batch_size=5000"], "generator_batch_size=5000 is more than the 1797 images"),

@@ -12,7 +12,7 @@ from gan_cli.config.nodes import Config
 from gan_cli.config.read import read_config
 from gan_cli.engine import Engine
 from gan_cli.trainer import update
-from gan_cli.turns import Rules, discriminator_turn, generator_turn
+from gan_cli.turns import Batch, Rules, discriminator_turn, generator_turn
 
 from ..conftest import composed_config
 from ..values import examples
@@ -222,11 +222,11 @@ def test_the_players_of_a_recipe_take_a_turn(overrides: list[str]) -> None:
     assert build_dataset(config).protocol
     rules = Rules(gan.game, gan.latent_sampler, bounds)
     torch.manual_seed(0)
-    real = examples(torch.rand(4, *image_shape) * 2 - 1)
+    real = examples(torch.rand(4, *image_shape) * 2 - 1, torch.tensor([0, 1, 1, 0]))
     networks = {"discriminator": gan.game.discriminator, "generator": gan.game.generator}
     for (name, network), play in zip(networks.items(), (discriminator_turn, generator_turn), strict=True):
         player = build_player(name, config, network, play, num_turns=1, batch_size=4)
-        losses = play(rules, real, 1, 0).losses
+        losses = play(rules, Batch(real, real), 1, 0).losses
         assert torch.stack(list(losses.values())).sum().isfinite()
         update(player, losses)
         assert all(parameter.isfinite().all() for parameter in network.parameters())

@@ -71,7 +71,7 @@ def test_dcgan_makes_and_reads_every_power_of_two(size: int, channels: int) -> N
     assert discriminator(images).shape == (2, 7)
 
 
-@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 4, 4), (3, 2048, 2048), (4, 32, 32), (3, 32, 64), (2, 1, 1)])
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 4, 4), (3, 2048, 2048), (3, 32, 64), (2, 1, 1)])
 def test_dcgan_refuses_other_shapes(shape: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="dcgan takes square images"):
         dcgan.Generator(width=8, latent_dim=3, image_shape=shape)
