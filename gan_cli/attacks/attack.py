@@ -25,6 +25,11 @@ class Attack(Ranged, ABC):
     epsilon: Annotated[float, Ge(0)]
     norm: Norm
 
+    @property
+    def name(self) -> str:
+        """For keys and files, as fgsm_0.1 or pgd_l2_1."""
+        return "_".join([type(self).__name__.lower(), *(["l2"] * (self.norm == "l2")), f"{self.epsilon:g}"])
+
     @abstractmethod
     def perturbed(self, loss: Callable[[Images], Tensor], images: Images) -> Images:
         """Images within `epsilon` of these and in their range (`within`), at which the sum of `loss` is larger.

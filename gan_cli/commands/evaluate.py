@@ -1,7 +1,5 @@
 """What gan-eval does with checked options: scores a checkpoint, also with another latent sampler."""
 
-import json
-import secrets
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +9,8 @@ from typing import Any
 
 import torch
 
-from gan_cli.commands.out import IMAGES, MANIFEST, free_folder, writing
+from gan_cli.commands.attack import attack
+from gan_cli.commands.out import IMAGES, MANIFEST, conclude, folder_for, writing
 from gan_cli.commands.self_check import self_check
 from gan_cli.config.build import build_dataset, build_sampler, build_scorer, build_settings, load_training_set
 from gan_cli.config.nodes import on_prior
@@ -20,7 +19,7 @@ from gan_cli.datasets.given_images import GivenImages, first_size, read_given
 from gan_cli.engine import Engine, choose_engine
 from gan_cli.errors import UserError, one_line
 from gan_cli.evaluation import Generated, classifying, generate, scoring
-from gan_cli.files import is_there, slug, write_json
+from gan_cli.files import is_there, slug
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
 from gan_cli.metrics.metrics import Subject
 from gan_cli.runs import pictures
@@ -41,6 +40,9 @@ def evaluate(options: dict[str, Any]) -> None:
         return
     if options["images"] is not None:
         evaluate_images(options, engine)
+        return
+    if options["attacks"]:
+        attack(options, engine)
         return
     chosen = options["sampler_name"]
     trained = open_trained(Path(options["checkpoint"]), options["which"], options["trust"], root, engine)
@@ -82,20 +84,6 @@ def evaluate(options: dict[str, Any]) -> None:
     if plain:
         with writing(out):
             draw_side_by_side(out, trained, training_set, made)
-
-
-def folder_for(options: dict[str, Any], name: str) -> Path:
-    """The folder for the results; raises UserError, before any work, if it is in use or cannot be created."""
-    default = Path(options["outputs"]) / "evaluations" / f"{name}-{secrets.token_hex(3)}"
-    return free_folder(options["out"] or str(default))
-
-
-def conclude(out: Path, result: dict[str, Any]) -> None:
-    """Prints the result first: it is not lost if it cannot be written."""
-    result |= {"folder": str(out)}
-    print(json.dumps(result, indent=2), flush=True)
-    with writing(out):
-        write_json(out / "result.json", result)
 
 
 def evaluate_images(options: dict[str, Any], engine: Engine) -> None:

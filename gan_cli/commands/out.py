@@ -1,11 +1,15 @@
 """Output folders of commands."""
 
+import json
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from gan_cli.errors import UserError
+from gan_cli.files import write_json
 
 MANIFEST, IMAGES = "sample.json", "images"  # in a folder of gan-sample
 
@@ -32,3 +36,17 @@ def writing(out: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(f"{out} cannot be written: {error}") from error
+
+
+def folder_for(options: dict[str, Any], name: str) -> Path:
+    """The folder for the results; raises UserError, before any work, if it is in use or cannot be created."""
+    default = Path(options["outputs"]) / "evaluations" / f"{name}-{secrets.token_hex(3)}"
+    return free_folder(options["out"] or str(default))
+
+
+def conclude(out: Path, result: dict[str, Any]) -> None:
+    """Prints the result first: it is not lost if it cannot be written."""
+    result |= {"folder": str(out)}
+    print(json.dumps(result, indent=2), flush=True)
+    with writing(out):
+        write_json(out / "result.json", result)

@@ -17,6 +17,7 @@ from hydra.utils import get_class, get_method, instantiate
 from torch import nn
 from torch.optim import Optimizer
 
+from gan_cli.attacks.attack import Attack
 from gan_cli.augmentations.augmentation import Augmentation
 from gan_cli.conditioning.conditioning import DiscriminatorLabels, GeneratorLabels
 from gan_cli.config.nodes import Config, is_node, leaves, targets
@@ -45,8 +46,11 @@ BASES: dict[str, tuple[type, ...]] = {
     "generator_optimizer": (Optimizer,),
     "discriminator_optimizer": (Optimizer,),
 }
-OF_PROCESS: dict[str, tuple[type, ...]] = {"tracker": (Tracker,)}  # not in a run's config: not in a checkpoint
-NESTED = (Metrics, Metric, Extractor, Part, Schedule, nn.Module)  # what a part may contain
+OF_PROCESS: dict[str, tuple[type, ...]] = {
+    "tracker": (Tracker,),
+    "attack": (Attack,),
+}  # not in a run's config: not in a checkpoint
+NESTED = (Metrics, Metric, Extractor, Attack, Part, Schedule, nn.Module)  # what a part may contain
 NODES = {  # these must name one class
     "dataset",
     "model.generator",

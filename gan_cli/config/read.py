@@ -56,6 +56,7 @@ EVALUATION: dict[str, Any] = {
     "dataset": dict[str, Any],
     "metrics": dict[str, Any],
     "latent_sampler": dict[str, Any] | None,
+    "attack": dict[str, Any] | None,
     "outputs": str,
     "out": str | None,
     "device": str,
@@ -83,7 +84,7 @@ REPORTING: dict[str, Any] = {
 }
 
 
-OF_A_CHECKPOINT = ("which", "num_eval_images", "evaluation_seed", "latent_sampler", "trust")
+OF_A_CHECKPOINT = ("which", "num_eval_images", "evaluation_seed", "latent_sampler", "attack", "trust")
 OF_IMAGES = ("reference", "metrics")
 
 
@@ -190,9 +191,24 @@ def read_evaluation(composed: DictConfig, overrides: list[str], sampler: str | N
         others.append("dataset=, which is the checkpoint's own")
     if others:
         raise UserError(f"{given[0]}= takes no {', '.join(others)}: remove it")
-    return (
-        read_images(composed, overrides) if composed.images else read_options(composed, EVALUATION, overrides, sampler)
-    )
+    if composed.images:
+        return read_images(composed, overrides)
+    options = read_options(composed, EVALUATION, overrides, sampler)
+    return options | {"attacks": [] if options["attack"] is None else read_attacks(options["attack"], sampler)}
+
+
+def read_attacks(node: Config, sampler: str | None) -> list[Config]:
+    """The chosen attack once for each of its epsilons, in increasing order; raises UserError for what is wrong."""
+    if sampler is not None:
+        raise UserError("attack= attacks images of the run's own latent sampler: remove latent_sampler=")
+    given = node.get("epsilon")
+    nodes = [node | {"epsilon": epsilon} for epsilon in (given if isinstance(given, list) else [given])]
+    problems = [problem for each in nodes for problem in part_problems({"attack": each})]
+    if not nodes:
+        problems.append("attack.epsilon=[] is empty: give a number, or several as attack.epsilon=[0.05,0.1]")
+    if problems:
+        raise UserError("; ".join(dict.fromkeys(problems)))
+    return sorted(nodes, key=lambda each: float(each["epsilon"]))
 
 
 def read_images(composed: DictConfig, overrides: list[str]) -> dict[str, Any]:
@@ -201,7 +217,7 @@ def read_images(composed: DictConfig, overrides: list[str]) -> dict[str, Any]:
     if lacking:
         raise UserError("; ".join(f"{key} needs a value: add {key}=<value>" for key in lacking))
     options = resolved(composed, "")
-    options.setdefault("latent_sampler", None)
+    options |= {key: options.get(key) for key in ("latent_sampler", "attack")}
     problems = [unknown(key, EVALUATION) for key in options if key not in EVALUATION]
     problems += missing(options, EVALUATION) + type_problems(options, EVALUATION)
     if problems:
@@ -239,7 +255,7 @@ def read_options(
     OmegaConf.update(composed, "latent_dim", 1, force_add=True)  # what priors refer to; they are never built
     options = resolved(composed, "which run? give its folder: checkpoint=outputs/<run>")
     del options["latent_dim"]
-    options.setdefault("latent_sampler", None)
+    options |= {group: options.get(group) for group in ("latent_sampler", "attack") if group in hints}
     if options["latent_sampler"] is not None and sampler is None:
         raise UserError("a latent sampler is chosen first: latent_sampler=<choice>, and its settings after it")
     problems = [unknown(key, hints) for key in options if key not in hints]

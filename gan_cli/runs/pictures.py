@@ -332,6 +332,49 @@ def draw_images(axes: "Axes", fake: Stored, real: Stored) -> None:
     legend_below(axes)
 
 
+def save_attack_curve(path: Path, shares: Mapping[float, float], xlabel: str, title: str) -> None:
+    """A share of images against the epsilon of an attack."""
+    figure = new_figure(5.6, 4.0)
+    axes = figure.subplots()
+    axes.plot(list(shares), list(shares.values()), "o-", c=FAKE)
+    axes.set(xlabel=xlabel, title=title, ylim=(-0.03, 1.03))
+    axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    axes.grid(alpha=0.3)
+    save_figure(path, figure)
+
+
+def save_attacked(
+    path: Path,
+    images: tuple[Images, Images],
+    captions: tuple[Sequence[str], Sequence[str]],
+    wrong: tuple[Sequence[bool], Sequence[bool]],
+    title: str,
+) -> None:
+    """Images in [-1, 1] and attacked ones in two rows, what was added to them amplified between, each with its answer.
+
+    `wrong` says which answers are as the attack wants them; they have another colour.
+    """
+    before, after = images
+    change = after - before
+    factor = 1 / max(change.abs().max().item(), 1e-6)  # the largest one becomes black or white
+    figure = new_figure(1.35 * len(before) + 0.6, 5.9)
+    panels = figure.subplots(3, len(before), squeeze=False)
+    for row, (name, pixels) in enumerate(
+        {"before": before, f"change x {factor:.3g}": factor * change, "after": after}.items()
+    ):
+        for axes, image in zip(panels[row], pixels, strict=True):
+            axes.imshow(
+                image.permute(1, 2, 0).squeeze(2).add(1).div(2).clamp(0, 1).numpy(), cmap="gray", vmin=0, vmax=1
+            )
+            axes.set(xticks=[], yticks=[])
+        panels[row, 0].set_ylabel(name, fontsize=12)
+    for row, words, as_wanted in ((0, captions[0], wrong[0]), (2, captions[1], wrong[1])):
+        for axes, word, turned in zip(panels[row], words, as_wanted, strict=True):
+            axes.set_title(word, fontsize=13, c=FAKE if turned else REAL)
+    figure.suptitle(title, wrap=True)
+    save_figure(path, figure)
+
+
 def flat(values: Mapping[str, Any]) -> dict[str, float]:
     """{"generator": {"adversarial": 1}} as {"generator adversarial": 1}; single numbers keep their names."""
     return {
