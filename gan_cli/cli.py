@@ -24,7 +24,7 @@ from gan_cli import __version__
 from gan_cli.config.arguments import read_arguments
 from gan_cli.config.compose import CONF
 from gan_cli.config.help import help_text
-from gan_cli.config.hints import closest, config_folders, explain
+from gan_cli.config.hints import closest, completions, config_folders, explain
 from gan_cli.errors import EndError, InterruptedRunError, UserError
 from gan_cli.runs.signals import end_with
 from gan_cli.sweep.command_line import Prepared, prepare
@@ -101,6 +101,11 @@ def launch(name: str) -> None:
         if "--help" in arguments.flags:
             print(help_text(name, arguments.overrides, NOT_OF_A_SWEEP if name == "sweep" else ()))
             return
+        if "--shell-completion" in arguments.flags and (line := os.environ.get("COMP_LINE")):
+            found = completions(name, line)
+            print(*found, sep="\n", end="\n" * bool(found))
+            if found and not found[0].endswith("="):  # Hydra would add keys of what is chosen
+                return
         if "--info" in arguments.flags:  # Hydra logs what others print
             logging.getLogger("hydra").setLevel(logging.NOTSET)
         sys.argv[1:] = arguments.words

@@ -130,12 +130,20 @@ def classifying(gan: GAN) -> Callable[[Images], Logits] | None:
     return classify
 
 
+def class_rows(gan: GAN, classes: Sequence[int], columns: int, seed: int) -> Latents:
+    """A row for each class, of at most `BLOCK` columns; a column has the same code in every row.
+
+    The codes are the prior's own draws.
+    """
+    codes = draw(gan.latent_sampler.innermost, 0, seed, gan.game)[:columns]
+    labels = torch.tensor(classes, device=codes.device).repeat_interleave(len(codes))
+    return Latents(codes.repeat(len(classes), 1), labels)
+
+
 def class_grid(gan: GAN, classes: Sequence[int], columns: int, seed: int, dtype: torch.dtype) -> Stored:
-    """A row of images for each class; a column has the same code in every row. They are the prior's own draws."""
+    """The images of `class_rows`."""
     with gan.at_rest() as game:
-        codes = draw(gan.latent_sampler.innermost, 0, seed, game)[:columns]
-        labels = torch.tensor(classes, device=codes.device).repeat_interleave(len(codes))
-        return render(game, Latents(codes.repeat(len(classes), 1), labels), dtype)
+        return render(game, class_rows(gan, classes, columns, seed), dtype)
 
 
 def snapshot(gan: GAN, count: int, seed: int, dtype: torch.dtype) -> Stored:

@@ -41,6 +41,26 @@ def process(name: str, *arguments: str, cwd: Path, **more: str) -> "subprocess.P
     )
 
 
+@pytest.mark.parametrize(
+    ("line", "completed"),
+    [
+        ("gan-train dataset=mnist metrics@dataset.metrics=in", {"metrics@dataset.metrics=inception"}),
+        ("gan-train generator_optimizer=", {"generator_optimizer=adam", "generator_optimizer=rmsprop"}),
+        ("gan-train generator_opt", {"generator_optimizer=", "generator_optimizer."}),
+        ("gan-train dataset=ri", {"dataset=ring"}),
+        ("gan-train --config-dir OWN objective=min", {"objective=mine"}),
+    ],
+)
+def test_a_shell_completes_every_choice(
+    line: str, completed: set[str], command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "objective").mkdir()
+    (tmp_path / "objective" / "mine.yaml").touch()
+    monkeypatch.setenv("COMP_LINE", line.replace("OWN", str(tmp_path)))
+    code, out, err = command("train", "-sc", "query=bash")
+    assert (code, set(out.split()), err) == (0, completed, "")
+
+
 def test_a_run_leaves_the_whole_folder(command: Command) -> None:
     code, out, err = command("train", *SHORT, "objective=realness", "num_outcomes=5")
     assert code == 0, err
@@ -361,6 +381,8 @@ REFUSED: list[tuple[str, list[str], int, str]] = [
     ("train", ["optimizer=adam"], 1, "give discriminator_optimizer=<choice> or generator_optimizer=<choice>"),
     ("train", ["generator_optimizer=rmsporp"], 1, "unknown optimizer 'rmsporp': did you mean rmsprop?"),
     ("train", ["metrics@dataset.metrics=inceptoin"], 1, "unknown metrics 'inceptoin': did you mean inception?"),
+    ("train", ["metrics@datase.metrics=digits"], 1, "did you mean metrics@dataset.metrics?"),
+    ("train", ["latent_sampler@latent_sampler.prior=uniform"], 1, "latent_sampler=gaussian has no place for"),
     (
         "train",
         ["metrics@dataset.metrics=modes", "dataset.metrics.max_deviation=2"],

@@ -31,6 +31,8 @@ from gan_cli.objectives import Hinge
 from gan_cli.shapes import Examples, Latents, Turn, unlabelled
 from gan_cli.trackers import Tracked
 
+from .conftest import Command
+
 EXAMPLES = CONF.parent / "examples"
 GUIDE = CONF.parent / "docs" / "extending.md"
 BIN = Path(sys.executable).parent
@@ -299,6 +301,20 @@ def test_a_data_set_without_metrics_says_how_to_name_them(tmp_path: Path, metric
     (tmp_path / "dataset" / "own.yaml").write_text(named)
     with pytest.raises(UserError, match=re.escape(message)):
         config_of(["dataset=own"], tmp_path)
+
+
+@pytest.mark.parametrize("name", ["train", "eval"])
+def test_metrics_for_a_data_set_without_their_line_are_answered_with_it(
+    name: str, command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "own.yaml").write_text("_target_: gan_cli.datasets.Digits\nimage_size: 16\n")
+    code, _, err = command(name, f"--config-dir={tmp_path}", "dataset=own", "metrics@dataset.metrics=digits")
+    assert code == 1
+    said = (
+        "dataset=own has no place for metrics@dataset.metrics: add - /metrics@metrics: <choice> to the defaults of its"
+    )
+    assert err == f"gan-{name}: {said} YAML\n"
 
 
 def run(folder: Path, *command: str) -> "subprocess.CompletedProcess[str]":

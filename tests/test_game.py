@@ -79,7 +79,7 @@ def vat(**changes: Any) -> VAT:
 
 
 def attack(images: Any) -> AdversarialTraining:
-    return AdversarialTraining(weight=1.0, epsilon=0.05, step_size=0.02, steps=3, images=images)
+    return AdversarialTraining(weight=1.0, epsilon=0.05, step_size=0.02, steps=3, norm="sign", images=images)
 
 
 PENALTIES: list[Regularizer] = [

@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import subprocess
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from gan_cli import __version__
-from gan_cli.config.compose import CONF
+from gan_cli.config.compose import CONF, compose
 
 ROOT = CONF.parent
 pytestmark = pytest.mark.skipif(not (ROOT / "Makefile").is_file(), reason="the sources are not here")
@@ -55,3 +56,11 @@ def test_the_check_refuses_a_binary_outside_docs_and_weights(tmp_path: Path) -> 
 
 def test_the_check_fails_where_git_cannot_answer(tmp_path: Path) -> None:
     assert check_binaries(tmp_path, GIT_DIR="none").returncode != 0
+
+
+def test_the_second_table_of_the_benchmarks_has_the_rows_that_its_command_runs() -> None:
+    found = runpy.run_path(str(ROOT / "benchmarks" / "methods.py"))["SETTINGS"]
+    shown = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8").split("`python benchmarks/methods.py`")[1]
+    assert tuple(re.findall(r"^\| `(.*)` \|", shown.split("\n\n")[1], re.MULTILINE)) == found
+    for settings in found:
+        compose("train", settings.split())

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,21 @@ from gan_cli.commands.evaluate import chosen_sampler
 from gan_cli.commands.out import IMAGES, MANIFEST, free_folder, writing
 from gan_cli.config.build import load_training_set, width_of
 from gan_cli.config.nodes import on_prior
-from gan_cli.data import TrainingSet
+from gan_cli.data import ClassLaw, TrainingSet
 from gan_cli.engine import choose_engine
 from gan_cli.errors import UserError, one_line
-from gan_cli.evaluation import BLOCK, blocks, draw, render, scoring
+from gan_cli.evaluation import BLOCK, blocks, class_rows, draw, render, scoring
 from gan_cli.experiment import GAN
 from gan_cli.files import is_there, read_json, sweep_partial, write_json
+from gan_cli.networks import is_conditional
 from gan_cli.runs import pictures
 from gan_cli.runs.progress import showing_work
 from gan_cli.runs.trained import open_trained
-from gan_cli.shapes import Codes, Latents, Stored, unlabelled
+from gan_cli.shapes import Codes, Latents, Stored
 from gan_cli.work import track
 
+ALL = "all"  # a row of images for each class
+NUM_IMAGES, NUM_COLUMNS = 64, 10  # without num_images: of a folder, and of each class with labels=all
 PATH_LENGTH = 8  # images on the way from one code to another, both ends included
 
 
@@ -37,6 +41,7 @@ class Drawn(TypedDict):
     seed: int
     latent_sampler: Any
     latents: str
+    labels: str
 
 
 def sample(options: dict[str, Any]) -> None:
@@ -46,21 +51,24 @@ def sample(options: dict[str, Any]) -> None:
     """
     engine, root = choose_engine(options["device"]), options["dataset"]["root"]
     trained = open_trained(Path(options["checkpoint"]), options["which"], options["trust"], root, engine)
-    gan, chosen = trained.gan, options["sampler_name"]
+    gan, chosen = of_class(trained.gan, options["labels"]), options["sampler_name"]
+    options = options | {"num_images": options["num_images"] or default_count(gan, options["labels"])}
     node = own = trained.config["latent_sampler"]
     if chosen is not None:
         node = on_prior(options["latent_sampler"], own, width_of(gan.latent_sampler, engine.device))
         gan = gan.with_sampler(chosen_sampler(options, gan.latent_sampler.innermost, engine.device))
     seed, dtype, shape = options["seed"], trained.dataset.stored, trained.found.image_shape
-    latents, codes = arranged(gan, options["latents"], options["num_images"], seed)
+    latents, codes = arranged(gan, options, options["num_images"], seed)
+    labels = "" if options["labels"] is None else f"labels-{options['labels']}"
     drawn: Drawn = {
         "checkpoint": trained.found.state["sha256"],
         "step": trained.found.step,
         "seed": seed,
         "latent_sampler": node,
         "latents": latents,
+        "labels": labels,
     }
-    words = [trained.name, f"seed-{seed}", *filter(None, [chosen]), *([latents] * (codes is not None))]
+    words = [trained.name, f"seed-{seed}", *filter(None, [chosen, latents if latents != "random" else "", labels])]
     out = Path(options["out"] or Path(options["outputs"]) / "samples" / "-".join(words))
     check_folder(out, drawn)
     needed = gan.latent_sampler.reads_real(gan.game.objective) or pictures.are_points(shape)
@@ -78,22 +86,55 @@ def sample(options: dict[str, Any]) -> None:
     print(out)
 
 
-def arranged(gan: GAN, latents: str, count: int, seed: int) -> tuple[str, Codes | None]:
+def of_class(gan: GAN, labels: int | str | None) -> GAN:
+    """With images of one class alone, if `labels` is its number; raises UserError for a run that cannot make them."""
+    if not gan.game.objective.adversarial:
+        raise UserError("this run trained a classifier: it has no generator to draw images with")
+    law = gan.class_law
+    if labels is not None and not is_conditional(gan.game.generator):
+        raise UserError(f"labels={labels}: this run's generator takes no labels, remove it")
+    if labels is None or labels == ALL:
+        return gan
+    if labels not in range(law.num_classes):
+        raise UserError(f"labels={labels} must be {ALL}, or a class from 0 to {law.num_classes - 1}")
+    return replace(gan, class_law=ClassLaw(tuple(int(number == labels) for number in range(law.num_classes))))
+
+
+def default_count(gan: GAN, labels: int | str | None) -> int:
+    return NUM_COLUMNS * gan.class_law.num_classes if labels == ALL else NUM_IMAGES
+
+
+def arranged(gan: GAN, options: dict[str, Any], count: int, seed: int) -> tuple[str, Latents | None]:
     """A name for the arrangement of the images' codes, and the codes; None for the draws of the latent sampler.
 
     Raises UserError for one that the latent sampler, the width of its codes or the number of images does not allow.
     """
-    if latents == "random":
+    latents, every_class = options["latents"], options["labels"] == ALL
+    if latents == "random" and not every_class:
         return latents, None
+    law, engine = gan.class_law, gan.game.engine
     prior, width = gan.latent_sampler.innermost, width_of(gan.latent_sampler, gan.game.engine.device)
+    asked = f"labels={ALL}" if every_class else f"latents={latents}"
     if gan.latent_sampler.refines_evaluation:
         alone = type(prior).__module__.rsplit(".", 1)[-1]
         raise UserError(
-            f"latents={latents} takes codes of the prior as they are, and {type(gan.latent_sampler).__name__} changes "
+            f"{asked} takes codes of the prior as they are, and {type(gan.latent_sampler).__name__} changes "
             f"each of them: add latent_sampler={alone}, which is the prior alone"
         )
+    if every_class:
+        if latents != "random":
+            raise UserError(f"labels={ALL} has a code for each column: remove latents={latents}")
+        columns, left = divmod(count, law.num_classes)
+        if left or columns > BLOCK:
+            nearest = min(columns + 1, BLOCK) * law.num_classes
+            raise UserError(
+                f"labels={ALL} draws {law.num_classes} rows of at most {BLOCK}: num_images={count} could be {nearest}"
+            )
+        return latents, class_rows(gan, range(law.num_classes), columns, seed)
     if latents == "interpolate":
-        return latents, paths(gan, count, seed)
+        codes = paths(gan, count, seed)
+        labels = law.labels(range(count // PATH_LENGTH)).repeat_interleave(PATH_LENGTH)  # one on the whole way
+        return latents, Latents(codes, labels.to(engine.device))
     if width != 2:
         raise UserError(
             f"latents=grid draws a plane, and these codes have {width} coordinates: use latents=interpolate"
@@ -106,7 +147,8 @@ def arranged(gan: GAN, latents: str, count: int, seed: int) -> tuple[str, Codes 
     except ValueError as error:
         raise UserError(f"latents=grid cannot be drawn: {one_line(error)}") from error
     second, first = torch.meshgrid(line.flip(0), line, indexing="ij")  # the second coordinate grows upwards
-    return f"grid-{side}x{side}", torch.stack([first, second], dim=-1).flatten(0, 1)
+    codes = torch.stack([first, second], dim=-1).flatten(0, 1)
+    return f"grid-{side}x{side}", Latents(codes, law.labels(range(count)).to(engine.device))
 
 
 def paths(gan: GAN, count: int, seed: int) -> Codes:
@@ -151,7 +193,7 @@ def block_numbers(options: dict[str, Any]) -> range:
 
 def images(
     gan: GAN,
-    codes: Codes | None,
+    codes: Latents | None,
     numbers: Sequence[int],
     seed: int,
     training_set: TrainingSet | None,
@@ -165,14 +207,13 @@ def images(
                 yield values
             return
         for number in track(numbers, "drawing images, block"):
-            chosen = codes[number * BLOCK :][:BLOCK]
-            yield render(game, Latents(chosen, unlabelled(len(chosen), chosen.device)), dtype)
+            yield render(game, codes.rows(slice(number * BLOCK, (number + 1) * BLOCK)), dtype)
 
 
 def write_images(
     out: Path,
     gan: GAN,
-    codes: Codes | None,
+    codes: Latents | None,
     options: dict[str, Any],
     training_set: TrainingSet | None,
     shape: tuple[int, int, int],
@@ -190,7 +231,9 @@ def write_images(
             if first <= number < first + BLOCK:
                 pictures.save_image(files[number], values[number - first])
     columns = {"interpolate": PATH_LENGTH, "grid": math.isqrt(len(files)), "random": None}[options["latents"]]
-    shown = files if options["latents"] == "grid" else files[: pictures.num_in_grid(shape)]
+    columns = len(files) // gan.class_law.num_classes if options["labels"] == ALL else columns
+    whole = options["latents"] == "grid" or options["labels"] == ALL
+    shown = files if whole else files[: pictures.num_in_grid(shape)]
     pictures.save_grid(out / "grid.png", torch.stack([read(file, shape) for file in shown]), columns)
 
 

@@ -1,6 +1,7 @@
 """The command line before Hydra parses it: flags may be anywhere, and a slip is answered with the words to write."""
 
 import difflib
+import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ def read_arguments(command: str, words: Sequence[str]) -> Arguments:
     if len(modes := [flag for flag in MODES if flag in flags]) > 1 or (command == "sweep" and "--run" in flags):
         raise UserError(f"{' and '.join(modes)} cannot be combined" if len(modes) > 1 else "gan-train trains one run")
     if "--shell-completion" in flags:
-        return Arguments(flags, rest)
+        return Arguments(own_choices() | flags, rest)
     overrides = [in_quotes(word) for word in placed(with_keys(command, rest))]
     for override in overrides:
         key = key_of(override)
@@ -74,6 +75,15 @@ def read_arguments(command: str, words: Sequence[str]) -> Arguments:
     if command != "sweep" or any(flag in flags for flag in SHOWS):
         refuse_several(command, flags, overrides)
     return Arguments(flags, overrides)
+
+
+def own_choices() -> dict[str, str | None]:
+    """The --config-dir of the command line that a shell completes, which Hydra does not look for."""
+    try:
+        flags, _, _ = split_flags(os.environ.get("COMP_LINE", "").split()[1:])
+    except UserError:  # it is not whole yet
+        return {}
+    return {flag: value for flag, value in flags.items() if flag == "--config-dir"}
 
 
 def split_flags(words: Sequence[str]) -> tuple[dict[str, str | None], list[list[str]], list[str]]:

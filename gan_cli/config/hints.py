@@ -35,6 +35,8 @@ def explain(error: Exception, config_name: str) -> str:
         group = key.split(".")[0]
         if group != key and (CONF / group).is_dir() and not any(k.startswith(group) for k in known_keys(config_name)):
             return f"'{key}' needs a choice first: add {group}=<choice>"
+        if "@" in key:
+            return no_place(key, config_name)
         if places := [place for place in chosen(config_name) if place.startswith(f"{key}@")]:
             shown = [place.removeprefix("optimizer@") for place in places]  # as overrides.placed takes it
             return f"'{key}' is chosen for a place: give {' or '.join(f'{place}=<choice>' for place in shown)}"
@@ -47,6 +49,20 @@ def explain(error: Exception, config_name: str) -> str:
     text = text.split("Config search path")[0]
     cause = f" ({error.__cause__})" if error.__cause__ else ""
     return " ".join(f"{text}{cause}".split())
+
+
+def no_place(key: str, config_name: str) -> str:
+    """The problem of a choice for a place, as metrics@dataset.metrics, that the chosen dataset= does not have."""
+    chosen_now = OmegaConf.select(composed_choices(config_name), "hydra.runtime.choices") or {}
+    if close := difflib.get_close_matches(key, [str(place) for place in chosen_now if "@" in str(place)], n=1):
+        return f"unknown key '{key}': did you mean {close[0]}?"
+    (group, _, place), choices = key.partition("@"), {str(name): choice for name, choice in chosen_now.items()}
+    holder, _, name = place.rpartition(".")
+    if holder not in choices:
+        return f"unknown key '{key}': see --help"
+    own = any((folder / holder / f"{choices[holder]}.yaml").is_file() for folder in config_folders()[1:])
+    remedy = f"add - /{group}@{name}: <choice> to the defaults of its YAML" if own else f"choose another {holder}"
+    return f"{holder}={choices[holder]} has no place for {key}: {remedy}"
 
 
 def unreadable(error: Exception) -> str:
@@ -124,6 +140,24 @@ def chosen(config_name: str) -> list[str]:
     return list(OmegaConf.select(composed_choices(config_name), "hydra.runtime.choices") or {})
 
 
+def completions(config_name: str, line: str) -> list[str]:
+    """What may follow in this command line, of what Hydra does not know: choices for a place, and its short names.
+
+    These are metrics@dataset.metrics=, whose group Hydra takes for a folder, and generator_optimizer=.
+    """
+    *words, word = line.split(" ")
+    sys.argv[1:] = words[1:]
+    key, equals, _ = word.partition("=")
+    places = [place for place in chosen(config_name) if "@" in str(place)]
+    short = {place: place.removeprefix("optimizer@") for place in places}  # as overrides.placed takes it
+    if equals:
+        named = [place for place in places if key in (place, short[place])]
+        found = [f"{key}={choice}" for place in named for choice in choices_of(place)]
+    else:
+        found = [f"{name}=" for name in short.values()]
+    return [one for one in found if one.startswith(word)]
+
+
 def composed_choices(config_name: str) -> DictConfig:
     """The config with Hydra's own node, and with the command line's choices if they compose."""
     choices = []
@@ -131,7 +165,7 @@ def composed_choices(config_name: str) -> DictConfig:
         choice = re.fullmatch(r"([\w/]+)(@[\w.]+)?=[\w\[\],]+", argument)
         if choice and any((folder / choice[1]).is_dir() for folder in config_folders()):
             choices.append(argument)
-    for overrides in (choices, []):
+    for overrides in (choices, [choice for choice in choices if "@" not in choice], []):
         try:
             return compose(config_name, overrides, config_folders()[1:], with_hydra=True)
         except Exception:  # the error is already known; this is only for the hint

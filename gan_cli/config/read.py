@@ -65,9 +65,10 @@ EVALUATION: dict[str, Any] = {
 SAMPLING: dict[str, Any] = {
     "checkpoint": str,
     "which": typing.Literal["latest", "best"],
-    "num_images": int,
+    "num_images": int | None,
     "seed": int,
     "latents": typing.Literal["random", "interpolate", "grid"],
+    "labels": int | str | None,
     "dataset": dict[str, str | None],
     "latent_sampler": dict[str, Any] | None,
     "outputs": str,

@@ -1,11 +1,13 @@
 """Discriminator rejection sampling (Azadi et al. 2019, arXiv:1810.06758)."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 import torch
 from annotated_types import Ge, Gt
+from jaxtyping import Int
 from torch import Tensor
 
 from gan_cli.game import Game
@@ -19,7 +21,7 @@ from gan_cli.latent_samplers.calibration import (
     proposals,
 )
 from gan_cli.latent_samplers.latent_sampler import LatentSampler, Refinement
-from gan_cli.shapes import Examples, Latents
+from gan_cli.shapes import Examples, Labels, Latents
 from gan_cli.work import track
 
 
@@ -68,11 +70,11 @@ class FittedDRS(Refinement):
     highest: float
 
     def for_evaluation(self, game: Game, latents: Latents, real: Examples | None) -> Latents:
-        wanted, highest = len(latents), self.highest
+        wanted, highest = latents.labels, self.highest
         accepted: list[Latents] = []
         rejected: list[tuple[Latents, Tensor]] = []
         for attempt in track(range(self.settings.max_rounds), "round of rejection, at most"):
-            draws = latents if attempt == 0 else latents.with_codes(self.prior.sample(wanted, latents.device))
+            draws = latents if attempt == 0 else latents.with_codes(self.prior.sample(len(wanted), latents.device))
             draws = self.prior.for_evaluation(game, draws, real)
             log_ratio = self.log_ratio(latent_scores(game, draws))
             highest = max(highest, log_ratio.max().item())
@@ -80,14 +82,29 @@ class FittedDRS(Refinement):
             chosen = torch.rand_like(chance) < chance
             accepted.append(draws.rows(chosen))
             rejected.append((draws.rows(~chosen), log_ratio[~chosen]))
-            if sum(map(len, accepted)) >= wanted:
-                return Latents.cat(accepted).rows(slice(wanted))
-        missing = wanted - sum(map(len, accepted))
+            rows = matched(wanted, labels_of(accepted))
+            if rows.min() >= 0:
+                return Latents.cat(accepted).rows(rows)
+        missing = (matched(wanted, labels_of(accepted)) < 0).sum().item()
         warnings.warn(
-            f"rejection sampling accepted {wanted - missing} of {wanted * self.settings.max_rounds} draws, and the "
-            f"most real of the rest stand in for {missing}: raise max_rounds or set a lower percentile",
+            f"rejection sampling accepted {sum(map(len, accepted))} of {len(wanted) * self.settings.max_rounds} draws, "
+            f"and the most real of the rest stand in for {missing}: raise max_rounds or set a lower percentile",
             stacklevel=2,
         )
-        rest = Latents.cat([draws for draws, _ in rejected])
         ratios = torch.cat([log_ratio for _, log_ratio in rejected])
-        return Latents.cat([*accepted, rest.rows(ratios.topk(missing).indices)])
+        rest = Latents.cat([draws for draws, _ in rejected]).rows(ratios.argsort(descending=True))
+        filled = Latents.cat([*accepted, rest])
+        return filled.rows(matched(wanted, filled.labels))
+
+
+def labels_of(latents: Sequence[Latents]) -> Labels:
+    return torch.cat([each.labels for each in latents])
+
+
+def matched(wanted: Labels, found: Int[Tensor, " found"]) -> Labels:
+    """For each wanted label the row of the first found one that is equal and not taken yet; -1 if there is none."""
+    rows = torch.full_like(wanted, -1)
+    for label in wanted.unique():
+        places, there = ((labels == label).nonzero().flatten() for labels in (wanted, found))
+        rows[places[: len(there)]] = there[: len(places)]
+    return rows

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch.nn.functional import pad
 
 from gan_cli.files import atomic
-from gan_cli.shapes import Codes, Images, Scores, Stored
+from gan_cli.shapes import Codes, Images, Labels, Scores, Stored
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,11 +58,15 @@ def save_fake(
     real: Stored | None,
     score: Callable[[Images], Scores] | None,
     columns: int | None = None,
+    labels: tuple[Labels, Labels] | None = None,
 ) -> None:
-    """A picture of generated images; points are drawn over the discriminator's score, with the real ones."""
+    """A picture of generated images; points are drawn over the discriminator's score, with the real ones.
+
+    `labels` are those of the real and of the generated points, which then have a colour for each class.
+    """
     if are_points(fake.shape[1:]):
         assert real is not None
-        save_points(path, real, fake, score)
+        save_points(path, real, fake, score, labels=labels)
     else:
         save_grid(path, fake, columns)
 
@@ -114,10 +118,12 @@ def save_points(
     fake: Stored | None = None,
     score: Callable[[Images], Scores] | None = None,
     lines: torch.Tensor | None = None,
+    labels: tuple[Labels, Labels] | None = None,
 ) -> None:
     """Points [points, 2, 1, 1]: real ones, and if given, generated ones and the discriminator's score behind them.
 
-    `lines`, [lines, points of each], holds the numbers of generated points that are joined.
+    `lines`, [lines, points of each], holds the numbers of generated points that are joined. With `labels` of the real
+    and of the generated points, each class has a colour: generated points belong on real ones of their colour.
     """
     figure = new_figure(6.4, 5.6)
     axes = figure.subplots()
@@ -128,13 +134,14 @@ def save_points(
         heights = score(plane).reshape(150, 150).cpu().numpy()
         shades = axes.contourf(line.numpy(), line.numpy(), heights, levels=30, cmap="Greys_r", alpha=0.55)
         figure.colorbar(shades, ax=axes, label="discriminator score")
+    of_real, of_fake = (REAL, FAKE) if labels is None else [class_colours(each) for each in labels]
     x, y = at_most_2000(real)
-    axes.scatter(x, y, s=14, c=REAL, alpha=0.35, linewidths=0, label="real")
+    axes.scatter(x, y, s=14 if labels is None else 60, c=of_real, alpha=0.35, linewidths=0, label="real")
     if fake is not None and lines is not None:
         axes.plot(*fake.flatten(1).cpu()[lines].permute(2, 1, 0).numpy(), c=FAKE, lw=0.9, alpha=0.8)
     if fake is not None:
         x, y = at_most_2000(fake)
-        axes.scatter(x, y, s=4, c=FAKE, alpha=0.8, linewidths=0, label="generated")
+        axes.scatter(x, y, s=4, c=of_fake, alpha=0.8, linewidths=0, label="generated")
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     figure.legend(loc="outside lower center", ncols=2, markerscale=2, frameon=False)
     save_figure(path, figure)
@@ -181,8 +188,20 @@ def save_latents(path: Path, latents: Mapping[str, Codes]) -> None:
 
 def at_most_2000(points: Stored) -> torch.Tensor:
     """At most 2,000 of the points, evenly spaced: [2, points], on the CPU."""
-    rows = torch.linspace(0, len(points) - 1, min(2000, len(points))).long()
-    return points.flatten(1)[rows].T.cpu()
+    return points.flatten(1)[evenly(len(points))].T.cpu()
+
+
+def evenly(count: int) -> torch.Tensor:
+    """At most 2,000 row numbers, evenly spaced over `count` rows."""
+    return torch.linspace(0, count - 1, min(NUM_POINTS, count)).long()
+
+
+def class_colours(labels: Labels) -> Any:
+    """The colours [points, 4] of the points that `at_most_2000` chooses: ten full ones, then ten pale ones."""
+    from matplotlib import colormaps
+
+    classes = labels.cpu()[evenly(len(labels))].numpy() % 20
+    return colormaps["tab20"](2 * classes % 20 + classes // 10)
 
 
 def save_curves(

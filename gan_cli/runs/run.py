@@ -24,7 +24,7 @@ from gan_cli.runs.sessions import times_and_machine
 from gan_cli.runs.signals import Stop, WorkDroppedError
 from gan_cli.runs.sink import Reading, Record, Sink
 from gan_cli.runs.summary import best_record, protocol, trajectory, versions
-from gan_cli.shapes import Stored
+from gan_cli.shapes import Labels, Stored
 from gan_cli.trainer import Step, train
 from gan_cli.work import listening
 
@@ -207,7 +207,7 @@ class Run:
             scored = None if scorer is None else scorer.score(subject)
         scoring_seconds = time.perf_counter() - started
         if num_drawn:  # the same latents at every step
-            self.draw(made.values[:num_drawn])
+            self.draw(made.values[:num_drawn], made.labels[:num_drawn])
         if scored is None or self.scorer is None:
             return False
         metrics = {key: value for key, value in scored.items() if math.isfinite(value)}
@@ -220,16 +220,16 @@ class Run:
         self.best = best_record(known, self.scorer.leading, self.scorer.lower_is_better)
         return self.best is record
 
-    def draw(self, fake: Stored) -> None:
+    def draw(self, fake: Stored, labels: Labels) -> None:
         """A picture of these images; where they have classes, of a row for each class instead."""
         gan, settings, stored = self.experiment.gan, self.experiment.settings, self.experiment.dataset.stored
-        path, columns = self.folder.samples / f"{self.step:08d}.png", None
+        real, classes = self.experiment.training_set, gan.class_law.spread(pictures.MOST_ROWS)
+        path, columns = self.folder.samples / f"{self.step:08d}.png", pictures.NUM_COLUMNS if classes else None
         with self.drawing():
-            if gan.class_law.num_classes and not pictures.are_points(fake.shape[1:]):
-                columns = pictures.NUM_COLUMNS
-                classes = gan.class_law.spread(pictures.MOST_ROWS)
-                fake = class_grid(gan, classes, columns, settings.evaluation_seed, stored)
-            pictures.save_fake(path, fake, self.experiment.training_set.values, scoring(gan), columns)
+            if classes and not pictures.are_points(fake.shape[1:]):
+                fake = class_grid(gan, classes, pictures.NUM_COLUMNS, settings.evaluation_seed, stored)
+            both = (real.labels, labels) if classes else None
+            pictures.save_fake(path, fake, real.values, scoring(gan), columns, both)
             self.tell("drawn", self.step, path)
 
     def generate(self, count: int) -> Generated:

@@ -90,7 +90,9 @@ def test_a_killed_command_goes_on(command: Command) -> None:
 def test_a_damaged_manifest_is_named(tmp_path: Path) -> None:
     (tmp_path / "sample.json").write_text("{")
     with pytest.raises(UserError, match="cannot be added to"):
-        check_folder(tmp_path, {"checkpoint": "", "step": 1, "seed": 0, "latent_sampler": {}, "latents": "random"})
+        check_folder(
+            tmp_path, {"checkpoint": "", "step": 1, "seed": 0, "latent_sampler": {}, "latents": "random", "labels": ""}
+        )
 
 
 @pytest.mark.slow

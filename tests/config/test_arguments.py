@@ -21,7 +21,7 @@ def words(command: str, *given: str) -> list[str]:
     return read_arguments(command, given).words
 
 
-def test_flags_may_be_anywhere() -> None:
+def test_flags_may_be_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     overrides = ["steps=20", "objective=hinge"]
     assert words("train", "steps=20", "--cfg", "job", "objective=hinge") == ["--cfg=job", *overrides]
     assert words("train", "steps=20", "objective=hinge", "-c=job", "--resolve") == [
@@ -36,6 +36,8 @@ def test_flags_may_be_anywhere() -> None:
     assert words("train", "--info", "steps=20") == ["--info=all", "steps=20"]
     assert words("train", "-i", "plugins") == ["--info=plugins"]
     assert words("train", "-sc", "query=bash") == ["--shell-completion", "query=bash"]
+    monkeypatch.setenv("COMP_LINE", "gan-train steps=3 --config-dir mine objective=")
+    assert words("train", "-sc", "query=bash") == ["--config-dir=mine", "--shell-completion", "query=bash"]
 
 
 def test_a_word_alone_is_what_the_command_is_about() -> None:

@@ -25,7 +25,7 @@ from gan_cli.regularizers import (
 )
 from gan_cli.regularizers.mode_seeking import distance, halves
 from gan_cli.schedule import Ramp
-from gan_cli.shapes import Examples
+from gan_cli.shapes import Examples, Outputs
 
 from ..conftest import realness
 from ..values import a_turn, examples
@@ -320,7 +320,7 @@ def test_vat_on_both_sides_is_their_mean() -> None:
 
 
 def attack(**changes: Any) -> AdversarialTraining:
-    settings = {"weight": 1.0, "epsilon": 0.05, "step_size": 0.05, "steps": 1, "images": "both"}
+    settings = {"weight": 1.0, "epsilon": 0.05, "step_size": 0.05, "steps": 1, "norm": "sign", "images": "both"}
     return AdversarialTraining(**(settings | changes))
 
 
@@ -476,3 +476,83 @@ def test_euclidean_attacks_of_a_linear_critic_cost_the_euclidean_length_of_its_s
     clean = Wasserstein().discriminator_loss(critic(seen.real.images), critic(seen.fake.images))
     moved = attack(steps=steps, step_size=0.05, norm="l2").penalty(Game(nn.Identity(), critic, Wasserstein()), seen)
     torch.testing.assert_close(moved - clean, 2 * 0.05 * critic.direction.norm())
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossEntropy(Objective):
+    """Of labelled images alone, without a generator."""
+
+    adversarial = False
+    logits_are_classes = True
+
+    def supervised_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        found = nn.functional.cross_entropy(logits, labels, ignore_index=-1, reduction="sum")
+        return found / (labels >= 0).sum().clamp(min=1)
+
+    def discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        return fake_logits.mean() - real_logits.mean()
+
+    def generator_loss(self, real_logits: Tensor | None, fake_logits: Tensor) -> Tensor:
+        return -fake_logits.mean()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlsoAdversarial(CrossEntropy):
+    adversarial = True
+
+
+def labelled_turn(labels: list[int]) -> Turn:
+    seen = turn()
+    real = examples(0.3 * seen.real.images.tanh(), torch.tensor(labels))
+    nothing = Outputs(torch.zeros(0, 2, dtype=torch.float64))
+    return replace(seen, real=real, labelled=real, fake=seen.fake.rows(slice(0)), fake_outputs=nothing)
+
+
+@pytest.mark.parametrize("norm", ["sign", "l2"])
+def test_labelled_images_of_a_linear_classifier_lose_the_length_of_its_slope(norm: str) -> None:
+    """Two classes: each log odds falls by epsilon times the dual norm of the difference of the weights."""
+    network, seen = nn.Sequential(nn.Flatten(), nn.Linear(18, 2)).double(), labelled_turn([0, 1, 1, 0, 1])
+    slope = (network[1].weight[0] - network[1].weight[1]).detach()
+    logits = network(seen.labelled.images)
+    own, other = (
+        logits.gather(1, labels[:, None])[:, 0] for labels in (seen.labelled.labels, 1 - seen.labelled.labels)
+    )
+    fall = 0.05 * (slope.abs().sum() if norm == "sign" else slope.norm())
+    expected = nn.functional.softplus(other - own + fall).mean()
+    game = Game(nn.Identity(), network, CrossEntropy())
+    torch.testing.assert_close(attack(norm=norm, images="real").penalty(game, seen), expected)
+    torch.testing.assert_close(attack(norm=norm, images="both").penalty(game, seen), expected)
+    with pytest.raises(ValueError, match="images=fake, but without a generator"):
+        attack(norm=norm, images="fake").penalty(game, seen)
+
+
+def test_images_without_a_label_are_not_moved() -> None:
+    """Not even those that an attacked image shares the statistics of a batch with."""
+    shown: list[Tensor] = []
+
+    class Watched(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(18), nn.Linear(18, 2)).double()
+
+        def forward(self, images: Tensor) -> Tensor:
+            shown.append(images.detach())
+            made: Tensor = self.layers(images)
+            return made
+
+    seen = labelled_turn([0, -1, 1, -1, 1])
+    attack(steps=3, step_size=0.02, images="real").penalty(Game(nn.Identity(), Watched(), CrossEntropy()), seen)
+    offset = (shown[-1] - seen.labelled.images).abs().flatten(1).amax(1)
+    torch.testing.assert_close(offset, torch.tensor([0.05, 0.0, 0.05, 0.0, 0.05]).double())
+
+
+def test_an_adversarial_objective_with_labels_is_attacked_on_both_losses() -> None:
+    network, seen = nn.Sequential(nn.Flatten(), nn.Linear(18, 2)).double(), labelled_turn([0, 1, 1, 0, 1])
+    seen = replace(seen, fake=examples(-seen.real.images))
+    game = Game(nn.Identity(), network, AlsoAdversarial())
+    alone = Game(nn.Identity(), network, CrossEntropy())
+    for images in ("real", "both"):
+        whole = attack(images=images).penalty(game, seen)
+        adversarial = attack(images=images).adversarial(game, seen)
+        torch.testing.assert_close(whole, adversarial + attack(images="real").penalty(alone, seen))
+    torch.testing.assert_close(attack(images="fake").penalty(game, seen), attack(images="fake").adversarial(game, seen))

@@ -46,6 +46,17 @@ def test_points_and_curves_can_be_drawn_from_little(tmp_path: Path) -> None:
             assert image.width > 1000
 
 
+def test_points_of_a_class_have_its_colour_real_and_generated(tmp_path: Path) -> None:
+    real, fake = torch.tensor([[-1.0, 0.0], [1.0, 0.0]]), torch.tensor([[0.0, 1.0], [0.0, -1.0]])
+    labels = torch.tensor([0, 1])
+    save_points(tmp_path / "own.png", real[:, :, None, None], fake[:, :, None, None], labels=(labels, labels))
+    save_points(tmp_path / "one.png", real[:, :, None, None], fake[:, :, None, None], labels=(labels, 0 * labels))
+    own, one = (np.asarray(Image.open(tmp_path / name).convert("RGB")).astype(int) for name in ("own.png", "one.png"))
+    half = own.shape[0] // 2
+    assert (own[: half - 60] == one[: half - 60]).all()  # the upper point is of class 0 in both
+    assert (own[half:-90] != one[half:-90]).any()
+
+
 def colours(path: Path) -> set[str]:
     """Which of the two kinds of points a picture shows: real ones are blue, generated ones red."""
     red, _, blue = np.asarray(Image.open(path).convert("RGB")).reshape(-1, 3).T.astype(int)
