@@ -58,9 +58,17 @@ def test_the_check_fails_where_git_cannot_answer(tmp_path: Path) -> None:
     assert check_binaries(tmp_path, GIT_DIR="none").returncode != 0
 
 
+def of_the_second_table() -> tuple[str, ...]:
+    settings: tuple[str, ...] = runpy.run_path(str(ROOT / "benchmarks" / "methods.py"))["SETTINGS"]
+    return settings
+
+
 def test_the_second_table_of_the_benchmarks_has_the_rows_that_its_command_runs() -> None:
-    found = runpy.run_path(str(ROOT / "benchmarks" / "methods.py"))["SETTINGS"]
     shown = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8").split("`python benchmarks/methods.py`")[1]
-    assert tuple(re.findall(r"^\| `(.*)` \|", shown.split("\n\n")[1], re.MULTILINE)) == found
-    for settings in found:
+    assert tuple(re.findall(r"^\| `(.*)` \|", shown.split("\n\n")[1], re.MULTILINE)) == of_the_second_table()
+
+
+@pytest.mark.slow
+def test_every_row_of_the_second_table_composes() -> None:
+    for settings in of_the_second_table():
         compose("train", settings.split())
