@@ -77,9 +77,9 @@ def test_groups_are_those_that_the_command_takes() -> None:
     assert not [group for group in train if group.startswith("hydra")]
     assert set(choices(shown("sweep"))) == {*train, "study"}
     assert choices(shown("report")) == {}
-    assert set(choices(shown("eval"))) == {"dataset", "metrics", "latent_sampler"}
+    assert set(choices(shown("eval"))) == {"dataset", "metrics", "latent_sampler", "attack"}
     with_data = choices(shown("eval", "dataset=cifar10", "latent_sampler=advlat_z"))
-    assert set(with_data) == {"dataset", "metrics", "latent_sampler", "metrics@dataset.metrics"}
+    assert set(with_data) == {"dataset", "metrics", "latent_sampler", "attack", "metrics@dataset.metrics"}
     assert with_data["metrics@dataset.metrics"] == train["metrics@dataset.metrics"]
     assert set(choices(shown("sample", "latent_sampler=advlat_z"))) == {"latent_sampler"}
     assert "(now)" in shown("train")
