@@ -5,6 +5,8 @@ from gan_cli.regularizers.classification import Classification
 from gan_cli.regularizers.contrastive import Contrastive
 from gan_cli.regularizers.d2d_ce import D2DCE
 from gan_cli.regularizers.dragan import Dragan
+from gan_cli.regularizers.entropy_minimisation import EntropyMinimisation
+from gan_cli.regularizers.feature_matching import FeatureMatching
 from gan_cli.regularizers.gradient_penalty import GradientPenalty
 from gan_cli.regularizers.mode_seeking import ModeSeeking
 from gan_cli.regularizers.r1 import R1
@@ -25,6 +27,8 @@ __all__ = [
     "Constraint",
     "Contrastive",
     "Dragan",
+    "EntropyMinimisation",
+    "FeatureMatching",
     "GradientPenalty",
     "ModeSeeking",
     "Regularizer",
