@@ -18,7 +18,8 @@ def update_ema(average: nn.Module, source: nn.Module, decay: float) -> None:
         for number, (name, (_, value)) in enumerate(zip(names, pairs, strict=True))
     ]
     moving = [pair for pair, as_is in zip(pairs, copied, strict=True) if not as_is]
-    torch._foreach_lerp_([mean for mean, _ in moving], [value for _, value in moving], 1 - decay)
+    if moving:  # a model may have no generator
+        torch._foreach_lerp_([mean for mean, _ in moving], [value for _, value in moving], 1 - decay)
     for (mean, value), as_is in zip(pairs, copied, strict=True):
         if as_is:
             mean.copy_(value)

@@ -12,7 +12,14 @@ import torch
 from gan_cli.commands.attack import attack
 from gan_cli.commands.out import IMAGES, MANIFEST, conclude, folder_for, writing
 from gan_cli.commands.self_check import self_check
-from gan_cli.config.build import build_dataset, build_sampler, build_scorer, build_settings, load_training_set
+from gan_cli.config.build import (
+    build_dataset,
+    build_sampler,
+    build_scorer,
+    build_settings,
+    check_scorer,
+    load_training_set,
+)
 from gan_cli.config.nodes import on_prior
 from gan_cli.data import TrainingSet, sha256_of
 from gan_cli.datasets.given_images import GivenImages, first_size, read_given
@@ -24,7 +31,7 @@ from gan_cli.latent_samplers.latent_sampler import LatentSampler
 from gan_cli.metrics.metrics import Subject
 from gan_cli.runs import pictures
 from gan_cli.runs.progress import showing_work
-from gan_cli.runs.summary import REAL, console, costs_table, protocol, scores_table
+from gan_cli.runs.summary import console, costs_table, protocol, scores_table, with_floor
 from gan_cli.runs.trained import Trained, open_trained
 from gan_cli.shapes import unlabelled
 
@@ -58,15 +65,19 @@ def evaluate(options: dict[str, Any]) -> None:
         scorer, unavailable = build_scorer(trained.dataset, training_set, count, conditional=conditional)
         if scorer is None:
             raise UserError(unavailable)
+        check_scorer(scorer, trained.gan)
         count = count if scorer.reads_images else 0
         for name, sampler in samplers.items():
             gan = trained.gan.with_sampler(sampler)
             made[name] = generate(gan, count, seed, gan.calibration(training_set), trained.dataset.stored)
         classify = classifying(trained.gan)
-        scores = {name: scorer.score(Subject(each.values, each.labels, classify)) for name, each in made.items()}
+        subjects = {name: Subject(each.values, each.labels, classify) for name, each in made.items()}
+        scores = {name: scorer.score(each) for name, each in subjects.items()}
+        confusion = scorer.confusion(subjects[list(samplers)[-1]])
         floor = scorer.floor()
-    console(stderr=True).print(scores_table(f"step {trained.found.step}", scores | {REAL: floor}))
-    results = {name: {"metrics": scores[name], "cost": made[name].cost.as_dict()} for name in samplers}
+    console(stderr=True).print(scores_table(f"step {trained.found.step}", with_floor(scores, floor)))
+    costs = {name: made[name].cost.as_dict() if count else {} for name in samplers}
+    results = {name: {"metrics": scores[name], "cost": costs[name]} for name in samplers}
     *plain, name = samplers
     own = trained.config["latent_sampler"]
     result = {
@@ -84,6 +95,9 @@ def evaluate(options: dict[str, Any]) -> None:
     if plain:
         with writing(out):
             draw_side_by_side(out, trained, training_set, made)
+    if confusion is not None:
+        with writing(out):
+            pictures.save_confusion(out / "confusion.png", confusion)
 
 
 def evaluate_images(options: dict[str, Any], engine: Engine) -> None:
@@ -109,7 +123,7 @@ def evaluate_images(options: dict[str, Any], engine: Engine) -> None:
         scores, floor = scorer.score(Subject(given.values, unlabelled(count))), scorer.floor()
         digest = sha256_of(given.values, "given images")
     warn_of_images(given, len(training_set), training_set.image_shape)
-    console(stderr=True).print(scores_table(f"{count:,} images", {"images": scores, REAL: floor}))
+    console(stderr=True).print(scores_table(f"{count:,} images", with_floor({"images": scores}, floor)))
     measured = protocol(dataset, training_set, scorer, count, None)
     stamp = {"num_resized": given.num_resized, "fake_sha256": digest}
     conclude(out, {"images": str(path), "metrics": scores, "floor": floor, "protocol": measured | stamp})
@@ -147,6 +161,8 @@ def warn_of_images(given: GivenImages, num_real: int, image_shape: tuple[int, in
 def samplers_to_score(trained: Trained, options: dict[str, Any]) -> dict[str, LatentSampler]:
     """The run's own sampler; or its prior alone, and the chosen sampler on that prior."""
     name, prior = options["sampler_name"], trained.gan.latent_sampler.innermost
+    if name is not None and not trained.gan.game.objective.adversarial:
+        raise UserError(f"{options['checkpoint']} has no generator: leave out latent_sampler={name}")
     if name is None:
         return {"score": trained.gan.latent_sampler}
     return {"plain": prior, name: chosen_sampler(options, prior, trained.gan.game.engine.device)}

@@ -51,6 +51,8 @@ def sample(options: dict[str, Any]) -> None:
     """
     engine, root = choose_engine(options["device"]), options["dataset"]["root"]
     trained = open_trained(Path(options["checkpoint"]), options["which"], options["trust"], root, engine)
+    if not trained.gan.game.objective.adversarial:
+        raise UserError(f"{options['checkpoint']} has no generator, it classifies: score it with gan-eval")
     gan, chosen = of_class(trained.gan, options["labels"]), options["sampler_name"]
     options = options | {"num_images": options["num_images"] or default_count(gan, options["labels"])}
     node = own = trained.config["latent_sampler"]

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gan_cli.config.build import build_experiment, build_scorer, build_trackers
+from gan_cli.config.build import build_experiment, build_scorer, build_trackers, check_scorer
 from gan_cli.config.check import tracker_problems
 from gan_cli.config.nodes import Config, flatten
 from gan_cli.config.trust import check_trust
@@ -189,6 +189,7 @@ def prepared(request: Request) -> Iterator[Run]:
                 experiment.num_eval_images,
                 conditional=experiment.game.conditional,
             )
+        check_scorer(scorer, experiment.gan)
         if unavailable:
             warnings.warn(f"training continues without scores: {unavailable}", stacklevel=1)
         if found is not None:

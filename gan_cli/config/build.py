@@ -143,6 +143,22 @@ def build_scorer(
         raise UserError(one_line(error)) from error
 
 
+def check_scorer(scorer: Scorer | None, gan: GAN) -> None:
+    """Raises UserError for metrics of images that nothing generates, or of classes that nothing predicts."""
+    if scorer is None:
+        return
+    if scorer.reads_images and not gan.game.objective.adversarial:
+        raise UserError(
+            f"{scorer.leading} scores generated images, and {type(gan.game.objective).__name__} has no generator: set "
+            "metrics@dataset.metrics=classification"
+        )
+    if not scorer.reads_images and not gan.classifies:
+        raise UserError(
+            f"{scorer.leading} reads class logits, which the discriminator does not have: set objective=classification "
+            "or semi_supervised, or discriminator_labels=auxiliary"
+        )
+
+
 def build_gan(
     config: Config,
     image_shape: tuple[int, int, int],

@@ -61,11 +61,15 @@ class Scorer(ABC):
     def score(self, subject: Subject) -> dict[str, float]:
         """Every metric, the leading one first."""
 
+    def confusion(self, subject: Subject) -> Tensor | None:
+        """How many images of each class were taken for each class, [true, predicted]; None if none are classified."""
+        return None
+
     @abstractmethod
     def floor(self) -> dict[str, float]:
         """The same metrics on two random halves of the real images, one scored against the other.
 
-        Tables and pictures show it as "real against real".
+        Tables and pictures show it as "real against real". Empty for metrics that compare no images.
         """
 
 

@@ -21,6 +21,7 @@ REAL, FAKE = "#1f6f8b", "#d1495b"
 SHADES = ("#d1495b", "#edae49", "#8d6a9f", "#00798c")  # of the intervals in which a training was lost
 DPI = 120
 NUM_IMAGES, NUM_POINTS = 64, 2000
+MOST_WRITTEN = 20  # classes whose numbers are written into a confusion matrix
 MOST_ROWS, NUM_COLUMNS = 16, 10  # classes, and images of each, in a picture of a training
 FLAT = 20  # a loss so many times smaller than another would be a flat line beside it
 GAP = 90  # grey of the lines between the images of a grid
@@ -110,6 +111,27 @@ def read_image(path: Path, image_shape: Sequence[int]) -> torch.Tensor:
         if (image.size, image.mode) != ((width, height), "L" if channels == 1 else "RGB"):
             raise ValueError(f"it has {image.width} x {image.height} pixels of kind {image.mode}")
         return torch.from_numpy(np.array(image).reshape(height, width, channels)).permute(2, 0, 1)
+
+
+def save_confusion(path: Path, counts: torch.Tensor) -> None:
+    """How many images of each class were taken for each class, [true, predicted]; shades are shares of the class."""
+    classes, total = len(counts), int(counts.sum())
+    wrong = total - int(counts.trace())
+    shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
+    figure = new_figure(6.0, 5.2)
+    axes = figure.subplots()
+    shades = axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
+    if classes <= MOST_WRITTEN:
+        axes.set(xticks=range(classes), yticks=range(classes))
+        for true, predicted in counts.nonzero().tolist():
+            colour = "white" if shares[true, predicted] > 0.5 else "black"
+            text = str(int(counts[true, predicted]))
+            size = 9 if classes <= 12 else 6
+            axes.text(predicted, true, text, color=colour, ha="center", va="center", fontsize=size)
+    figure.colorbar(shades, ax=axes, label="share of the true class")
+    title = f"test error {100 * wrong / total:.2f} %: {wrong:,} of {total:,} images"
+    axes.set(title=title, xlabel="predicted class", ylabel="true class")
+    save_figure(path, figure)
 
 
 def save_points(
@@ -225,13 +247,14 @@ def save_curves(
     for key in keys:
         scored = [record for record in evaluations if key in record["metrics"]]  # the others were not finite
         seen = [record["step"] * images_per_step for record in scored]
-        panels[key].plot(seen, [record["metrics"][key] for record in scored], "o-", ms=3, c=FAKE, label="generated")
+        label = "generated" if key in floor else None  # with nothing to tell it from, a line needs no name
+        panels[key].plot(seen, [record["metrics"][key] for record in scored], "o-", ms=3, c=FAKE, label=label)
         if key in floor:
             panels[key].axhline(floor[key], c=REAL, lw=0.9, ls="--", label="real against real")
         panels[key].set(title=key, xlabel="images seen")
         panels[key].ticklabel_format(axis="x", style="sci", scilimits=(0, 4))
     for axes in panels.values():
-        if axes.lines:
+        if axes.get_legend_handles_labels()[1]:
             legend_below(axes)
     save_figure(path, figure)
 
@@ -296,12 +319,13 @@ def save_diagnosis(
     records: Sequence[Mapping[str, Any]],
     lost: Sequence[tuple[str, int, int]],
     title: str,
-    fake: Stored,
+    fake: Stored | None,
     real: Stored,
 ) -> None:
     """Where a training was lost: losses, scores and the spread of images, the lost steps shaded; images of its end.
 
-    `lost` has a name, a first and a last step for each interval; without one, the last 1,000 steps are shown.
+    `lost` has a name, a first and a last step for each interval; without one, the last 1,000 steps are shown. A run
+    without a generator, whose `fake` is None, has losses and scores only.
     """
     from matplotlib.ticker import SymmetricalLogLocator
 
@@ -309,15 +333,16 @@ def save_diagnosis(
     end = readings[-1]["step"] if readings else 0
     first = min((start for _, start, _ in lost), default=end - 500)
     shown = [record for record in readings if record["step"] >= first - max(500, end - first)]
-    figure = new_figure(12.0, 8.4)
-    panels = figure.subplot_mosaic([[name, "images"] for name in ("losses", "scores", "spread")], width_ratios=[6, 5])
+    names = ["losses", "scores"] if fake is None else ["losses", "scores", "spread"]
+    figure = new_figure(12.0, 2.8 * len(names))
+    mosaic = [[name] if fake is None else [name, "images"] for name in names]
+    panels = figure.subplot_mosaic(mosaic, width_ratios=None if fake is None else [6, 5])  # type: ignore[arg-type]
     plot_training(panels, shown)
-    spread = [(record["step"], record["spread"]) for record in shown if "spread" in record]
-    panels["spread"].plot([step for step, _ in spread], [value for _, value in spread], lw=0.9, c=FAKE)
-    panels["spread"].set(title="spread of generated images; of real ones: 1", xlabel="step")
+    if fake is not None:
+        plot_spread(panels["spread"], shown)
+        draw_images(panels["images"], fake, real)
     colours = dict(zip(dict.fromkeys(name for name, _, _ in lost), SHADES, strict=False))
-    for panel in ("losses", "scores", "spread"):
-        axes = panels[panel]
+    for axes in (panels[name] for name in names):
         if max(map(abs, axes.dataLim.intervaly)) > 100:
             axes.set_yscale("symlog")
             ticks = SymmetricalLogLocator(base=10, linthresh=2)
@@ -327,9 +352,14 @@ def save_diagnosis(
             axes.axvspan(start, stop, color=colours[name], alpha=0.2, lw=0, label=name)
         if axes.get_legend_handles_labels()[1]:
             legend_below(axes)
-    draw_images(panels["images"], fake, real)
     figure.suptitle(title, wrap=True)
     save_figure(path, figure)
+
+
+def plot_spread(axes: "Axes", records: Sequence[Mapping[str, Any]]) -> None:
+    spread = [(record["step"], record["spread"]) for record in records if "spread" in record]
+    axes.plot([step for step, _ in spread], [value for _, value in spread], lw=0.9, c=FAKE)
+    axes.set(title="spread of generated images; of real ones: 1", xlabel="step")
 
 
 def draw_images(axes: "Axes", fake: Stored, real: Stored) -> None:

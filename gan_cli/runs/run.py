@@ -195,19 +195,22 @@ class Run:
         """Saves a picture and records metrics; returns whether this step is the best so far."""
         experiment, gan = self.experiment, self.experiment.gan
         scorer = self.scorer if score else None
-        draw &= gan.game.objective.adversarial  # without a generator there is nothing to draw
-        num_drawn = pictures.num_drawn(experiment.training_set.image_shape) if draw else 0
+        generates = gan.game.objective.adversarial
+        num_drawn = pictures.num_drawn(experiment.training_set.image_shape) if draw and generates else 0
         num_scored = experiment.num_eval_images if scorer is not None and scorer.reads_images else 0
-        if not num_drawn and scorer is None:
+        if not num_drawn and scorer is None and (not draw or self.scorer is None):
             return False
         started = time.perf_counter()
         with self.stop.dropping():
             made = self.generate(max(num_drawn, num_scored))  # once for both: image n does not depend on the count
             subject = Subject(made.values[:num_scored], made.labels[:num_scored], classifying(gan))
             scored = None if scorer is None else scorer.score(subject)
+            confusion = self.scorer.confusion(subject) if draw and self.scorer is not None else None
         scoring_seconds = time.perf_counter() - started
         if num_drawn:  # the same latents at every step
             self.draw(made.values[:num_drawn], made.labels[:num_drawn])
+        if confusion is not None:
+            self.draw_confusion(confusion)
         if scored is None or self.scorer is None:
             return False
         metrics = {key: value for key, value in scored.items() if math.isfinite(value)}
@@ -231,6 +234,15 @@ class Run:
             both = (real.labels, labels) if classes else None
             pictures.save_fake(path, fake, real.values, scoring(gan), columns, both)
             self.tell("drawn", self.step, path)
+
+    def draw_confusion(self, counts: Tensor) -> None:
+        """The picture of this step, if no images are generated; else a file of its own, of the newest one."""
+        generates = self.experiment.game.objective.adversarial
+        path = self.folder.confusion if generates else self.folder.samples / f"{self.step:08d}.png"
+        with self.drawing():
+            pictures.save_confusion(path, counts)
+            if not generates:
+                self.tell("drawn", self.step, path)
 
     def generate(self, count: int) -> Generated:
         gan, seed = self.experiment.gan, self.experiment.settings.evaluation_seed
@@ -320,7 +332,8 @@ class Run:
         """The picture of a training that is lost, with what the generator itself makes now; its average lags behind."""
         experiment, real = self.experiment, self.experiment.training_set.values
         count, seed = pictures.num_drawn(experiment.training_set.image_shape), experiment.settings.evaluation_seed
-        fake = snapshot(experiment.gan, count, seed, experiment.dataset.stored)
+        generates = experiment.game.objective.adversarial
+        fake = snapshot(experiment.gan, count, seed, experiment.dataset.stored) if generates else None
         pictures.save_diagnosis(self.folder.diagnosis, records, self.health.intervals(), error, fake, real)
 
     def metrics(self, records: list[Record]) -> dict[str, Any]:

@@ -85,6 +85,11 @@ def scores_table(title: str, columns: Mapping[str, Scores]) -> Table:
     return table
 
 
+def with_floor(columns: Mapping[str, Scores], floor: Scores) -> dict[str, Scores]:
+    """The columns, and one of real images against real ones for metrics that compare images."""
+    return {**columns, **({REAL: floor} if floor else {})}
+
+
 def shown(scores: Scores, key: str) -> str:
     """A score, with its standard deviation if it has one."""
     if key not in scores:
@@ -129,22 +134,25 @@ def print_summary(summary: Mapping[str, Any], folder: Path) -> None:
         )
     else:
         best = f"best (step {metrics.get('best_step')})" if metrics["best"] else "best"
-        columns = {"last": metrics["last"], best: metrics["best"], REAL: metrics.get("floor", {})}
-        out.print(scores_table(title, columns))
-        halves = f"{REAL}: the same metrics on two random halves of the real images, one scored against the other"
-        out.print(halves, highlight=False, soft_wrap=True)
+        columns = {"last": metrics["last"], best: metrics["best"]}
+        out.print(scores_table(title, with_floor(columns, metrics.get("floor", {}))))
+        if metrics.get("floor"):
+            halves = f"{REAL}: the same metrics on two random halves of the real images, one scored against the other"
+            out.print(halves, highlight=False, soft_wrap=True)
         lower = [key for key, better in metrics.get("directions", {}).items() if better == "lower"]
-        better = f"lower is better: {printable(', '.join(lower))}; of the others, higher"
+        others = "; of the others, higher" if len(lower) < len(metrics.get("directions", {})) else ""
+        better = f"lower is better: {printable(', '.join(lower))}{others}"
         out.print(better, markup=False, highlight=False, soft_wrap=True)
     counts = {key.removesuffix("_updates"): cost[key] for key in cost if key.endswith("_updates")}
     updates = ", ".join(f"{count:,} {player} updates" for player, count in counts.items())
+    samples = f"gan-sample {folder}, " if "generator" in counts else ""
     lines = {
         "protocol": ", ".join(f"{key} {short(value)}" for key, value in summary["protocol"].items()),
         "cost": f"{cost['seconds']:.1f} s of training, {cost['scoring_seconds']:.1f} s of scoring, "
         f"{cost['images_per_second']:,.0f} images/s, "
         f"{cost['images_seen']:,} images seen, {updates}, peak memory {cost['peak_memory_bytes'] / 2**20:,.0f} MiB",
         "pictures": f"{folder / 'curves.png'}, {folder / 'samples'}",
-        "next": f"gan-sample {folder}, gan-eval {folder}, gan-train resume={folder} steps=<more>",
+        "next": f"{samples}gan-eval {folder}, gan-train resume={folder} steps=<more>",
     }
     for name, line in lines.items():
         out.print(f"{name}: {printable(line, MOST_OF_LINE)}", markup=False, highlight=False, soft_wrap=True)
