@@ -93,7 +93,7 @@ def test_a_package_that_is_not_trusted_is_not_imported(own: Command, monkeypatch
     ("override", "message"),
     [
         (
-            "dataset._target_=own_parts.Lost ~dataset.image_size",
+            "dataset._target_=own_parts.Lost ~dataset.image_size ~dataset.num_labelled ~dataset.num_held_out ~dataset.label_seed",
             "the data set cannot be loaded: KeyError: 'images' (own_parts.py, line 36)",
         ),
         ("objective._target_=own_parts.Odd", "objective: LookupError: no such table (own_parts.py, line 41)"),
