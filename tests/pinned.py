@@ -17,7 +17,7 @@ from gan_cli.evaluation import generate
 from gan_cli.seeding import batch_rows, mix
 from gan_cli.trainer import train
 
-from .conftest import TINY
+from .conftest import A_CLASSIFIER, TINY
 
 FILE = Path(__file__).parent / "samples" / "pinned.json"
 TRACED = [*TINY, "steps=5"]
@@ -45,8 +45,9 @@ def evaluation_latents() -> dict[str, list[float]]:
 
 
 def trace(objective: str) -> list[float]:
-    """The discriminator's and the generator's whole loss at each of five steps."""
-    experiment = build_experiment(config_of([*TRACED, f"objective={objective}"]), Engine())
+    """The whole loss of each player at each of five steps."""
+    choice = A_CLASSIFIER if objective == "classification" else [*TINY, f"objective={objective}"]
+    experiment = build_experiment(config_of([*choice, "steps=5"]), Engine())
     return [sum(loss.item() for loss in terms.values()) for step in train(experiment) for terms in step.losses.values()]
 
 

@@ -201,7 +201,9 @@ def build_gan(
         name = type(objective).__name__
         raise UserError(f"{name} predicts the labels that the discriminator is given: set discriminator_labels=none")
     networks = {"generator": generator, "discriminator": discriminator}
-    for bound in bounds.values():
+    for name, bound in bounds.items():
+        if not objective.adversarial and bound.player == "generator":
+            raise UserError(f"regularizer.{name} is of the generator, and the model has none: remove it")
         bound.impose(networks[bound.player])
     ema_generator = copy.deepcopy(generator).eval().requires_grad_(False)
     generator, discriminator, ema_generator = (

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from annotated_types import Ge
+from jaxtyping import Float
+from torch import Tensor
 
 from gan_cli.objectives.classification import ClassLogits
 from gan_cli.objectives.stdgan import StdGAN
@@ -26,7 +28,7 @@ class SemiSupervised(ClassLogits):
 
     generator_reads_real = False
 
-    def realness(self, logits: Logits) -> Logits:
+    def realness(self, logits: Logits) -> Float[Tensor, "_batch 1"]:
         return logits.logsumexp(1, keepdim=True)
 
     def discriminator_loss(self, real_logits: Logits, fake_logits: Logits) -> Loss:

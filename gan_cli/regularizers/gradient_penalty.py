@@ -7,7 +7,7 @@ from torch.nn.functional import relu
 
 from gan_cli.game import Game, Turn
 from gan_cli.gradients import input_gradient
-from gan_cli.regularizers.regularizer import Regularizer
+from gan_cli.regularizers.regularizer import Regularizer, check_generates
 from gan_cli.shapes import Examples, Images, Loss, Scores
 
 
@@ -23,6 +23,9 @@ class GradientPenalty(Regularizer):
     one_sided: bool
 
     player = "discriminator"
+
+    def check(self, game: Game) -> None:
+        check_generates(game)
 
     def penalty(self, game: Game, turn: Turn) -> Loss:
         real, fake = turn.real.images, turn.fake.images

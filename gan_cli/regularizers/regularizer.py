@@ -32,6 +32,15 @@ class Bound(Part):
         """Changes the weights in place, after each update of the player."""
 
 
+def check_generates(game: Game) -> None:
+    """Raises ValueError for a game without generated images."""
+    if not game.objective.adversarial:
+        raise ValueError(
+            f"it reads generated images, and {type(game.objective).__name__} has no generator: remove this regularizer "
+            "or set images=real"
+        )
+
+
 class Constraint(Bound):
     """A rule that one player's weights always obey, whatever its loss."""
 

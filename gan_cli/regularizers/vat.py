@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gan_cli.game import Game, Turn
 from gan_cli.gradients import input_gradient, normalised
-from gan_cli.regularizers.regularizer import Regularizer
+from gan_cli.regularizers.regularizer import Regularizer, check_generates
 from gan_cli.shapes import Examples, Images, Logits, Loss
 
 
@@ -31,6 +31,10 @@ class VAT(Regularizer):
     images: Literal["real", "fake", "both"]
 
     player = "discriminator"
+
+    def check(self, game: Game) -> None:
+        if self.images == "fake":
+            check_generates(game)
 
     def penalty(self, game: Game, turn: Turn) -> Loss:
         chosen = {"real": [turn.real], "fake": [turn.fake], "both": [turn.real, turn.fake]}[self.images]

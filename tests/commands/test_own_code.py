@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import TINY, Command
+from ..conftest import EVERY_LABEL, TINY, Command
 
 PARTS = """
 from dataclasses import dataclass
@@ -93,7 +93,8 @@ def test_a_package_that_is_not_trusted_is_not_imported(own: Command, monkeypatch
     ("override", "message"),
     [
         (
-            "dataset._target_=own_parts.Lost ~dataset.image_size ~dataset.num_labelled ~dataset.num_held_out ~dataset.label_seed",
+            "dataset._target_=own_parts.Lost ~dataset.image_size "
+            + " ".join(f"~dataset.{name}" for name in EVERY_LABEL),
             "the data set cannot be loaded: KeyError: 'images' (own_parts.py, line 36)",
         ),
         ("objective._target_=own_parts.Odd", "objective: LookupError: no such table (own_parts.py, line 41)"),

@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from gan_cli.config.build import build_bounds, build_gan
-from gan_cli.config.check import SHAPES
+from gan_cli.config.check import NUM_CLASSES, SHAPES
 from gan_cli.config.compose import CONF
 from gan_cli.config.nodes import targets
 from gan_cli.config.overrides import placed
@@ -25,7 +25,7 @@ from gan_cli.experiment import Experiment, RunSettings
 from gan_cli.objectives import fgan
 from gan_cli.trainer import train
 
-from ..conftest import EVERY_LABEL, TINY, TINY_MLP, composed_config, tiny_data
+from ..conftest import A_CLASSIFIER, EVERY_LABEL, TINY, TINY_MLP, composed_config, tiny_data
 from ..pairwise import every_pair_quick
 
 Build = Callable[..., Experiment]
@@ -40,22 +40,31 @@ GROUPS = sorted(
 )  # not of a run's config
 PLACES = {"metrics": "metrics@dataset.metrics", "optimizer": "optimizer@generator_optimizer"}  # else: as the group
 EVERY = [(group, choice) for group in GROUPS for choice in choices(group)]
+CLASSIFIERS = ("classifier", "conv_large")  # models without a generator
 NEEDS = {name: ["dataset.root=."] for name in ("image_folder", "realness_ffhq1024")}  # what a choice cannot do without
 READ = {"classification": "auxiliary", "contrastive": "contrastive", "d2d_ce": "d2d_ce"}  # regularizers of a head
 NEEDS |= {f"{player}{name}": [f"discriminator_labels={READ[name]}"] for name in READ for player in ("", "generator_")}
+NOT_OF_A_CLASSIFIER = ("gradient_penalty", "r2", "mode_seeking", "feature_matching")  # they read generated images
+NOT_OF_A_CLASSIFIER += tuple(name for name in NEEDS if name.endswith(tuple(READ)))
+NEEDS |= {"entropy_minimisation": ["discriminator_labels=auxiliary"]}
+NEEDS |= {f"model/{name}": ["objective=classification"] for name in CLASSIFIERS}
+NEEDS |= {"objective/classification": ["model=classifier"], "metrics/classification": []}
+
+
+def needs(group: str, choice: str) -> list[str]:
+    return NEEDS.get(f"{group}/{choice}", NEEDS.get(choice, []))
 
 
 @pytest.mark.parametrize(("group", "choice"), EVERY)
 def test_every_choice_composes_and_names_exactly_its_targets_parameters(group: str, choice: str) -> None:
-    config, _ = read_config(composed_config(f"{PLACES.get(group, group)}={choice}", *NEEDS.get(choice, [])))
+    config, _ = read_config(composed_config(f"{PLACES.get(group, group)}={choice}", *needs(group, choice)))
     for path, node in targets(config):
         target = get_class(node["_target_"])
         if issubclass(target, Optimizer):
             continue
         parameters = inspect.signature(target).parameters
-        named = {key for key in node if not key.startswith("_")} | (
-            SHAPES & set(parameters) if "model." in path else set()
-        )
+        from_code = {NUM_CLASSES} | (SHAPES if "model." in path else set())
+        named = {key for key in node if not key.startswith("_")} | (from_code & set(parameters))
         assert named == set(parameters), path
         defaults = {name for name, parameter in parameters.items() if parameter.default is not inspect.Parameter.empty}
         assert defaults <= {"every", "real_target"}, f"{target.__name__} has defaults in Python"
@@ -63,7 +72,7 @@ def test_every_choice_composes_and_names_exactly_its_targets_parameters(group: s
 
 @pytest.mark.parametrize(("group", "choice"), EVERY)
 def test_every_choice_instantiates(group: str, choice: str) -> None:
-    config, _ = read_config(composed_config(f"{PLACES.get(group, group)}={choice}", *NEEDS.get(choice, [])))
+    config, _ = read_config(composed_config(f"{PLACES.get(group, group)}={choice}", *needs(group, choice)))
     toy = config["model"]["generator"]["_target_"].startswith("gan_cli.models.mlp")
     engine = Engine()
     gan = build_gan(config, (2, 1, 1) if toy else (1, 32, 32), [1, 1], engine, build_bounds(config, engine))
@@ -111,7 +120,7 @@ def test_data_sets_are_what_they_were_before_they_shared_a_base(choice: str) -> 
 
 def test_the_base_of_image_data_sets_is_no_choice() -> None:
     assert choices("dataset") == sorted([*IMAGES, "digits", "ring", "grid", "grid3"])
-    assert choices("metrics") == ["digits", "inception", "mnist", "modes"]
+    assert choices("metrics") == ["classification", "digits", "inception", "mnist", "modes"]
     with pytest.raises(ConfigCompositionException):
         composed_config("images=images")
     with pytest.raises(ConfigCompositionException):
@@ -134,9 +143,14 @@ def test_run_settings_are_all_in_the_yaml_and_nowhere_else() -> None:
         assert name in config, name
 
 
+OF_CLASSES = ("classification", "semi_supervised")  # objectives that read class logits
+GENERATIVE = [model for model in choices("model") if model not in CLASSIFIERS]
+OF_IMAGES = [objective for objective in choices("objective") if objective not in OF_CLASSES]
+
+
 @pytest.mark.parametrize(
     ("model", "objective", "regularizer", "latent_sampler"),
-    every_pair_quick(*map(choices, ("model", "objective", "regularizer", "latent_sampler"))),
+    every_pair_quick(GENERATIVE, OF_IMAGES, choices("regularizer"), choices("latent_sampler")),
 )
 def test_every_combination_trains(
     experiment: Build, model: str, objective: str, regularizer: str, latent_sampler: str
@@ -148,15 +162,35 @@ def test_every_combination_trains(
         f"regularizer={regularizer}",
         f"latent_sampler={latent_sampler}",
         "latent_dim=4",
-        *NEEDS.get(regularizer, []),
+        *needs("regularizer", regularizer),
     )
-    before = [parameter.clone() for parameter in tiny.game.generator.parameters()]
+    check_that_it_trains(tiny)
+
+
+def check_that_it_trains(tiny: Experiment) -> None:
+    network = tiny.players[-1].network
+    before = [parameter.clone() for parameter in network.parameters()]
     steps = list(train(tiny))
     assert [step.number for step in steps] == [1, 2, 3]
     for step in steps:
         numbers = [loss for terms in step.losses.values() for loss in terms.values()] + list(step.scores.values())
         assert all(number.isfinite() for number in numbers)
-    assert not any(map(torch.equal, before, tiny.game.generator.parameters()))
+    assert not any(map(torch.equal, before, network.parameters()))
+
+
+@pytest.mark.parametrize("model", GENERATIVE)
+def test_the_semi_supervised_gan_trains_every_model(experiment: Build, model: str) -> None:
+    regularizers = "regularizer=[vat,entropy_minimisation,feature_matching]"
+    tiny = experiment(*tiny_data(model), f"model={model}", "objective=semi_supervised", regularizers, "latent_dim=4")
+    check_that_it_trains(tiny)
+
+
+@pytest.mark.parametrize("num_labelled", ["null", 12])
+@pytest.mark.parametrize("regularizer", [name for name in choices("regularizer") if name not in NOT_OF_A_CLASSIFIER])
+def test_every_regularizer_trains_a_classifier(experiment: Build, regularizer: str, num_labelled: object) -> None:
+    tiny = experiment(*A_CLASSIFIER, f"regularizer={regularizer}", f"dataset.num_labelled={num_labelled}")
+    assert [player.name for player in tiny.players] == ["discriminator"]
+    check_that_it_trains(tiny)
 
 
 def test_regularizers_compose(experiment: Build) -> None:
