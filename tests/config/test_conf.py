@@ -44,8 +44,8 @@ CLASSIFIERS = ("classifier", "conv_large")  # models without a generator
 NEEDS = {name: ["dataset.root=."] for name in ("image_folder", "realness_ffhq1024")}  # what a choice cannot do without
 READ = {"classification": "auxiliary", "contrastive": "contrastive", "d2d_ce": "d2d_ce"}  # regularizers of a head
 NEEDS |= {f"{player}{name}": [f"discriminator_labels={READ[name]}"] for name in READ for player in ("", "generator_")}
-NOT_OF_A_CLASSIFIER = ("gradient_penalty", "r2", "mode_seeking", "feature_matching")  # they read generated images
-NOT_OF_A_CLASSIFIER += tuple(name for name in NEEDS if name.endswith(tuple(READ)))
+NOT_OF_A_CLASSIFIER = {"gradient_penalty", "r2", "mode_seeking", "feature_matching"}  # they read generated images
+NOT_OF_A_CLASSIFIER |= {name for name in NEEDS if name.endswith(tuple(READ))}
 NEEDS |= {"entropy_minimisation": ["discriminator_labels=auxiliary"]}
 NEEDS |= {f"model/{name}": ["objective=classification"] for name in CLASSIFIERS}
 NEEDS |= {"objective/classification": ["model=classifier"], "metrics/classification": []}
