@@ -31,6 +31,8 @@ metrics = FeatureMetrics(
     inception_score_splits=10,
     kid_subsets=100,
     kid_subset_size=1000,
+    cas_seeds=1,
+    cas_steps=1,
     batch_size=10_000,
 )
 

@@ -130,6 +130,7 @@ OUTSIDE: dict[type[Ranged], list[str]] = {
         "inception_score_splits=0 must be at least 1",
         "kid_subsets=0 must be at least 1",
         "kid_subset_size=1 must be at least 2",
+        *(f"{name}=0 must be at least 1" for name in ("cas_seeds", "cas_steps")),
         "batch_size=0 must be at least 1",
     ],
     RunSettings: [

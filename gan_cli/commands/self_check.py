@@ -45,6 +45,6 @@ def measured(metrics: FeatureMetrics, fake: TrainingSet, real: TrainingSet) -> d
         extractor = metrics.extractor.load().to(real.device)
     except (WeightsUnavailableError, ValueError) as error:
         raise UserError(one_line(error)) from error
-    return metrics.compare(
-        metrics.features(extractor, fake.values, "train"), metrics.features(extractor, real.values, "test")
-    )
+    sides = {"train": fake, "test": real}
+    features = {name: metrics.features(extractor, side.values, name) for name, side in sides.items()}
+    return metrics.compare(*(features[name].of(side.values, side.labels) for name, side in sides.items()))

@@ -41,6 +41,8 @@ MOST_OF_KEY: dict[str, float] = {  # by the whole path, or by its last part
     "inception_score_splits": 10_000,
     "kid_subsets": 10_000,
     "kid_subset_size": 100_000,
+    "cas_seeds": 1_000,
+    "cas_steps": 1_000_000,
     "dataset.metrics.batch_size": 10_000,
     "num_power_iterations": 100,
     "regularizer.adversarial_training.steps": 10_000,

@@ -14,6 +14,8 @@ from gan_cli.files import sha256
 from gan_cli.metrics.extractor import Extractor, LoadedExtractor
 from gan_cli.metrics.fidelity import FeatureExtractorBase
 
+NUM_CLASSES = 10
+NUM_FEATURES = 64
 SIZES = {"digits_v2": 16, "mnist_v2": 32, "digits": 16, "mnist": 32}  # pixels each classifier was trained at
 
 
@@ -42,17 +44,30 @@ class ClassifierExtractor(Extractor):
             weights_sha256=digest,
             suffix=f"_{self.name}",
             channels=1,
+            num_classes=NUM_CLASSES,
         )
 
 
-def convolutions() -> nn.Sequential:
+def convolutions(channels: int = 1) -> nn.Sequential:
     """The features are linear, so that none can be zero on every image; means keep what maxima would lose."""
     return nn.Sequential(
-        *(nn.Conv2d(1, 24, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(channels, 24, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
         *(nn.Conv2d(24, 48, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
         *(nn.Conv2d(48, 48, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(4)),
-        *(nn.Flatten(), nn.Linear(768, 64)),
+        *(nn.Flatten(), nn.Linear(768, NUM_FEATURES)),
     )
+
+
+def with_norms(layers: nn.Sequential) -> nn.Sequential:
+    """A batch normalization after each layer with weights; the last one has no weights of its own."""
+    normed: list[nn.Module] = []
+    for layer in layers:
+        normed.append(layer)
+        if isinstance(layer, nn.Conv2d):
+            normed.append(nn.BatchNorm2d(layer.out_channels))
+        elif isinstance(layer, nn.Linear):
+            normed.append(nn.BatchNorm1d(layer.out_features).requires_grad_(False))
+    return nn.Sequential(*normed)
 
 
 def first_convolutions() -> nn.Sequential:
@@ -72,7 +87,7 @@ class Classifier(FeatureExtractorBase):
         super().__init__(name, features_list)
         self.size = size
         self.features = layers
-        self.logits = nn.Linear(64, 10)
+        self.logits = nn.Linear(NUM_FEATURES, NUM_CLASSES)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
         images = pixels.float()

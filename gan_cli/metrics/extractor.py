@@ -13,7 +13,8 @@ class LoadedExtractor:
     """A frozen network with checked weights.
 
     `network` maps bytes [batch, `channels`, height, width] to (features, logits). `suffix` ends the metrics' names:
-    only the standard Inception weights have none. Features are computed on `device`.
+    only the standard Inception weights have none. Features are computed on `device`. The logits of a network that
+    classifies the data are those of its `num_classes` classes; 0 says that its classes are others.
     """
 
     network: FeatureExtractorBase
@@ -22,6 +23,7 @@ class LoadedExtractor:
     suffix: str
     channels: int
     device: torch.device = torch.device("cpu")
+    num_classes: int = 0
 
     def to(self, device: torch.device) -> "LoadedExtractor":
         return replace(self, network=self.network.to(device), device=device)

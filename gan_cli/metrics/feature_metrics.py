@@ -1,7 +1,8 @@
 """FID, IS, KID, precision and recall, with torch-fidelity's own functions on features of images.
 
-FID: Heusel et al. 2017 (arXiv:1706.08500); IS: Salimans et al. 2016 (arXiv:1606.03498); KID: Binkowski et al. 2018
-(arXiv:1801.01401); precision and recall: Kynkaanniemi et al. 2019 (arXiv:1904.06991).
+FID: Heusel et al. 2017 (arXiv:1706.08500), within classes: Miyato and Koyama 2018 (arXiv:1802.05637), who call it
+intra-FID; IS: Salimans et al. 2016 (arXiv:1606.03498); KID: Binkowski et al. 2018 (arXiv:1801.01401); precision and
+recall: Kynkaanniemi et al. 2019 (arXiv:1904.06991); CAS: see cas.py.
 """
 
 import hashlib
@@ -11,8 +12,10 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated, Literal
 
 import torch
@@ -24,6 +27,7 @@ from safetensors.torch import save_file
 from gan_cli.data import TrainingSet
 from gan_cli.errors import one_line
 from gan_cli.files import atomic, cache_folder, sync
+from gan_cli.metrics.cas import CAS
 from gan_cli.metrics.extractor import Extractor, LoadedExtractor
 from gan_cli.metrics.fidelity import (
     fid_features_to_statistics,
@@ -38,12 +42,17 @@ from gan_cli.shapes import Features, Labels, Stored
 from gan_cli.text import printable
 from gan_cli.work import doing, in_background, track
 
-DIRECTIONS: dict[str, dict[str, Direction]] = {  # of the metrics that each of `names` gives
+Name = Literal["fid", "inception_score", "kid", "precision_recall", "class_fid", "class_accuracy", "cas"]
+DIRECTIONS: dict[Name, dict[str, Direction]] = {  # of the metrics that each of `names` gives
     "fid": {"fid": "lower"},
     "inception_score": {"inception_score_mean": "higher"},
     "kid": {"kid_mean": "lower"},
     "precision_recall": {"precision": "higher", "recall": "higher"},
+    "class_fid": {"class_fid": "lower"},
+    "class_accuracy": {"class_accuracy": "higher"},
+    "cas": {"cas_mean": "higher", "cas_real_mean": "higher", "cas_both_mean": "higher"},
 }
+OF_LABELS = ("class_fid", "class_accuracy", "cas")  # of `names`, those of images that have labels
 MIN_IMAGES = 10  # precision and recall need a third neighbour, also in one half of the real images
 
 
@@ -51,16 +60,20 @@ MIN_IMAGES = 10  # precision and recall need a third neighbour, also in one half
 class FeatureMetrics(Metrics):
     """Which metrics to compute on `extractor`'s features; KID averages `kid_subsets` subsets of `kid_subset_size`.
 
-    The subset size is at most the number of images. `batch_size` is only the extractor's. `names` may hold a `Metric`.
-    Of the extractors in `also`, FID alone is computed, on the same images, and recorded beside the other scores.
+    The subset size is at most the number of images. `batch_size` is only the extractor's. `names` may hold a `Metric`;
+    `class_fid` and `class_accuracy` are left out where images have no labels. `cas` trains `cas_seeds` classifiers of
+    each kind for `cas_steps` steps. Of the extractors in `also`, FID alone is computed, on the same images, and
+    recorded beside the other scores.
     """
 
     extractor: Extractor
     also: list[Extractor]
-    names: list[Literal["fid", "inception_score", "kid", "precision_recall"] | Metric]
+    names: list[Name | Metric]
     inception_score_splits: Annotated[int, Ge(1)]
     kid_subsets: Annotated[int, Ge(1)]
     kid_subset_size: Annotated[int, Ge(2)]
+    cas_seeds: Annotated[int, Ge(1)]
+    cas_steps: Annotated[int, Ge(1)]
     batch_size: Annotated[int, Ge(1)]
 
     def __post_init__(self) -> None:
@@ -76,6 +89,10 @@ class FeatureMetrics(Metrics):
         """Those of `names` that are classes of their own."""
         return [metric for metric in self.names if isinstance(metric, Metric)]
 
+    @property
+    def reads_held_out(self) -> bool:
+        return "cas" in self.names
+
     def against(self, training_set: TrainingSet, num_fake: int) -> "FeatureScorer":
         if training_set.values.dtype != torch.uint8:
             raise ValueError("FID and IS need images, not toy points: use the data set's own metrics")
@@ -89,6 +106,7 @@ class FeatureMetrics(Metrics):
             raise ValueError(
                 f"the data set has {len(training_set)} images, its metrics need at least {2 * fewest}: add some"
             )
+        self.check_classes(extractor, training_set)
         return FeatureScorer(
             self,
             extractor,
@@ -97,6 +115,19 @@ class FeatureMetrics(Metrics):
             num_fake,
             [(each, self.real_features(each, training_set)) for each in also],
         )
+
+    def check_classes(self, extractor: LoadedExtractor, training_set: TrainingSet) -> None:
+        """Raises ValueError for a metric that these labels cannot have."""
+        if "cas" in self.names and not training_set.num_classes:
+            raise ValueError(
+                "cas trains classifiers on generated images, and these have no labels: choose a conditioning, for data "
+                "with labels, or take cas out of dataset.metrics.names"
+            )
+        if "class_accuracy" in self.names and training_set.num_classes > extractor.num_classes:
+            raise ValueError(
+                f"class_accuracy needs an extractor that classifies the data's {training_set.num_classes} classes, "
+                f"which the {extractor.name} does not: take it out of dataset.metrics.names"
+            )
 
     def features(self, extractor: LoadedExtractor, pixels: Stored, whose: str) -> "ImageFeatures":
         """Features in batches of `batch_size`, each moved from the pixels' device to the extractor's."""
@@ -140,10 +171,16 @@ class FeatureMetrics(Metrics):
             warnings.warn(f"real features are not cached: {one_line(error)}", stacklevel=2)
         return real
 
-    def compare(self, fake: "ImageFeatures", real: "ImageFeatures") -> dict[str, float]:
-        """The metrics of `fake` against `real`, by their names without a suffix."""
+    def standard(self, real: Labels) -> list[Name]:
+        """Those of `names` that are no classes of their own; without labels, the metrics of labels are left out."""
+        named = [name for name in self.names if not isinstance(name, Metric)]
+        return [name for name in named if name not in OF_LABELS or bool((real >= 0).any())]
+
+    def compare(self, fake: Sample, real: Sample) -> dict[str, float]:
+        """The metrics of features, by their names without a suffix."""
         scores: dict[str, float] = {}
-        for name in track([name for name in COMPARISONS if name in self.names], "comparing"):
+        names = self.standard(real.labels)
+        for name in track([name for name in COMPARISONS if name in names], "comparing"):
             scores |= in_background(name, COMPARISONS[name], self, fake, real)
         return scores
 
@@ -154,27 +191,37 @@ class FeatureMetrics(Metrics):
             for metric in track(self.own, "comparing")
         }
 
-    def fid(self, fake: "ImageFeatures", real: "ImageFeatures") -> dict[str, float]:
-        fake_moments, real_moments = (fid_features_to_statistics(images.features) for images in (fake, real))
-        return {
-            "fid": fid_statistics_to_metric(fake_moments, real_moments, verbose=False)["frechet_inception_distance"]
-        }
+    def fid(self, fake: Sample, real: Sample) -> dict[str, float]:
+        return {"fid": frechet_distance(fake.features, real.features)}
 
-    def inception_score(self, fake: "ImageFeatures", real: "ImageFeatures") -> dict[str, float]:
+    def class_fid(self, fake: Sample, real: Sample) -> dict[str, float]:
+        """The mean over classes of FID within the class; without one that has two images on both sides, no score."""
+        distances = []
+        for number in track(real.labels[real.labels >= 0].unique().tolist(), "class"):
+            own_fake, own_real = (images.features[images.labels == number] for images in (fake, real))
+            if len(own_fake) > 1 and len(own_real) > 1:
+                distances.append(frechet_distance(own_fake, own_real))
+        return {"class_fid": fmean(distances)} if distances else {}
+
+    def class_accuracy(self, fake: Sample, real: Sample) -> dict[str, float]:
+        """The share of generated images that the extractor gives their own label."""
+        return {"class_accuracy": (fake.logits.argmax(1) == fake.labels).double().mean().item()}
+
+    def inception_score(self, fake: Sample, real: Sample) -> dict[str, float]:
         return isc_features_to_metric(fake.logits, splits=self.inception_score_splits)
 
     def kid_subset(self, num_fake: int, num_real: int) -> int:
         """The size that is used: a subset holds each image once."""
         return min(self.kid_subset_size, num_fake, num_real)
 
-    def kid(self, fake: "ImageFeatures", real: "ImageFeatures") -> dict[str, float]:
+    def kid(self, fake: Sample, real: Sample) -> dict[str, float]:
         size = self.kid_subset(len(fake.features), len(real.features))
         kid = kid_features_to_metric(
             fake.features, real.features, kid_subsets=self.kid_subsets, kid_subset_size=size, verbose=False
         )
         return {f"kid_{moment}": kid[f"kernel_inception_distance_{moment}"] for moment in ("mean", "std")}
 
-    def precision_recall(self, fake: "ImageFeatures", real: "ImageFeatures") -> dict[str, float]:
+    def precision_recall(self, fake: Sample, real: Sample) -> dict[str, float]:
         prc = prc_features_to_metric(fake.features, real.features, save_cpu_ram=True, verbose=False)
         return {name: prc[name] for name in ("precision", "recall")}
 
@@ -200,12 +247,21 @@ class ImageFeatures:
         return digest.hexdigest()
 
 
-COMPARISONS: dict[str, Callable[[FeatureMetrics, ImageFeatures, ImageFeatures], dict[str, float]]] = {
+COMPARISONS: dict[str, Callable[[FeatureMetrics, Sample, Sample], dict[str, float]]] = {
     "fid": FeatureMetrics.fid,
     "inception_score": FeatureMetrics.inception_score,
     "kid": FeatureMetrics.kid,
     "precision_recall": FeatureMetrics.precision_recall,
+    "class_fid": FeatureMetrics.class_fid,
+    "class_accuracy": FeatureMetrics.class_accuracy,
 }
+
+
+def frechet_distance(fake: Features, real: Features) -> float:
+    """The Frechet distance between Gaussians with the features' moments: FID, of Inception's."""
+    of_fake, of_real = (fid_features_to_statistics(features) for features in (fake, real))
+    distance: float = fid_statistics_to_metric(of_fake, of_real, verbose=False)["frechet_inception_distance"]
+    return distance
 
 
 @dataclass(frozen=True)
@@ -227,7 +283,7 @@ class FeatureScorer(Scorer):
 
     @property
     def directions(self) -> dict[str, Direction]:  # type: ignore[override]
-        names = [name for name in self.metrics.names if not isinstance(name, Metric)]
+        names = self.metrics.standard(self.training_set.labels)
         standard = {self.named(key): way for name in names for key, way in DIRECTIONS[name].items()}
         own = {metric.key: metric.better for metric in self.metrics.own}
         return standard | own | {f"fid{extractor.suffix}": "lower" for extractor, _ in self.also}
@@ -235,6 +291,8 @@ class FeatureScorer(Scorer):
     @property
     def protocol(self) -> Protocol:
         settings = [(f"{own.key}_{name}", value) for own in self.metrics.own for name, value in vars(own).items()]
+        if self.cas is not None:
+            settings += [(f"cas_{name}", value) for name, value in self.cas.protocol.items()]
         also = {"also": [extractor.name for extractor, _ in self.also]}
         also["also_sha256"] = [extractor.weights_sha256 for extractor, _ in self.also]
         return {
@@ -249,22 +307,33 @@ class FeatureScorer(Scorer):
             **{key: ", ".join(values) for key, values in also.items() if values},
         }
 
+    @cached_property
+    def cas(self) -> CAS | None:
+        """It keeps what does not depend on the generated images, so that it is computed once."""
+        if "cas" not in self.metrics.names or self.training_set.held_out is None:
+            return None
+        return CAS(self.training_set, self.training_set.held_out, self.metrics.cas_seeds, self.metrics.cas_steps)
+
     def score(self, subject: Subject) -> dict[str, float]:
-        fake = subject.images
-        features = self.metrics.features(self.extractor, fake, "generated")
-        scores = self.metrics.compare(features, self.real)
-        own = self.metrics.measure(features.of(fake, subject.labels), self.of_real(self.real))
-        also = self.beside(lambda extractor, real: (self.metrics.features(extractor, fake, "generated"), real))
-        return {self.named(name): value for name, value in scores.items()} | own | also
+        images = subject.images
+        fake = self.metrics.features(self.extractor, images, "generated").of(images, subject.labels)
+        real = self.of_real(self.real)
+        scores = self.metrics.compare(fake, real)
+        own = self.metrics.measure(fake, real)
+        also = self.beside(lambda extractor, real: (self.metrics.features(extractor, images, "generated"), real))
+        cas = {} if self.cas is None else in_background("cas", self.cas.score, images, subject.labels)
+        return {self.named(name): value for name, value in scores.items()} | own | also | cas
 
     def floor(self) -> dict[str, float]:
         with doing("two halves of the real images"):
             fake, real = self.halves()
             features = [in_background("splitting", self.real.take, rows) for rows in (fake, real)]
-            scores = self.metrics.compare(*features)
-            own = self.metrics.measure(self.of_real(features[0], fake), self.of_real(features[1], real))
+            halves = self.of_real(features[0], fake), self.of_real(features[1], real)
+            scores = self.metrics.compare(*halves)
+            own = self.metrics.measure(*halves)
             also = self.beside(lambda _, images: (images.take(fake), images.take(real)))
-        return {self.named(name): value for name, value in scores.items()} | own | also
+        cas = {} if self.cas is None else in_background("cas", self.cas.floor)
+        return {self.named(name): value for name, value in scores.items()} | own | also | cas
 
     def of_real(self, features: ImageFeatures, rows: torch.Tensor | None = None) -> Sample:
         return features.of(self.training_set.values, self.training_set.labels, rows)
@@ -276,8 +345,9 @@ class FeatureScorer(Scorer):
         scores = {}
         for extractor, real in self.also:
             with doing(extractor.name):
-                fid = in_background("fid", self.metrics.fid, *sides(extractor, real))
-            scores[f"fid{extractor.suffix}"] = fid["fid"]
+                fake, real = sides(extractor, real)
+                fid = in_background("fid", frechet_distance, fake.features, real.features)
+            scores[f"fid{extractor.suffix}"] = fid
         return scores
 
     def halves(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -287,7 +357,9 @@ class FeatureScorer(Scorer):
         return order[: num_real // 2], order[num_real // 2 :]
 
     def named(self, name: str) -> str:
-        """The metric's key: `kid_mean` is `kid_digits_mean` under the digits classifier."""
+        """The metric's key: `kid_mean` is `kid_digits_mean` under the digits classifier, which CAS does not use."""
+        if name in DIRECTIONS["cas"]:
+            return name
         stem, ending = next(
             ((name.removesuffix(ending), ending) for ending in ("_mean", "_std") if name.endswith(ending)), (name, "")
         )

@@ -28,7 +28,7 @@ from torch.nn.functional import affine_grid, cross_entropy, grid_sample, interpo
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from gan_cli.data import resize
-from gan_cli.metrics.classifier import SIZES, Classifier, convolutions
+from gan_cli.metrics.classifier import SIZES, Classifier, convolutions, with_norms
 
 SEED = 0
 EPOCHS = {"digits_v2": 20, "mnist_v2": 12}
@@ -76,18 +76,6 @@ def mnist(folder: Path) -> tuple[Labelled, Labelled]:
 
 def digest(pixels: Tensor, labels: Tensor) -> str:
     return hashlib.sha256(pixels.numpy().tobytes() + labels.to(torch.uint8).numpy().tobytes()).hexdigest()
-
-
-def with_norms(layers: nn.Sequential) -> nn.Sequential:
-    """A batch normalization after each layer with weights; the last one has no weights of its own."""
-    normed: list[nn.Module] = []
-    for layer in layers:
-        normed.append(layer)
-        if isinstance(layer, nn.Conv2d):
-            normed.append(nn.BatchNorm2d(layer.out_channels))
-        elif isinstance(layer, nn.Linear):
-            normed.append(nn.BatchNorm1d(layer.out_features).requires_grad_(False))
-    return nn.Sequential(*normed)
 
 
 def folded(normed: nn.Sequential) -> nn.Sequential:

@@ -277,7 +277,7 @@ REFUSED: list[tuple[list[str], str]] = [
     (["+objective._args_=[1]"], "unknown key 'objective._args_'"),
     (["dataset.metrics.names=[fid,{_target_:gan_cli.objectives.Hinge}]"], "dataset.metrics.names[1]={"),
     (["dataset.metrics.names=[fid,kdi]"], "dataset.metrics.names[1]=kdi must be one of fid, inception_score, kid, "),
-    (["dataset.metrics.names=[fid,kdi]"], "precision_recall, or a Metric: did you mean kid?"),
+    (["dataset.metrics.names=[fid,kdi]"], "class_accuracy, cas, or a Metric: did you mean kid?"),
     (["model=mlp", "dataset=ring", "model.generator.hidden=[8,wide]"], "hidden[1]=wide must be an integer"),
     (["dataset.metrics=inception"], "is not the metrics: choose with metrics@dataset.metrics=<choice>"),
 ]

@@ -44,6 +44,8 @@ METRICS = FeatureMetrics(
     inception_score_splits=1,
     kid_subsets=1,
     kid_subset_size=2,
+    cas_seeds=1,
+    cas_steps=1,
     batch_size=64,
 )
 

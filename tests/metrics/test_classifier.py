@@ -16,7 +16,7 @@ from torch.nn.functional import avg_pool2d, pad
 from gan_cli.data import TrainingSet, resize
 from gan_cli.datasets import Digits
 from gan_cli.metrics import train_classifier
-from gan_cli.metrics.classifier import Classifier, ClassifierExtractor, convolutions
+from gan_cli.metrics.classifier import Classifier, ClassifierExtractor, convolutions, with_norms
 from gan_cli.metrics.feature_metrics import FeatureMetrics, FeatureScorer
 
 from ..conftest import EVERY_LABEL
@@ -30,6 +30,8 @@ METRICS = FeatureMetrics(
     inception_score_splits=1,
     kid_subsets=1,
     kid_subset_size=2,
+    cas_seeds=1,
+    cas_steps=1,
     batch_size=500,
 )
 SHA256 = {
@@ -176,7 +178,7 @@ def test_an_extractor_that_is_named_twice_is_refused(also: list[ClassifierExtrac
 
 def test_normalizations_are_folded_into_the_layers_before_them() -> None:
     torch.manual_seed(0)
-    normed = train_classifier.with_norms(convolutions()).double()
+    normed = with_norms(convolutions()).double()
     images = torch.rand(50, 1, 16, 16, dtype=torch.double)
     normed(images)  # moves the running means
     for layer in normed:

@@ -35,6 +35,7 @@ from gan_cli.metrics.feature_metrics import FeatureMetrics, ImageFeatures, match
 from gan_cli.metrics.inception import FILE_NAME, InceptionExtractor
 from gan_cli.metrics.metrics import Metric, Sample, WeightsUnavailableError
 from gan_cli.seeding import mix
+from gan_cli.shapes import unlabelled
 
 from ..conftest import EVERY_LABEL
 from ..values import subject
@@ -46,6 +47,8 @@ DIGITS = FeatureMetrics(
     inception_score_splits=10,
     kid_subsets=5,
     kid_subset_size=20,
+    cas_seeds=1,
+    cas_steps=1,
     batch_size=64,
 )
 
@@ -206,6 +209,74 @@ def test_scores_do_not_depend_on_the_batch_size(batch_size: int) -> None:
     real, fake = table(images(60, 0)), images(50, 1)
     scores = replace(DIGITS, batch_size=batch_size).against(real, 50).score(subject(fake))
     assert scores == pytest.approx(DIGITS.against(real, 50).score(subject(fake)), rel=1e-4, abs=1e-6)
+
+
+OF_CLASSES = replace(DIGITS, names=["fid", "class_fid", "class_accuracy"])
+
+
+def of_classes(features: Tensor, labels: Tensor) -> Sample:
+    """Images with these features, whose logits say their labels."""
+    return Sample(torch.empty(len(labels), 1, 1, 1), features, torch.eye(10)[labels], labels)
+
+
+def test_class_fid_is_the_mean_over_classes_of_fid_within_the_class() -> None:
+    """Classes of Gaussians with the same covariance: FID within a class is the squared distance of the means."""
+    torch.manual_seed(0)
+    labels = torch.arange(10).repeat(30)
+    features = torch.randn(300, 4, dtype=torch.float64)
+    moves = torch.randn(10, 4, dtype=torch.float64)
+    real, same, moved = (of_classes(values, labels) for values in (features, features, features + moves[labels]))
+    assert DIGITS.class_fid(same, real)["class_fid"] == pytest.approx(0, abs=1e-9)
+    assert DIGITS.class_fid(moved, real)["class_fid"] == pytest.approx(moves.square().sum(1).mean().item())
+
+
+def test_shuffled_labels_change_no_fid_but_class_fid_and_class_accuracy() -> None:
+    torch.manual_seed(0)
+    labels = torch.arange(10).repeat(100)
+    features = torch.randn(1000, 4, dtype=torch.float64) + 20 * torch.randn(10, 4, dtype=torch.float64)[labels]
+    real, order = of_classes(features, labels), torch.randperm(1000)
+    shuffled = replace(real, labels=labels[order])
+    scores = OF_CLASSES.compare(shuffled, real)
+    assert scores["fid"] == pytest.approx(0, abs=1e-6)
+    assert scores["class_fid"] > 0.5 * features.var(0).sum().item()  # a class looks like all of them
+    assert scores["class_accuracy"] == pytest.approx(0.1, abs=0.03)
+    assert DIGITS.class_accuracy(real, real) == {"class_accuracy": 1.0}
+
+
+def test_class_fid_leaves_out_classes_without_a_covariance() -> None:
+    features, labels = torch.randn(20, 4, dtype=torch.float64), torch.tensor([0] * 9 + [1] + [2] * 10)
+    real, fake = of_classes(features, labels), of_classes(features + 2, labels)
+    assert DIGITS.class_fid(fake, real)["class_fid"] == pytest.approx(16)
+    assert DIGITS.class_fid(of_classes(features[9:10], labels[9:10]), real) == {}
+
+
+def test_only_labelled_images_have_scores_of_classes() -> None:
+    values, labels = images(60, 0), torch.arange(60) % 2
+    with_labels = OF_CLASSES.against(TrainingSet(values, labels), 60)
+    without = OF_CLASSES.against(table(values), 60)
+    labelled, bare = with_labels.score(subject(values, labels)), without.score(subject(values))
+    names = ["fid_digits_v2", "class_fid_digits_v2", "class_accuracy_digits_v2"]
+    assert list(labelled) == list(with_labels.directions) == list(with_labels.floor()) == names
+    assert list(bare) == list(without.directions) == list(without.floor()) == names[:1]
+    assert bare["fid_digits_v2"] == labelled["fid_digits_v2"]
+    assert with_labels.protocol == without.protocol
+
+
+def test_the_digits_have_scores_of_their_classes_beside_a_floor() -> None:
+    digits = DATASET.load()
+    scorer = OF_CLASSES.against(digits, 1797)
+    floor = scorer.floor()
+    assert floor["class_accuracy_digits_v2"] > 0.99
+    assert floor["class_fid_digits_v2"] > floor["fid_digits_v2"]  # fewer images, more bias
+    scores = scorer.score(subject(digits.values, (digits.labels + 1) % 10))
+    assert scores["class_accuracy_digits_v2"] < 0.01
+    assert scores["class_fid_digits_v2"] > 10 * floor["class_fid_digits_v2"]
+
+
+def test_class_accuracy_needs_an_extractor_of_the_datas_classes() -> None:
+    many = TrainingSet(images(60, 0), torch.arange(60) % 12)
+    with pytest.raises(ValueError, match="classifies the data's 12 classes, which the digits_v2 classifier does not"):
+        OF_CLASSES.against(many, 50)
 
 
 def test_real_images_score_at_the_floor_and_worse_ones_above() -> None:
@@ -573,6 +644,8 @@ metrics = FeatureMetrics(
     inception_score_splits=1,
     kid_subsets=1,
     kid_subset_size=2,
+    cas_seeds=1,
+    cas_steps=1,
     batch_size=20,
 )
 real = ImageFeatures(torch.zeros(60, 64), torch.zeros(60, 10))
@@ -597,9 +670,9 @@ def test_extraction_and_comparison_are_bitwise_what_they_are_without_a_thread() 
         outputs = [loaded.network(batch) for batch in images(300, 1).split(64)]
     for found, parts in zip((fake.features, fake.logits), zip(*outputs, strict=True), strict=True):
         assert torch.equal(found, torch.cat(parts))
-    scores = DIGITS.fid(fake, real) | DIGITS.inception_score(fake, real)
-    scores |= DIGITS.kid(fake, real) | DIGITS.precision_recall(fake, real)
-    assert list(DIGITS.compare(fake, real).items()) == list(scores.items())
+    sides = [each.of(images(300, seed), unlabelled(300)) for seed, each in enumerate((real, fake))]
+    scores = DIGITS.fid(*sides) | DIGITS.inception_score(*sides) | DIGITS.kid(*sides) | DIGITS.precision_recall(*sides)
+    assert list(DIGITS.compare(*sides).items()) == list(scores.items())
 
 
 def test_pixels_are_hashed_in_pieces_to_what_they_are_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
