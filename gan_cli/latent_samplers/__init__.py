@@ -6,6 +6,7 @@ from gan_cli.latent_samplers.advlat_z import AdvLatZ
 from gan_cli.latent_samplers.ddls import DDLS
 from gan_cli.latent_samplers.drs import DRS
 from gan_cli.latent_samplers.gaussian import Gaussian
+from gan_cli.latent_samplers.label_pairs import LabelPairs
 from gan_cli.latent_samplers.latent_sampler import LatentSampler, Refinement
 from gan_cli.latent_samplers.mh import MH
 from gan_cli.latent_samplers.truncated_gaussian import TruncatedGaussian
@@ -19,6 +20,7 @@ __all__ = [
     "AdvLatQua",
     "AdvLatZ",
     "Gaussian",
+    "LabelPairs",
     "LatentSampler",
     "Refinement",
     "TruncatedGaussian",

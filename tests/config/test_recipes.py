@@ -30,6 +30,11 @@ NAMED = [
     "realness_ffhq1024",
     "realness_toy",
     "advlat_div_cifar10",
+    "advlat_div_cifar10_conditional",
+    "msgan_cifar10",
+    "acgan_cifar10",
+    "sngan_projection_cifar10",
+    "conditional_digits",
     "advlat_ring",
     "advlat_grid",
     "advlat_z_mnist2d",
@@ -190,6 +195,29 @@ def test_advlatgan_div_has_32_pairs_and_half_the_weight() -> None:
     config = recipe("advlat_div_cifar10")
     assert flat("advlat_div_cifar10")["batch"] == (32, 64)
     assert config["regularizer"]["mode_seeking"]["weight"] == 0.5
+
+
+WAYS_OF_LABELS = {
+    "advlat_div_cifar10": ("UnlabelledGenerator", "UnlabelledDiscriminator"),
+    "advlat_div_cifar10_conditional": ("ConcatGenerator", "ConcatDiscriminator"),
+    "msgan_cifar10": ("ConcatGenerator", "ConcatDiscriminator"),
+    "acgan_cifar10": ("ConcatGenerator", "Auxiliary"),
+    "sngan_projection_cifar10": ("BatchNorm", "Projection"),
+}
+
+
+@pytest.mark.parametrize(("name", "classes"), WAYS_OF_LABELS.items())
+def test_recipes_with_labels_are_their_bases_but_for_the_labels(name: str, classes: tuple[str, str]) -> None:
+    config = recipe(name)
+    chosen = (config[f"{player}_labels"]["_target_"].rsplit(".", 1)[1] for player in ("generator", "discriminator"))
+    assert tuple(chosen) == classes
+    base = {"acgan_cifar10": "dcgan_cifar10", "sngan_projection_cifar10": "sngan_resnet_cifar10"}.get(name)
+    different = {"regularizers"} if base else {"model", "sampler", "step_size"}
+    found, expected = flat(name), flat(base or "advlat_div_cifar10")
+    assert {key: found[key] for key in found.keys() - different} == {
+        key: expected[key] for key in expected.keys() - different
+    }
+    assert set(expected["regularizers"]) <= set(found["regularizers"])  # type: ignore[call-overload]
 
 
 def test_a_recipe_gives_way_to_the_command_line() -> None:

@@ -19,6 +19,7 @@ from gan_cli.latent_samplers import (
     AdvLatQua,
     AdvLatZ,
     Gaussian,
+    LabelPairs,
     LatentSampler,
     Refinement,
     TruncatedGaussian,
@@ -248,6 +249,17 @@ def test_pairs_of_advlat_div_start_close_and_end_with_closer_images(experiment: 
         images = game.generator(first)
         ratios = [distance(game.generator(z), images) / distance(z, first) for z in (start, found)]
     assert ratios[1].mean() < ratios[0].mean()
+
+
+def test_label_pairs_are_prior_draws_with_the_label_of_the_first() -> None:
+    pairs, real = LabelPairs(prior=ONE), examples(torch.zeros(9, 1, 16, 16), torch.arange(9))
+    torch.manual_seed(1)
+    draws = ONE.sample(9, CPU)
+    torch.manual_seed(1)
+    found = pairs.for_generator(GAME, real)
+    assert torch.equal(found.codes, draws)
+    assert found.labels.tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 8]
+    assert pairs.for_discriminator(GAME, real).labels.tolist() == list(range(9))
 
 
 def test_starts_of_advlat_div_have_the_asked_deviation() -> None:
