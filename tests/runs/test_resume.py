@@ -99,6 +99,16 @@ def test_killed_at_any_step_and_continued(
     assert_equal(outcome(tmp_path / "run"), outcome(undisturbed[objective]))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("conditioning", ["projection", "auxiliary", "twin_logits", "d2d_ce"])
+def test_a_conditional_run_killed_and_continued(conditioning: str, tmp_path: Path) -> None:
+    more = (f"conditioning={conditioning}",)
+    train_in(tmp_path / "whole", "stdgan", *more)
+    start_and_kill(tmp_path / "run", "stdgan", 3, *more, after_report=False)
+    train_in(tmp_path / "run", "stdgan", *more)
+    assert_equal(outcome(tmp_path / "run"), outcome(tmp_path / "whole"))
+
+
 def test_the_comparison_sees_a_lost_seed(undisturbed: dict[str, Path], tmp_path: Path) -> None:
     """Without the seeding of each step, a continued run would differ: the test above can fail."""
     with pytest.MonkeyPatch.context() as patch:
