@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
 from torch.nn.functional import pad
 
 from gan_cli.files import atomic
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+RealAndFakeLabels = tuple[Int[Tensor, " _real"], Int[Tensor, " _fake"]]
 REAL, FAKE = "#1f6f8b", "#d1495b"
 SHADES = ("#d1495b", "#edae49", "#8d6a9f", "#00798c")  # of the intervals in which a training was lost
 DPI = 120
@@ -59,7 +62,7 @@ def save_fake(
     real: Stored | None,
     score: Callable[[Images], Scores] | None,
     columns: int | None = None,
-    labels: tuple[Labels, Labels] | None = None,
+    labels: RealAndFakeLabels | None = None,
 ) -> None:
     """A picture of generated images; points are drawn over the discriminator's score, with the real ones.
 
@@ -140,7 +143,7 @@ def save_points(
     fake: Stored | None = None,
     score: Callable[[Images], Scores] | None = None,
     lines: torch.Tensor | None = None,
-    labels: tuple[Labels, Labels] | None = None,
+    labels: RealAndFakeLabels | None = None,
 ) -> None:
     """Points [points, 2, 1, 1]: real ones, and if given, generated ones and the discriminator's score behind them.
 
