@@ -81,7 +81,7 @@ class Board:
 
     protocol: dict[str, Any]
     rows: list[Row]
-    metrics: list[str]  # the leading one first
+    metrics: list[str]  # the leading one first, and then the other headlines
     headlines: list[str]  # those shown in detail, the leading one first
     directions: dict[str, Direction]  # as the runs' summaries say
     baseline: Row
@@ -196,8 +196,9 @@ def board(protocol: dict[str, Any], rows: list[Row], baseline: str | None) -> Bo
     measured = [result.summary["metrics"] for row in rows for result in row.completed]
     names = dict.fromkeys(key for metrics in measured for key in metrics["last"] if not key.endswith("_std"))
     leading = [metrics["leading"] for metrics in measured if metrics.get("leading") in names][:1]
-    metrics = leading + [name for name in names if name not in leading]
-    headlines = dict.fromkeys(leading + [name for metrics in measured for name in metrics.get("headlines", [])])
+    told = dict.fromkeys(leading + [name for metrics in measured for name in metrics.get("headlines", [])])
+    headlines = [name for name in told if name in names]
+    metrics = list(dict.fromkeys([*headlines, *names]))
     directions = {name: way for metrics in measured for name, way in directions_of(metrics).items()}
 
     def rank(row: Row) -> tuple[bool, bool, float]:
@@ -211,7 +212,7 @@ def board(protocol: dict[str, Any], rows: list[Row], baseline: str | None) -> Bo
         protocol=protocol,
         rows=sorted(rows, key=rank),
         metrics=metrics,
-        headlines=[name for name in headlines if name in names],
+        headlines=headlines,
         directions=directions,
         baseline=next(iter(named + scored + rows)),
     )

@@ -279,7 +279,8 @@ class FeatureScorer(Scorer):
 
     @property
     def headlines(self) -> list[str]:  # type: ignore[override]
-        return [self.named(name) for name in ("fid", "inception_score_mean") if self.named(name) in self.directions]
+        keys = [self.named(name) for name in ("fid", "inception_score_mean", "cas_mean")]
+        return [key for key in keys if key in self.directions]
 
     @property
     def directions(self) -> dict[str, Direction]:  # type: ignore[override]

@@ -315,6 +315,22 @@ def test_what_a_metric_means_is_what_its_scorer_said(tmp_path: Path) -> None:
     assert text_tables(board)[1].header[:3] == ["method", "best inception_score_digits ↓", "min"]
 
 
+def test_a_table_shows_scores_that_only_some_runs_have(tmp_path: Path) -> None:
+    """As those of labels; headlines come first, whatever the order of the scores."""
+    make_run(tmp_path, "objective=hinge", fid=1.0)
+    labelled = make_run(tmp_path, "objective=stdgan", fid=2.0) / "summary.json"
+    summary = json.loads(labelled.read_text())
+    summary["metrics"]["last"] |= {"class_fid_digits": 7.0, "cas_mean": 0.5}
+    summary["metrics"]["headlines"] = ["fid_digits", "cas_mean"]
+    summary["metrics"]["directions"] |= {"class_fid_digits": "lower", "cas_mean": "higher"}
+    labelled.write_text(json.dumps(summary))
+    board = only_board(tmp_path)
+    assert board.metrics == ["fid_digits", "inception_score_digits_mean", "cas_mean", "class_fid_digits"]
+    table = text_tables(board)[0]
+    for score, cells in {"class_fid_digits ↓": ["-", "7"], "cas ↑": ["-", "0.5"]}.items():
+        assert [row[table.header.index(score)] for row in table.rows] == cells
+
+
 @pytest.mark.parametrize(
     ("lower", "arrow", "first"), [(True, "fid_digits ↓", "hinge"), (False, "fid_digits ↑", "stdgan")]
 )

@@ -110,6 +110,7 @@ def test_it_is_beside_fid_in_one_score() -> None:
     scores, floor = scorer.score(subject(REAL.values, REAL.labels)), scorer.floor()
     assert list(scores) == list(scorer.directions) == ["fid_digits_v2", "cas_mean", "cas_real_mean", "cas_both_mean"]
     assert list(floor) == ["fid_digits_v2", "cas_mean"]
+    assert scorer.headlines == ["fid_digits_v2", "cas_mean"]
     assert {key: value for key, value in scorer.protocol.items() if key.startswith("cas_")} == {
         "cas_seeds": 1,
         "cas_steps": 2,
