@@ -178,3 +178,26 @@ def test_the_discriminator_of_a_run_is_attacked(command: Command) -> None:
         )
         assert (code != 0, out, err.count("\n")) == (True, "", 1), err
         assert message in err
+
+
+@pytest.mark.slow
+def test_what_classifies_is_attacked_on_held_out_images(command: Command) -> None:
+    """Also beside a generator; a conditional discriminator that does not classify is given the labels of images."""
+    attack = ["device=cpu", "attack=ifgsm", "attack.norm=l2", "attack.epsilon=[1,4]", "num_eval_images=40"]
+    for name, held_out, key in (("auxiliary", 50, "test_error"), ("projection", 0, "share_passing")):
+        words = [*TINY, "steps=2", f"conditioning={name}", f"dataset.num_held_out={held_out}", f"run_dir={name}"]
+        code, _, err = command("train", *words, "device=cpu")
+        assert code == 0, err
+        code, out, err = command("eval", f"checkpoint={name}", *attack, f"out={name}_attacked")
+        assert code == 0, err
+        result = json.loads(out)
+        values = [row[key] for row in result["results"]]
+        assert [row["epsilon"] for row in result["results"]] == [0, 1, 4]
+        assert values == sorted(values)
+        assert values[0] < values[-1]
+        assert result["protocol"]["num_attacked"] == 40
+        assert (Path(f"{name}_attacked") / "examples.png").is_file()
+    command("train", *TINY, "steps=1", "conditioning=auxiliary", "device=cpu", "run_dir=all")
+    code, out, err = command("eval", "checkpoint=all", *attack)
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert "there are no images to attack the classifier on: Digits has no held-out images" in err
