@@ -5,9 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from gan_cli.attacks.attack import Attack
 from gan_cli.data import TrainingSet
 from gan_cli.seeding import mix
-from gan_cli.shapes import Examples
+from gan_cli.shapes import Examples, Images, Logits
 from gan_cli.work import track
 
 BATCH = 256  # images at a time; fixed, so that random starts do not depend on a batch size
@@ -20,3 +21,14 @@ def answers(data: TrainingSet, answer: Callable[[Examples], Tensor], seed: int, 
         torch.manual_seed(mix("answers", seed, number))
         found.append(answer(data.batch(rows)).cpu())
     return torch.cat(found)
+
+
+def misled(classify: Callable[[Images], Logits], data: TrainingSet, attack: Attack, seed: int) -> Logits:
+    """The class logits of all images after the attack, on the CPU."""
+
+    def answer(shown: Examples) -> Logits:
+        moved = attack.misleading(classify, shown.images, shown.labels)
+        with torch.no_grad():
+            return classify(moved)
+
+    return answers(data, answer, seed, f"images attacked by {attack.name}")

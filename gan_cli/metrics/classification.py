@@ -1,8 +1,7 @@
 """How well the discriminator classifies images that training never sees."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Annotated
 
 import torch
@@ -10,18 +9,31 @@ from annotated_types import Ge
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from gan_cli.attacks import Attack, misled
 from gan_cli.data import TrainingSet
 from gan_cli.errors import UserError
-from gan_cli.metrics.metrics import Metrics, Protocol, Scorer, Subject
+from gan_cli.metrics.metrics import Direction, Metrics, Protocol, Scorer, Subject
 from gan_cli.shapes import Labels, Logits
 from gan_cli.work import track
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassificationMetrics(Metrics):
-    """The test error, on the data set's held-out images, of which `batch_size` are classified at a time."""
+    """The test error, on the data set's held-out images, of which `batch_size` are classified at a time.
+
+    And the test error on the same images moved by each of `attacks`. Raises ValueError for two attacks of one name.
+    """
 
     batch_size: Annotated[int, Ge(1)]
+    attacks: Sequence[Attack]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names = [attack.name for attack in self.attacks]
+        if len(set(names)) < len(names):
+            raise ValueError(
+                f"attacks={', '.join(names)} must differ in kind, norm or epsilon: they are one column each"
+            )
 
     @property
     def reads_held_out(self) -> bool:
@@ -33,7 +45,9 @@ class ClassificationMetrics(Metrics):
         assert held_out is not None
         if held_out.labels.min() < 0:
             raise ValueError("the held-out images have no labels, which a test error needs: choose other metrics")
-        return ClassificationScorer(replace(held_out.identified(), device=training_set.device), self.batch_size)
+        return ClassificationScorer(
+            replace(held_out.identified(), device=training_set.device), self.batch_size, self.attacks
+        )
 
 
 @dataclass(frozen=True)
@@ -42,27 +56,40 @@ class ClassificationScorer(Scorer):
 
     test: TrainingSet
     batch_size: int
+    attacks: Sequence[Attack]
 
     reads_images = False
     leading = "test_error"
-    headlines = ("test_error",)
-    directions = MappingProxyType({"test_error": "lower", "test_cross_entropy": "lower"})
+
+    @property
+    def headlines(self) -> Sequence[str]:  # type: ignore[override]
+        return ("test_error", *map(attacked, self.attacks))
+
+    @property
+    def directions(self) -> Mapping[str, Direction]:  # type: ignore[override]
+        return dict.fromkeys([*self.headlines, "test_cross_entropy"], "lower")
 
     @property
     def protocol(self) -> Protocol:
         assert self.test.digest is not None
-        return {"num_test": len(self.test), "test_sha256": self.test.digest}
+        stamp: Protocol = {"num_test": len(self.test), "test_sha256": self.test.digest}
+        return stamp | {attacked(attack): str(attack) for attack in self.attacks}
 
     def score(self, subject: Subject) -> dict[str, float]:
-        """`test_error`, the share of images whose most likely class is a wrong one, and `test_cross_entropy`, in nats.
+        """`test_error`, the share of images whose most likely class is a wrong one, also under each attack.
 
-        Raises UserError for a discriminator that has no class logits.
+        And `test_cross_entropy`, in nats. Raises UserError for a discriminator that has no class logits.
         """
         wrong = cross_entropies = 0.0
         for logits, labels in self.classified(subject):
             wrong += (logits.argmax(1) != labels).sum().item()
             cross_entropies += cross_entropy(logits.double(), labels, reduction="sum").item()
-        return {"test_error": wrong / len(self.test), "test_cross_entropy": cross_entropies / len(self.test)}
+        scores = {"test_error": wrong / len(self.test), "test_cross_entropy": cross_entropies / len(self.test)}
+        assert subject.classify is not None
+        for attack in self.attacks:
+            answered = misled(subject.classify, self.test, attack, seed=0)
+            scores[attacked(attack)] = (answered.argmax(1) != self.test.labels.cpu()).double().mean().item()
+        return scores
 
     def floor(self) -> dict[str, float]:
         """Nothing: images are not compared with images."""
@@ -85,3 +112,8 @@ class ClassificationScorer(Scorer):
             batch = self.test.batch(rows)
             with torch.no_grad():
                 yield subject.classify(batch.images), batch.labels
+
+
+def attacked(attack: Attack) -> str:
+    """The key of the test error under this attack, as test_error_fgsm_0.1."""
+    return f"test_error_{attack.name}"
