@@ -203,7 +203,8 @@ def read_attacks(node: Config, sampler: str | None) -> list[Config]:
     if sampler is not None:
         raise UserError("attack= attacks images of the run's own latent sampler: remove latent_sampler=")
     given = node.get("epsilon")
-    nodes = [node | {"epsilon": epsilon} for epsilon in (given if isinstance(given, list) else [given])]
+    several = [float(each) if type(each) is int else each for each in (given if isinstance(given, list) else [given])]
+    nodes = [node | {"epsilon": epsilon} for epsilon in several]
     problems = [problem for each in nodes for problem in part_problems({"attack": each})]
     if not nodes:
         problems.append("attack.epsilon=[] is empty: give a number, or several as attack.epsilon=[0.05,0.1]")

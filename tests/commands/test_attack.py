@@ -121,7 +121,7 @@ def test_one_epsilon_or_several(checked: Callable[..., dict[str, Any]]) -> None:
     (only,) = checked("attack=fgsm", "attack.epsilon=0.1")["attacks"]
     assert only == {"_target_": "gan_cli.attacks.fgsm.FGSM", "epsilon": 0.1, "norm": "sign"}
     several = checked("attack=pgd", "attack.norm=l2", "attack.epsilon=[1,0.5]")["attacks"]
-    assert [(node["epsilon"], node["norm"], node["steps"]) for node in several] == [(0.5, "l2", 10), (1, "l2", 10)]
+    assert [(node["epsilon"], node["norm"], node["steps"]) for node in several] == [(0.5, "l2", 10), (1.0, "l2", 10)]
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_data_sets_are_what_they_were_before_they_shared_a_base(choice: str) -> 
 
 def test_the_base_of_image_data_sets_is_no_choice() -> None:
     assert choices("dataset") == sorted([*IMAGES, "digits", "ring", "grid", "grid3"])
-    assert choices("metrics") == ["classification", "digits", "inception", "mnist", "modes"]
+    assert choices("metrics") == ["attacked", "classification", "digits", "inception", "mnist", "modes"]
     with pytest.raises(ConfigCompositionException):
         composed_config("images=images")
     with pytest.raises(ConfigCompositionException):

@@ -33,7 +33,7 @@ SUBJECT = Subject(torch.empty(0, 0, 0, 0), unlabelled(0), classify)
 
 def scorer(batch_size: int = 500, labels: torch.Tensor = LABELS) -> ClassificationScorer:
     training_set = replace(a_test_set(), held_out=a_test_set(labels))
-    return ClassificationMetrics(batch_size=batch_size).against(training_set, 0)
+    return ClassificationMetrics(batch_size=batch_size, attacks=[]).against(training_set, 0)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 500])
@@ -47,7 +47,7 @@ def test_error_and_confusion_of_known_predictions(batch_size: int) -> None:
 
 
 def test_the_protocol_says_which_images_were_classified() -> None:
-    metrics, found = ClassificationMetrics(batch_size=5), scorer()
+    metrics, found = ClassificationMetrics(batch_size=5, attacks=[]), scorer()
     assert metrics.reads_held_out
     assert not found.reads_images
     assert found.lower_is_better
