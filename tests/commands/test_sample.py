@@ -127,6 +127,42 @@ def test_arranged_images_begin_and_end_at_the_seeds_own(command: Command) -> Non
 
 
 @pytest.mark.slow
+def test_classes_have_a_row_each_or_are_drawn_alone(command: Command) -> None:
+    more = ["conditioning=concat", "ema_decay=0.0", "generator_optimizer.lr=0.1"]
+    command("train", *TINY, *RUN, *more)
+    code, out, err = command("sample", "checkpoint=run", "labels=all")
+    assert (code, out.strip()) == (0, "outputs/samples/run-step-1-seed-0-labels-all"), err
+    every = pixels(Path(out.strip()))
+    assert len(every) == 100  # ten of each class
+    code, out, err = command("sample", "checkpoint=run", "labels=3", "num_images=10")
+    assert (code, out.strip()) == (0, "outputs/samples/run-step-1-seed-0-labels-3"), err
+    assert abs(pixels(Path(out.strip())) - every[30:40]).max() <= 1  # rounded from another batch
+    assert abs(every[30:40] - every[40:50]).max() > 1
+    with Image.open("outputs/samples/run-step-1-seed-0-labels-all/grid.png") as grid:
+        assert grid.width == grid.height
+    for words, message in (
+        (["labels=10"], "labels=10 must be all, or a class from 0 to 9"),
+        (["labels=all", "num_images=15"], "num_images=15 could be 20"),
+        (["labels=all", "latents=grid"], "remove latents=grid"),
+        (["labels=all", "latent_sampler=drs"], "labels=all takes codes of the prior as they are"),
+    ):
+        code, out, err = command("sample", "checkpoint=run", *words)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert message in err
+
+
+@pytest.mark.slow
+def test_a_run_without_labels_draws_none(command: Command) -> None:
+    command("train", *TINY, *RUN)
+    code, _, err = command("sample", "checkpoint=run", "labels=all")
+    assert (code, err) == (2, "gan-sample: labels=all: this run's generator takes no labels, remove it\n")
+
+
+def pixels(folder: Path) -> np.ndarray:
+    return np.stack([np.asarray(Image.open(file)).astype(int) for file in sorted((folder / "images").iterdir())])
+
+
+@pytest.mark.slow
 def test_a_plane_of_more_dimensions_is_refused_and_points_are_joined(command: Command) -> None:
     toy = ["dataset=grid3", "model=mlp", "dataset.points_per_mode=8", "device=cpu", "steps=1"]
     command("train", *TINY_MLP, *toy, "latent_dim=3", "run_dir=wide")

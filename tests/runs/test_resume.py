@@ -13,9 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from gan_cli.commands.evaluate import evaluate
 from gan_cli.commands.train import resume
 from gan_cli.commands.train import train as gan_train
-from gan_cli.config.read import read_config, read_resuming
+from gan_cli.config.read import read_config, read_evaluation, read_resuming
 from gan_cli.errors import CheckpointError, DivergedError, InterruptedRunError, UserError
 from gan_cli.experiment import Experiment
 from gan_cli.metrics.feature_metrics import FeatureScorer
@@ -40,6 +41,7 @@ OVERRIDES = [
     "checkpoint_every=2",
     "device=cpu",
 ]
+DRS = "latent_sampler.num_burn_in=16"
 OBJECTIVES = {"stdgan": [], "realness": ["num_outcomes=5"], "wgan_gp": ["discriminator_steps=2"]}
 
 
@@ -99,14 +101,30 @@ def test_killed_at_any_step_and_continued(
     assert_equal(outcome(tmp_path / "run"), outcome(undisturbed[objective]))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("conditioning", ["projection", "auxiliary", "twin_logits", "d2d_ce"])
-def test_a_conditional_run_killed_and_continued(conditioning: str, tmp_path: Path) -> None:
-    more = (f"conditioning={conditioning}",)
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param(["conditioning=auxiliary"], marks=pytest.mark.slow),
+        pytest.param(["conditioning=projection", "latent_sampler=drs", DRS], marks=pytest.mark.slow),
+        pytest.param(["conditioning=twin_logits", "generator_labels=shared_batch_norm"], marks=pytest.mark.slow),
+        pytest.param(["conditioning=d2d_ce"], marks=pytest.mark.slow),
+        pytest.param(["conditioning=concat", "latent_sampler=advlat_div"], marks=pytest.mark.slow),
+    ],
+    ids=" ".join,
+)
+def test_labels_survive_a_kill_and_are_scored_the_same_later(
+    more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, more = tmp_path / "run", [*more, "num_eval_images=64"]
     train_in(tmp_path / "whole", "stdgan", *more)
-    start_and_kill(tmp_path / "run", "stdgan", 3, *more, after_report=False)
-    train_in(tmp_path / "run", "stdgan", *more)
-    assert_equal(outcome(tmp_path / "run"), outcome(tmp_path / "whole"))
+    start_and_kill(folder, "stdgan", 3, *more, after_report=False)
+    train_in(folder, "stdgan", *more)
+    assert_equal(outcome(folder), outcome(tmp_path / "whole"))
+    capsys.readouterr()
+    overrides = [f"checkpoint={folder}", f"out={tmp_path / 'scores'}", "device=cpu"]
+    evaluate(read_evaluation(composed_config(*overrides, config_name="eval"), overrides, None))
+    scores = json.loads(capsys.readouterr().out)["metrics"]
+    assert scores == json.loads((folder / "summary.json").read_text())["metrics"]["last"]
 
 
 def test_the_comparison_sees_a_lost_seed(undisturbed: dict[str, Path], tmp_path: Path) -> None:
