@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from gan_cli.conditioning.conditioning import BuildDiscriminator, DiscriminatorLabels, ImageShape
-from gan_cli.conditioning.features import ReadsFeatures
+from gan_cli.conditioning.features import WithFeatures
 from gan_cli.shapes import Images, Outputs
 
 
@@ -23,15 +23,16 @@ class Auxiliary(DiscriminatorLabels):
         return Classifying(build(image_shape, num_outcomes), num_outcomes, num_classes)
 
 
-class Classifying(ReadsFeatures):
+class Classifying(nn.Module):
     """Images to logits and class logits."""
 
     classifies = True
 
     def __init__(self, network: nn.Module, num_outcomes: int, num_classes: int) -> None:
-        super().__init__(network, num_outcomes)
-        self.classes = nn.Linear(self.num_features, num_classes)
+        super().__init__()
+        self.network = WithFeatures(network, num_outcomes)
+        self.classes = nn.Linear(self.network.num_features, num_classes)
 
     def forward(self, images: Images) -> Outputs:
-        logits, features = self.read(images)
+        logits, features = self.network(images)
         return Outputs(logits, class_logits=self.classes(features))

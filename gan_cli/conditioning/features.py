@@ -1,4 +1,4 @@
-"""Discriminators that make more of their features, which are what their last linear layer reads."""
+"""A discriminator with its features, which are what its last linear layer reads."""
 
 from torch import Tensor, nn
 
@@ -6,10 +6,10 @@ from gan_cli.networks import input_of_last_linear, last_linear
 from gan_cli.shapes import Features, Images, Logits
 
 
-class ReadsFeatures(nn.Module):
-    """A discriminator around `network`, whose last linear layer makes its logits.
+class WithFeatures(nn.Module):
+    """Images to the logits of `network` and their features.
 
-    Raises ValueError if it does not.
+    Raises ValueError unless the last linear layer of `network` makes the logits.
     """
 
     def __init__(self, network: nn.Module, num_outcomes: int) -> None:
@@ -23,7 +23,7 @@ class ReadsFeatures(nn.Module):
         self.network = network
         self.num_features = layer.in_features
 
-    def read(self, images: Images) -> tuple[Logits, Features]:
+    def forward(self, images: Images) -> tuple[Logits, Features]:
         with input_of_last_linear(self.network) as seen:
             logits: Tensor = self.network(images)
         return logits, seen[-1]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from gan_cli.conditioning.conditioning import BuildDiscriminator, DiscriminatorLabels, ImageShape
-from gan_cli.conditioning.features import ReadsFeatures
+from gan_cli.conditioning.features import WithFeatures
 from gan_cli.shapes import Images, Labels, Logits
 
 
@@ -23,18 +23,19 @@ class Projection(DiscriminatorLabels):
         return Projecting(build(image_shape, num_outcomes), num_outcomes, num_classes)
 
 
-class Projecting(ReadsFeatures):
+class Projecting(nn.Module):
     """Images and labels to logits."""
 
     conditional = True
 
     def __init__(self, network: nn.Module, num_outcomes: int, num_classes: int) -> None:
-        super().__init__(network, num_outcomes)
+        super().__init__()
+        self.network = WithFeatures(network, num_outcomes)
         self.num_outcomes = num_outcomes
-        self.embedding = nn.Embedding(num_classes, num_outcomes * self.num_features)
+        self.embedding = nn.Embedding(num_classes, num_outcomes * self.network.num_features)
         nn.init.xavier_uniform_(self.embedding.weight)  # as the authors do
 
     def forward(self, images: Images, labels: Labels) -> Logits:
-        logits, features = self.read(images)
-        directions = self.embedding(labels).unflatten(1, (self.num_outcomes, self.num_features))
+        logits, features = self.network(images)
+        directions = self.embedding(labels).unflatten(1, (self.num_outcomes, self.network.num_features))
         return logits + (directions @ features[:, :, None]).squeeze(2)

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from gan_cli.conditioning.conditioning import BuildDiscriminator, DiscriminatorLabels, ImageShape
-from gan_cli.conditioning.features import ReadsFeatures
+from gan_cli.conditioning.features import WithFeatures
 from gan_cli.shapes import Images, Outputs
 
 
@@ -28,17 +28,18 @@ class Proxies(DiscriminatorLabels):
         return Embedding(build(image_shape, num_outcomes), num_outcomes, num_classes, self.dim)
 
 
-class Embedding(ReadsFeatures):
+class Embedding(nn.Module):
     """Images to logits, embedding and proxies."""
 
     embeds = True
 
     def __init__(self, network: nn.Module, num_outcomes: int, num_classes: int, dim: int) -> None:
-        super().__init__(network, num_outcomes)
-        self.embedded = nn.Linear(self.num_features, dim)
+        super().__init__()
+        self.network = WithFeatures(network, num_outcomes)
+        self.embedded = nn.Linear(self.network.num_features, dim)
         self.proxies = nn.Embedding(num_classes, dim)
 
     def forward(self, images: Images) -> Outputs:
-        logits, features = self.read(images)
+        logits, features = self.network(images)
         embedding = normalize(self.embedded(features), dim=1)
         return Outputs(logits, embedding=embedding, proxies=normalize(self.proxies.weight, dim=1))

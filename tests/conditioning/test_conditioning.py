@@ -247,7 +247,7 @@ def test_projection_is_its_formula_with_the_gradient_of_each_embedding(outcomes:
     network = Projection().wrap(linear, (4, 1, 1), outcomes, CLASSES).double()
     embedding = network.embedding.weight.detach().unflatten(1, (outcomes, 4))
     logits = network(features[:, :, None, None], LABELS)
-    head = network.network[1]
+    head = network.network.network[1]
     for row, label in enumerate(LABELS):
         for outcome in range(outcomes):
             own = embedding[label, outcome] @ features[row]
