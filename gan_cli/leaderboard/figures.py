@@ -12,7 +12,7 @@ from gan_cli.errors import one_line, own_code
 from gan_cli.leaderboard.boards import Board, Row
 from gan_cli.leaderboard.curves import LOG_RATIO, MOST_DRAWN, Panel, drawn, panels
 from gan_cli.leaderboard.results import Result
-from gan_cli.leaderboard.statistics import is_number
+from gan_cli.leaderboard.statistics import interval_of_mean, is_number
 from gan_cli.leaderboard.styles import style
 from gan_cli.runs.pictures import new_figure, save_figure
 from gan_cli.text import printable
@@ -93,8 +93,9 @@ def draw(axes: "Axes", panel: Panel) -> None:
 def study_picture(board: Board, picture: Mapping[str, Any]) -> "Figure | None":
     """The last score of every run against the setting `x`, with a colour for each value of `lines`.
 
-    `picture` may also give the metric `y`, `title` and `xlabel`, and `categories` if numbers are only names.
-    None if nothing has been scored.
+    `picture` may also give the metric `y`, `title` and `xlabel`, and `categories` if numbers are only names. With
+    `intervals` the means have 95 % intervals over seeds, with `logarithmic` the axis of `x` is one. None if nothing has
+    been scored.
     """
     metric = picture["y"] if picture.get("y") in board.metrics else board.leading or ""
     points: dict[str, list[tuple[Any, float]]] = {}
@@ -122,6 +123,14 @@ def study_picture(board: Board, picture: Mapping[str, Any]) -> "Figure | None":
         centers = np.unique(x)
         means = [y[x == center].mean() for center in centers]
         axes.plot(centers, means, "-" if numeric else "_", color=f"C{number}", lw=1.2, ms=16, mew=2)
+        if picture.get("intervals"):
+            half_widths = [interval_of_mean(y[x == center]) for center in centers]
+            axes.errorbar(centers, means, half_widths, fmt="none", color=f"C{number}", lw=1.2, capsize=4)
+    places = [value for value in values if value is not None]
+    if numeric and picture.get("logarithmic") and min(places) > 0:
+        axes.set_xscale("log")
+        axes.set_xticks(sorted(set(places)), [f"{place:g}" for place in sorted(set(places))])
+        axes.set_xticks([], minor=True)
     if not numeric:
         turned = 20 if len(names) > 5 or max(map(len, names)) > 12 else 0
         every = -(-len(names) // MOST_VALUES)

@@ -1,13 +1,14 @@
 """Statistics over a few seeds: of a method, and of the difference between two methods."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any, Literal
 
 import numpy as np
 from scipy.stats import bootstrap
+from scipy.stats import t as student
 
 NUM_RESAMPLES = 9999
 CONFIDENCE = 0.95
@@ -37,6 +38,13 @@ def spread(values: Iterable[Any]) -> Spread | None:
 def is_number(value: Any) -> bool:
     """Whether it is finite, and so small that its square is, too."""
     return isinstance(value, int | float) and abs(value) <= LARGEST
+
+
+def interval_of_mean(values: Sequence[float]) -> float:
+    """Half the width of the 95 % interval of the mean by Student's t; 0 for a single value, which has none."""
+    if len(values) < 2:
+        return 0.0
+    return float(student.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * stdev(map(float, values)) / len(values) ** 0.5
 
 
 @dataclass(frozen=True)

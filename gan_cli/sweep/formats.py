@@ -38,6 +38,8 @@ class Picture(TypedDict):
     title: NotRequired[str]
     xlabel: NotRequired[str]
     categories: NotRequired[bool]
+    intervals: NotRequired[bool]
+    logarithmic: NotRequired[bool]
 
 
 class Kind(TypedDict):

@@ -11,9 +11,10 @@ from gan_cli.models.no_generator import NoGenerator
 
 @pytest.mark.parametrize(("size", "convolutions"), [(8, 1), (16, 2), (32, 3)])
 def test_the_small_classifier_halves_its_images_down_to_four_pixels(size: int, convolutions: int) -> None:
-    network = Classifier(width=4, image_shape=(3, size, size), num_outcomes=7)
+    network = Classifier(width=4, batch_norm=size == 16, image_shape=(3, size, size), num_outcomes=7)
     assert sum(isinstance(layer, nn.Conv2d) for layer in network.modules()) == convolutions
     assert network(torch.randn(2, 3, size, size)).shape == (2, 7)
+    assert sum(isinstance(layer, nn.BatchNorm2d) for layer in network.modules()) == (2 if size == 16 else 0)
     last = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
     assert last[0].in_features == 16 * 4 * 2 ** (convolutions - 1)
 
