@@ -29,8 +29,10 @@ PLACES = {  # of files on a machine: digests in the protocol say what they hold
     "dataset.verify",
     "dataset.metrics.extractor.weights",
 }
+LABEL_SEED = "dataset.label_seed"  # which images keep their label: another draw is another seed of the method
 NOT_OF_THE_METHOD = {
     "seed",
+    LABEL_SEED,
     "log_every",
     "sample_every",
     "checkpoint_every",
@@ -119,7 +121,7 @@ class Result:
     def data(self) -> dict[str, Any]:
         """The part of the config that says which images there are, where, and how they are scored."""
         measured = {key: self.config.get(key) for key in ("dataset", "num_eval_images", "evaluation_seed")}
-        return flatten(measured)
+        return {key: value for key, value in flatten(measured).items() if key != LABEL_SEED}
 
     @property
     def dataset(self) -> str:
@@ -129,9 +131,9 @@ class Result:
 
     @property
     def identity(self) -> tuple[str, int, str]:
-        """The method, the seed and the images: two runs that agree in all of them are the same run."""
+        """The method, its seeds and the images: two runs that agree in all of them are the same run."""
         images = self.protocol.get("images_sha256") or [self.data.get(place) for place in sorted(PLACES)]
-        return self.method, self.seed, json.dumps(images)
+        return self.method, self.seed, json.dumps([images, flatten(dict(self.config)).get(LABEL_SEED)])
 
     @property
     def scores(self) -> dict[str, Any]:
