@@ -51,7 +51,7 @@ def generate(gan: GAN, count: int, seed: int, real: Examples | None, dtype: torc
     """
     if not count:
         return Generated(
-            torch.empty(0, 0, 0, 0, dtype=dtype), torch.empty(0, 0), unlabelled(0), SamplingCost(0, 0, 0, 0)
+            torch.empty(0, 0, 0, 0, dtype=dtype), torch.empty(0, 0), unlabelled(0), SamplingCost(0.0, 0.0, 0.0, 0.0)
         )
     values: list[Stored] = []
     chosen: list[Latents] = []
