@@ -124,7 +124,7 @@ def study_picture(board: Board, picture: Mapping[str, Any]) -> "Figure | None":
         means = [y[x == center].mean() for center in centers]
         axes.plot(centers, means, "-" if numeric else "_", color=f"C{number}", lw=1.2, ms=16, mew=2)
         if picture.get("intervals"):
-            half_widths = [interval_of_mean(y[x == center]) for center in centers]
+            half_widths = [interval_of_mean(y[x == center].tolist()) for center in centers]
             axes.errorbar(centers, means, half_widths, fmt="none", color=f"C{number}", lw=1.2, capsize=4)
     places = [value for value in values if value is not None]
     if numeric and picture.get("logarithmic") and min(places) > 0:

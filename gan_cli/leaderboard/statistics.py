@@ -44,7 +44,7 @@ def interval_of_mean(values: Sequence[float]) -> float:
     """Half the width of the 95 % interval of the mean by Student's t; 0 for a single value, which has none."""
     if len(values) < 2:
         return 0.0
-    return float(student.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * stdev(map(float, values)) / len(values) ** 0.5
+    return float(student.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * stdev(values) / len(values) ** 0.5
 
 
 @dataclass(frozen=True)

@@ -82,3 +82,32 @@ def test_the_legend_lies_beside_the_panels_and_names_a_method_that_is_in_one_of_
     assert all(axes.get_legend() is None and axes.bbox.y0 > below for axes in figure.axes)
     markers = {handle.get_marker() for handle in legend.legend_handles}
     assert len(markers) == 11
+
+
+def test_means_have_intervals_and_the_axis_of_settings_may_be_logarithmic(tmp_path: Path) -> None:
+    for steps in (10, 1000):
+        for seed, score in enumerate((1.0, 2.0, 3.0)):
+            make_run(tmp_path, f"dataset.image_size={steps}", seed=seed, fid=score)
+    (board,) = boards(gather([tmp_path]), None)
+    picture = {"x": "dataset.image_size", "y": "fid_digits"}
+    plain = study_picture(board, picture)
+    drawn = study_picture(board, picture | {"intervals": True, "logarithmic": True})
+    assert plain is not None
+    assert drawn is not None
+    assert (plain.axes[0].get_xscale(), drawn.axes[0].get_xscale()) == ("linear", "log")
+    assert not plain.axes[0].containers
+    ((_, _, (bars,)),) = drawn.axes[0].containers
+    half = 4.302653 / 3**0.5  # of the mean of 1, 2, 3: Student's t with two degrees of freedom, and a deviation of 1
+    for (x, low), (_, high) in (segment.tolist() for segment in bars.get_segments()):
+        assert x in (10, 1000)
+        assert (low, high) == pytest.approx((2 - half, 2 + half))
+    save(tmp_path / "picture.png", drawn)
+
+
+def test_another_draw_of_labels_is_another_seed_of_the_method(tmp_path: Path) -> None:
+    for seed in range(2):
+        make_run(tmp_path, "dataset.num_labelled=100", f"dataset.label_seed={seed}", seed=seed)
+        make_run(tmp_path, "dataset.num_labelled=100", f"dataset.label_seed={seed + 5}", seed=0)
+    (board,) = boards(gather([tmp_path]), None)
+    (row,) = board.rows
+    assert len(row.results) == 4
