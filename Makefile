@@ -29,7 +29,7 @@ train: $(READY)  ## A first run: RealnessGAN on the embedded digits
 test: $(READY)  ## The quick tests, about four minutes on two cores: every pair of choices trains
 	$(PYTEST) -m "not slow"
 
-test-slow: $(READY)  ## The other tests: every combination of choices
+test-slow: $(READY)  ## The other tests: every three choices meet
 	$(PYTEST) -m slow
 
 test-all: test test-slow  ## Every test, each once

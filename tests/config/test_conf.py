@@ -26,7 +26,7 @@ from gan_cli.objectives import fgan
 from gan_cli.trainer import train
 
 from ..conftest import A_CLASSIFIER, EVERY_LABEL, TINY, TINY_MLP, composed_config, tiny_data
-from ..pairwise import every_pair_quick
+from ..pairwise import every_three
 
 Build = Callable[..., Experiment]
 
@@ -150,9 +150,9 @@ OF_IMAGES = [objective for objective in choices("objective") if objective not in
 
 @pytest.mark.parametrize(
     ("model", "objective", "regularizer", "latent_sampler"),
-    every_pair_quick(GENERATIVE, OF_IMAGES, choices("regularizer"), choices("latent_sampler")),
+    every_three(GENERATIVE, OF_IMAGES, choices("regularizer"), choices("latent_sampler")),
 )
-def test_every_combination_trains(
+def test_every_three_choices_train(
     experiment: Build, model: str, objective: str, regularizer: str, latent_sampler: str
 ) -> None:
     tiny = experiment(
