@@ -11,7 +11,7 @@ from gan_cli.shapes import Images, Labels, Logits
 
 @dataclass(frozen=True, kw_only=True)
 class Projection(DiscriminatorLabels):
-    """To each logit is added the inner product of an embedding of the label with the features (equation 5).
+    """To each logit is added the inner product of an embedding of the label with the features.
 
     Every outcome has an embedding of its own: one that all of them share would cancel in a softmax over outcomes.
     Raises ValueError for a network that does not end in a linear layer.

@@ -15,7 +15,7 @@ class Contrastive(OfEmbeddings):
     """Draws an image's embedding to the proxy of its label and to images of its class, away from all others.
 
     -log of the share that its proxy and its class have in exp(cosine / temperature), summed over its proxy and every
-    other image of the batch (equation 9). Raises ValueError unless the temperature is above 0.
+    other image of the batch. Raises ValueError unless the temperature is above 0.
     """
 
     temperature: Annotated[float, Gt(0)]

@@ -11,7 +11,7 @@ from gan_cli.shapes import Labels, Outputs, Scores
 
 @dataclass(frozen=True, kw_only=True)
 class D2DCE(OfEmbeddings):
-    """Draws an image's embedding to the proxy of its label, away from the images of other classes (equation 6).
+    """Draws an image's embedding to the proxy of its label, away from the images of other classes.
 
     An image whose cosine with its proxy is above `margin` is not drawn closer, and one whose cosine with an image of
     another class is below 1 - `margin` is not pushed further away. The value is the paper's; the authors' code takes

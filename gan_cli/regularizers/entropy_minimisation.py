@@ -12,7 +12,7 @@ from gan_cli.shapes import Loss
 
 @dataclass(frozen=True, kw_only=True)
 class EntropyMinimisation(Regularizer):
-    """The mean entropy of the class distribution of real images, in nats (Miyato et al. 2018, equation 13).
+    """The mean entropy of the class distribution of real images, in nats (Miyato et al., arXiv:1704.03976).
 
     Raises ValueError for a discriminator without class logits.
     """
