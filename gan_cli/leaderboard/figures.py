@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 NUM_MARKERS = 10  # of a curve
 MOST_OF_LABEL = 60  # characters
+BESIDE = 1.04  # of two lines, the ratio of their places on a logarithmic axis
 MOST_VALUES = 40  # on an axis of names
 
 
@@ -110,13 +111,16 @@ def study_picture(board: Board, picture: Mapping[str, Any]) -> "Figure | None":
     numeric = all(value is not None for value in values) and not picture.get("categories")
     names = {str(x): None for line in sorted(points) for x, _ in points[line]}
     positions = {name: (as_number(name) if numeric else place) for place, name in enumerate(names)}
-    figure = new_figure(min(max(7.0, 0.9 * len(names) + 2), 0.9 * MOST_VALUES), 4.8)
+    beside = 0.1 * max(map(len, points)) if "lines" in picture else 0.0  # the legend
+    figure = new_figure(min(max(7.0, 0.9 * len(names) + 2, 6.0 + beside), 0.9 * MOST_VALUES), 4.8)
     axes = figure.subplots()
     for number, line in enumerate(
         sorted(points, key=lambda name: (as_number(name) is None, as_number(name) or 0, name))
     ):
         shift = 0.0 if numeric else 0.6 * ((number + 0.5) / len(points) - 0.5)
         x = np.array([positions[str(value)] for value, _ in points[line]], dtype=float) + shift
+        if numeric and picture.get("logarithmic"):
+            x *= BESIDE ** (number - (len(points) - 1) / 2)  # so that no interval hides another
         y = np.array([score for _, score in points[line]])
         label = plain(f"{picture['lines'].split('.')[-1]} {line}") if line and number < MOST_DRAWN else None
         axes.scatter(x, y, s=16, alpha=0.6, color=f"C{number}", label=label)

@@ -27,7 +27,7 @@ def composed(point: list[str]) -> DictConfig:
 
 
 def planned(*arguments: str, study: str | None = None, params: dict[str, str] = SEEDS) -> list[Job]:
-    found = OmegaConf.to_container(OmegaConf.load(CONF / "study" / f"{study}.yaml")) if study else {}
+    found = OmegaConf.to_container(OmegaConf.load(CONF / "study" / f"{study}.yaml"), resolve=True) if study else {}
     assert isinstance(found, dict)
     return plan(found, params, arguments, composed, OverridesParser.create())
 
