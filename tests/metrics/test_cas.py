@@ -1,7 +1,9 @@
 """Classifiers trained on generated images, tested on real ones."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from gan_cli.data import TrainingSet
 from gan_cli.metrics.cas import CAS, batch_of, small_classifier
 from gan_cli.shapes import Examples
 
+from ..conftest import TINY, Command
 from ..values import subject
 from .test_feature_metrics import DIGITS, table
 
@@ -123,3 +126,37 @@ def test_it_is_beside_fid_in_one_score() -> None:
 def test_images_without_labels_are_refused() -> None:
     with pytest.raises(ValueError, match="these have no labels: choose a conditioning"):
         WITH_CAS.against(replace(table(REAL.values), held_out=HELD_OUT), 80)
+
+
+@pytest.mark.slow
+def test_a_conditional_run_has_the_scores_that_gan_eval_gives_its_checkpoint(command: Command) -> None:
+    names = "dataset.metrics.names=[fid,class_fid,class_accuracy,cas]"
+    settings = [*TINY, names, "dataset.metrics.cas_steps=2", "dataset.num_held_out=100", "conditioning=concat"]
+    assert command("train", *settings, "device=cpu", "run_dir=run")[0] == 0
+    summary = json.loads(Path("run/summary.json").read_text())
+    code, printed, _ = command("eval", "run", "device=cpu")
+    assert code == 0
+    result = json.loads(printed)
+    assert {"class_fid_digits_v2", "class_accuracy_digits_v2", "cas_mean", "cas_real_std"} <= result["metrics"].keys()
+    assert result["metrics"] == summary["metrics"]["last"]
+    assert result["floor"] == summary["metrics"]["floor"]
+    assert {key for key in summary["metrics"]["directions"] if "cas" in key} == {
+        "cas_mean",
+        "cas_real_mean",
+        "cas_both_mean",
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["dataset.num_held_out=100"], "these have no labels: choose a conditioning"),
+        (["conditioning=concat"], "set dataset.num_held_out=<how many>"),
+    ],
+)
+def test_what_it_needs_is_asked_for_in_one_line(settings: list[str], message: str, command: Command) -> None:
+    code, _, told = command("train", *TINY, "dataset.metrics.names=[fid,cas]", "run_dir=run", *settings)
+    assert code == 2
+    assert message in told.splitlines()[-1]
+    assert not Path("run").exists()
