@@ -39,7 +39,7 @@ def choices(text: str) -> dict[str, list[str]]:
     block = text.partition("Choices, group=choice:\n")[2].partition("\n\n")[0]
     rows = re.split(r"\n  (?=\S)", "\n" + block)[1:]
     pairs = [row.split(maxsplit=1) for row in rows]
-    return {group: " ".join(names.replace(" (now)", "").split(";")[0].split()).split(", ") for group, names in pairs}
+    return {group: " ".join(names.split(";")[0].split()).replace(" (now)", "").split(", ") for group, names in pairs}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

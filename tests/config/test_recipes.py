@@ -6,7 +6,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from gan_cli.config.build import build_bounds, build_dataset, build_gan, build_player
+from gan_cli.config.build import build_bounds, build_dataset, build_gan, build_player, build_players, build_settings
 from gan_cli.config.compose import CONF
 from gan_cli.config.nodes import Config
 from gan_cli.config.read import read_config
@@ -54,7 +54,7 @@ STUDIES = {  # of AdvLatGAN-qua: step sizes and published FIDs of each baseline,
         "sngan": (0.05, None, None, None),
     },
 }
-SHAPES = {"cifar10": (3, 32, 32), "stl10": (3, 48, 48), "celeba": (3, 256, 256)}
+SHAPES = {"cifar10": (3, 32, 32), "svhn": (3, 32, 32), "stl10": (3, 48, 48), "celeba": (3, 256, 256)}
 
 
 def recipe(name: str, *overrides: str) -> Config:
@@ -237,7 +237,9 @@ def test_the_players_of_a_recipe_take_a_turn(overrides: list[str]) -> None:
     """With narrow networks, on noise in the shape of its data."""
     config = read_config(composed_config(*overrides))[0]
     for player in config["model"].values():
-        player |= {"width": 4} if "width" in player else {"hidden": [8 for _ in player["hidden"]]}
+        player |= {"width": 4} if "width" in player else {"hidden": [8 for _ in player.get("hidden", [])]}
+        if player["_target_"].endswith("NoGenerator"):
+            del player["hidden"]
     node = config["dataset"]
     image_shape = SHAPES.get(node.get("name", ""), (2, 1, 1) if "toy" in node["_target_"] else (1, 16, 16))
     if node.get("name") == "mnist":
@@ -251,13 +253,11 @@ def test_the_players_of_a_recipe_take_a_turn(overrides: list[str]) -> None:
     rules = Rules(gan.game, gan.latent_sampler, bounds)
     torch.manual_seed(0)
     real = examples(torch.rand(4, *image_shape) * 2 - 1, torch.tensor([0, 1, 1, 0]))
-    networks = {"discriminator": gan.game.discriminator, "generator": gan.game.generator}
-    for (name, network), play in zip(networks.items(), (discriminator_turn, generator_turn), strict=True):
-        player = build_player(name, config, network, play, num_turns=1, batch_size=4)
-        losses = play(rules, Batch(real, real), 1, 0).losses
+    for player in build_players(config, gan.game, build_settings(config)):
+        losses = player.play(rules, Batch(real, real), 1, 0).losses
         assert torch.stack(list(losses.values())).sum().isfinite()
         update(player, losses)
-        assert all(parameter.isfinite().all() for parameter in network.parameters())
+        assert all(parameter.isfinite().all() for parameter in player.network.parameters())
 
 
 @pytest.mark.parametrize("name", ["sngan_cifar10", "advlat_div_cifar10", "realness_ffhq1024", "realness_toy"])
