@@ -170,6 +170,14 @@ def test_a_lazy_penalty_comes_less_often_and_weighs_more(experiment: Build, ever
 
 
 REGULARIZERS = sorted(path.stem for path in (CONF / "regularizer").glob("*.yaml"))
+CLASSIFIES = ["discriminator_labels._target_=gan_cli.conditioning.auxiliary.Auxiliary"]
+EMBEDS = ["discriminator_labels._target_=gan_cli.conditioning.proxies.Proxies", "+discriminator_labels.dim=4"]
+HEADS = {  # what a penalty reads of the discriminator
+    "classification": CLASSIFIES,
+    "entropy_minimisation": CLASSIFIES,
+    "contrastive": EMBEDS,
+    "d2d_ce": EMBEDS,
+}
 PENALTIES = sorted(set(REGULARIZERS) - {"none", "spectral_norm", "weight_clipping"})
 
 
@@ -181,7 +189,7 @@ def test_a_penalty_of_no_weight_changes_nothing_else_of_a_run(experiment: Build,
     With batch norm, spectral norm, anchors drawn at random and a noisy head, so that there is something to disturb.
     """
     settings = [*TINY, "objective=realness", "objective.feature_resampling=true", "discriminator_steps=2"]
-    settings.append(f"latent_sampler={sampler}")
+    settings += [f"latent_sampler={sampler}", *HEADS.get(name.removeprefix("generator_"), [])]
     without = experiment(*settings, "regularizer=spectral_norm")
     beside = experiment(*settings, f"regularizer=[spectral_norm,{name}]", f"regularizer.{name}.weight=0.0")
     for first, second in zip(train(without), train(beside), strict=True):

@@ -25,7 +25,7 @@ slow = pytest.mark.slow
 def quick_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Points and curves take a second each to draw."""
 
-    def drawn(path: Path, *what: object) -> None:
+    def drawn(path: Path, *what: object, **settings: object) -> None:
         Image.new("L", (2, 2)).save(path)
 
     monkeypatch.setattr("gan_cli.runs.pictures.save_points", drawn)

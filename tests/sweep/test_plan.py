@@ -145,7 +145,7 @@ def test_commands_of_a_kind_differ_in_seeds_objectives_and_swept_values() -> Non
 @pytest.mark.parametrize(
     "study",
     [
-        pytest.param(path.stem, marks=pytest.mark.slow if path.stem.startswith("advlat") else ())
+        pytest.param(path.stem, marks=pytest.mark.slow if path.stem.startswith(("advlat", "vat")) else ())
         for path in (CONF / "study").glob("*.yaml")
     ],
 )
