@@ -181,8 +181,17 @@ HEADS = {  # what a penalty reads of the discriminator
 PENALTIES = sorted(set(REGULARIZERS) - {"none", "spectral_norm", "weight_clipping"})
 
 
-@pytest.mark.parametrize("name", PENALTIES)
-@pytest.mark.parametrize("sampler", ["gaussian", "advlat_qua", "advlat_div"])
+SAMPLERS = ["gaussian", "advlat_qua", "advlat_div"]
+
+
+@pytest.mark.parametrize(
+    ("name", "sampler"),
+    [
+        pytest.param(name, sampler, marks=[] if number % 3 == place else [pytest.mark.slow])
+        for number, name in enumerate(PENALTIES)
+        for place, sampler in enumerate(SAMPLERS)
+    ],
+)
 def test_a_penalty_of_no_weight_changes_nothing_else_of_a_run(experiment: Build, name: str, sampler: str) -> None:
     """Bitwise: no gradient, running statistic, singular vector or random draw of the rest of the step is disturbed.
 

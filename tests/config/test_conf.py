@@ -3,6 +3,7 @@
 import inspect
 import typing
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -148,9 +149,18 @@ GENERATIVE = [model for model in choices("model") if model not in CLASSIFIERS]
 OF_IMAGES = [objective for objective in choices("objective") if objective not in OF_CLASSES]
 
 
+OF_IMAGES_ALONE = [regularizer for regularizer in choices("regularizer") if regularizer not in NEEDS]
+
+
 @pytest.mark.parametrize(
     ("model", "objective", "regularizer", "latent_sampler"),
-    every_three(GENERATIVE, OF_IMAGES, choices("regularizer"), choices("latent_sampler")),
+    [
+        *every_three(GENERATIVE, OF_IMAGES, OF_IMAGES_ALONE, choices("latent_sampler")),
+        *(  # those of classes read a head, whose own tests are quick
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in product(GENERATIVE, OF_IMAGES, sorted(NEEDS.keys() & {*choices("regularizer")}), ["gaussian"])
+        ),
+    ],
 )
 def test_every_three_choices_train(
     experiment: Build, model: str, objective: str, regularizer: str, latent_sampler: str
