@@ -616,10 +616,13 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
+from gan_cli.data import TrainingSet
 from gan_cli.metrics import feature_metrics
 from gan_cli.metrics.classifier import ClassifierExtractor
 from gan_cli.metrics.extractor import LoadedExtractor
 from gan_cli.metrics.feature_metrics import FeatureMetrics, FeatureScorer, ImageFeatures
+from gan_cli.metrics.metrics import Subject
+from gan_cli.shapes import unlabelled
 
 
 class Mode(FakeTensorMode):
