@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from torch import nn
 
+from gan_cli.models.dcgan_classic import growing
 from gan_cli.models.shapes import check_generated, check_shape
 from gan_cli.shapes import Codes, Images, Logits
 
@@ -25,12 +26,9 @@ class Generator(nn.Module):
         super().__init__()
         shape = check_generated("cdcgan", image_shape, SIZES, width)
         channels = [4 * width, 2 * width, width, shape.channels]
-        layers: list[nn.Module] = [nn.ConvTranspose2d(latent_dim, channels[0], 4)]
-        for fan_in, fan_out in pairwise(channels):
-            grow = nn.ConvTranspose2d(fan_in, fan_out, 4, stride=2, padding=1)
-            layers += [nn.BatchNorm2d(fan_in), nn.ReLU(), grow]
+        layers = growing(latent_dim, channels, 4, biased=True)
         initialize(layers)
-        self.layers = nn.Sequential(*layers, nn.Tanh())
+        self.layers = nn.Sequential(*layers)
 
     def forward(self, codes: Codes) -> Images:
         return self.layers(codes[:, :, None, None])

@@ -3,6 +3,7 @@
 Its weights start as PyTorch leaves them.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import nn
@@ -23,11 +24,7 @@ class Generator(nn.Module):
         super().__init__()
         shape = check_generated("dcgan_classic", image_shape, SIZES, width)
         channels = [8 * width, 4 * width, 2 * width, width, shape.channels]
-        layers: list[nn.Module] = [nn.ConvTranspose2d(latent_dim, channels[0], shape.height // 16, bias=False)]
-        for fan_in, fan_out in pairwise(channels):
-            grow = nn.ConvTranspose2d(fan_in, fan_out, 4, stride=2, padding=1, bias=False)
-            layers += [nn.BatchNorm2d(fan_in), nn.ReLU(), grow]
-        self.layers = nn.Sequential(*layers, nn.Tanh())
+        self.layers = nn.Sequential(*growing(latent_dim, channels, shape.height // 16, biased=False))
 
     def forward(self, codes: Codes) -> Images:
         return self.layers(codes[:, :, None, None])
@@ -53,3 +50,12 @@ class Discriminator(nn.Module):
 
     def forward(self, images: Images) -> Logits:
         return self.layers(images)
+
+
+def growing(latent_dim: int, channels: Sequence[int], size: int, *, biased: bool) -> list[nn.Module]:
+    """Codes [batch, latent_dim, 1, 1] to `size` pixels, which each further layer of `channels` doubles, and tanh."""
+    layers: list[nn.Module] = [nn.ConvTranspose2d(latent_dim, channels[0], size, bias=biased)]
+    for fan_in, fan_out in pairwise(channels):
+        grow = nn.ConvTranspose2d(fan_in, fan_out, 4, stride=2, padding=1, bias=biased)
+        layers += [nn.BatchNorm2d(fan_in), nn.ReLU(), grow]
+    return [*layers, nn.Tanh()]
