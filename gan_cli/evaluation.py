@@ -116,7 +116,7 @@ def scoring(gan: GAN) -> Callable[[Images], Scores] | None:
 
 def classifying(gan: GAN) -> Callable[[Images], Logits] | None:
     """Images on the engine's device to class logits, differentiable; None if the discriminator has none."""
-    if not gan.classifies:
+    if not gan.game.classifies:
         return None
 
     def classify(images: Images) -> Logits:

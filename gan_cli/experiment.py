@@ -15,7 +15,6 @@ from gan_cli.data import ClassLaw, TrainingSet
 from gan_cli.datasets.dataset import Dataset
 from gan_cli.game import Game
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
-from gan_cli.networks import predicts_classes
 from gan_cli.part import Part, Stateful, nested
 from gan_cli.ranges import Ranged
 from gan_cli.regularizers.regularizer import Bound
@@ -88,11 +87,6 @@ class GAN:
             return None
         rows = torch.linspace(0, len(training_set) - 1, min(1000, len(training_set))).long()
         return training_set.batch(rows).to(self.game.engine.device)
-
-    @property
-    def classifies(self) -> bool:
-        """Whether the discriminator has a logit for each class."""
-        return self.game.objective.logits_are_classes or predicts_classes(self.game.discriminator)
 
     def with_sampler(self, latent_sampler: LatentSampler) -> "GAN":
         return replace(self, latent_sampler=latent_sampler)

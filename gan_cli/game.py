@@ -11,7 +11,7 @@ from gan_cli.augmentations.augmentation import Augmentation
 from gan_cli.augmentations.none import NoAugmentation
 from gan_cli.engine import Engine
 from gan_cli.isolation import frozen_buffers, random_stream
-from gan_cli.networks import input_of_last_linear, is_conditional
+from gan_cli.networks import input_of_last_linear, is_conditional, predicts_classes
 from gan_cli.objectives.objective import Objective
 from gan_cli.shapes import Examples, Features, Labels, Latents, Logits, Loss, Outputs, Scores, Turn
 
@@ -42,6 +42,11 @@ class Game:
     def conditional(self) -> bool:
         """Whether a network takes labels."""
         return is_conditional(self.generator) or is_conditional(self.discriminator)
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the discriminator has a logit for each class."""
+        return self.objective.logits_are_classes or predicts_classes(self.discriminator)
 
     def generate(self, latents: Latents) -> Examples:
         """The generator's images, with the labels of the latents."""

@@ -152,7 +152,7 @@ def check_scorer(scorer: Scorer | None, gan: GAN) -> None:
             f"{scorer.leading} scores generated images, and {type(gan.game.objective).__name__} has no generator: set "
             "metrics@dataset.metrics=classification"
         )
-    if not scorer.reads_images and not gan.classifies:
+    if not scorer.reads_images and not gan.game.classifies:
         raise UserError(
             f"{scorer.leading} reads class logits, which the discriminator does not have: set objective=classification "
             "or semi_supervised, or discriminator_labels=auxiliary"

@@ -71,8 +71,9 @@ WORDS = {
     type(None): "null",
     Any: "anything",
 }
-NUM_CLASSES = "num_classes"  # given by build.py, never in a config, as are
-SHAPES = {"latent_dim", "image_shape", "num_outcomes"}  # to networks
+# What build.py gives and a config never has: to any class that asks for it, and to networks.
+NUM_CLASSES = "num_classes"
+SHAPES = {"latent_dim", "image_shape", "num_outcomes"}
 SETTINGS = [setting.name for setting in fields(RunSettings)]
 INITIAL = {"sha256": str, "step": int}  # what `init_from` of a config says of the weights that its run began with
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from gan_cli.game import Game, Turn
-from gan_cli.networks import embeds, predicts_classes
+from gan_cli.networks import embeds
 from gan_cli.regularizers.regularizer import Regularizer
 from gan_cli.shapes import Labels, Loss, Outputs, Scores
 
@@ -56,7 +56,7 @@ class Classification(OfClasses):
     def check(self, game: Game) -> None:
         if game.objective.logits_are_classes and self.player == "discriminator":
             raise ValueError(f"{type(game.objective).__name__} learns the classes by itself: remove this regularizer")
-        if not (game.objective.logits_are_classes or predicts_classes(game.discriminator)):
+        if not game.classifies:
             raise ValueError(
                 "the discriminator has no class logits: "
                 "set discriminator_labels=auxiliary or twin_logits, or remove this regularizer"

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from torch.nn.functional import log_softmax
 
 from gan_cli.game import Game, Turn
-from gan_cli.networks import predicts_classes
 from gan_cli.regularizers.regularizer import Regularizer
 from gan_cli.shapes import Loss
 
@@ -20,7 +19,7 @@ class EntropyMinimisation(Regularizer):
     player = "discriminator"
 
     def check(self, game: Game) -> None:
-        if not (game.objective.logits_are_classes or predicts_classes(game.discriminator)):
+        if not game.classifies:
             raise ValueError(
                 "the discriminator has no class logits: set objective=classification or semi_supervised, or "
                 "discriminator_labels=auxiliary, or remove this regularizer"
