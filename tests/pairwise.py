@@ -1,17 +1,12 @@
-"""Cases of choices that meet: all of them, or every three of them; few are quick: those in which every two meet."""
+"""Cases of a test, of which few are quick: those in which every two choices meet, or every second one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations, product
 from typing import Any
 
 import pytest
 
 Case = tuple[Any, ...]
-
-
-def every_pair_quick(*groups: Sequence[Any]) -> list[Any]:
-    """Parameters of a test: all combinations, those outside the pairwise cover marked slow."""
-    return marked(list(product(*groups)))
 
 
 def every_three(first: Sequence[Any], *others: Sequence[Any]) -> list[Any]:
@@ -25,7 +20,16 @@ def every_three(first: Sequence[Any], *others: Sequence[Any]) -> list[Any]:
     return marked([(first[sum(n for n, _ in case) % len(first)], *(choice for _, choice in case)) for case in numbered])
 
 
+def every_second_quick(cases: Iterable[Any], *, of_one_value: bool = False) -> list[Any]:
+    """Parameters of a test: the cases, every second one marked slow. A case is a tuple, unless it is `of_one_value`."""
+    return [
+        pytest.param(*([case] if of_one_value else case), marks=[pytest.mark.slow] if number % 2 else [])
+        for number, case in enumerate(cases)
+    ]
+
+
 def marked(cases: Sequence[Case]) -> list[Any]:
+    """The cases, those outside their pairwise cover marked slow."""
     quick = set(pairwise_cover(cases))
     return [pytest.param(*case, marks=[] if case in quick else [pytest.mark.slow]) for case in cases]
 

@@ -4,7 +4,7 @@ from itertools import combinations, product
 
 import pytest
 
-from .pairwise import every_pair_quick, every_three, pairwise_cover
+from .pairwise import every_second_quick, every_three, marked, pairwise_cover
 
 GROUPS = [["a", "b", "c", "d"], ["a", "b", "c"], [True, False], [1]]
 
@@ -25,7 +25,7 @@ def test_the_cover_is_small_and_always_the_same() -> None:
 
 
 def test_the_other_combinations_are_slow() -> None:
-    cases = every_pair_quick(*GROUPS)
+    cases = marked(list(product(*GROUPS)))
     quick = [case.values for case in cases if not case.marks]
     slow = [case.values for case in cases if [mark.name for mark in case.marks] == ["slow"]]
     assert sorted(quick) == sorted(pairwise_cover(list(product(*GROUPS))))
@@ -43,3 +43,10 @@ def test_every_three_choices_meet() -> None:
     for first, second in combinations(range(4), 2):
         assert {(case[first], case[second]) for case in quick} == set(product(groups[first], groups[second]))
     assert len(quick) < 1.5 * 9 * 7
+
+
+def test_every_second_case_is_quick_and_none_is_lost() -> None:
+    pairs = every_second_quick([(1, "a"), (2, "b"), (3, "c")])
+    assert [case.values for case in pairs] == [(1, "a"), (2, "b"), (3, "c")]
+    assert [bool(case.marks) for case in pairs] == [False, True, False]
+    assert [case.values for case in every_second_quick([["a"], ["b"]], of_one_value=True)] == [(["a"],), (["b"],)]

@@ -10,6 +10,8 @@ from gan_cli.config.compose import CONF
 from gan_cli.config.overrides import quoted
 from gan_cli.errors import UserError
 
+from ..pairwise import every_second_quick
+
 
 @pytest.fixture(autouse=True)
 def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +116,7 @@ ANSWERS = [
 ]
 
 
-@pytest.mark.parametrize(("command", "given", "answer"), ANSWERS)
+@pytest.mark.parametrize(("command", "given", "answer"), every_second_quick(ANSWERS))
 def test_a_slip_is_answered_with_what_to_write(
     command: str, given: str, answer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,7 +27,7 @@ from gan_cli.objectives import fgan
 from gan_cli.trainer import train
 
 from ..conftest import A_CLASSIFIER, EVERY_LABEL, TINY, TINY_MLP, composed_config, tiny_data
-from ..pairwise import every_three
+from ..pairwise import every_second_quick, every_three
 
 Build = Callable[..., Experiment]
 
@@ -71,6 +71,7 @@ def test_every_choice_composes_and_names_exactly_its_targets_parameters(group: s
         assert defaults <= {"every", "real_target"}, f"{target.__name__} has defaults in Python"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("group", "choice"), EVERY)
 def test_every_choice_instantiates(group: str, choice: str) -> None:
     config, _ = read_config(composed_config(f"{PLACES.get(group, group)}={choice}", *needs(group, choice)))
@@ -293,7 +294,7 @@ REFUSED: list[tuple[list[str], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("overrides", "message"), REFUSED, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("overrides", "message"), every_second_quick(REFUSED), ids=lambda value: str(value)[:40])
 def test_bad_values_are_refused_in_one_line(overrides: list[str], message: str) -> None:
     with pytest.raises(UserError) as refusal:
         read_config(composed_config(*overrides))
@@ -442,6 +443,7 @@ DIVERGENCES = list(typing.get_args(fgan.Name))
     ],
     ids=lambda words: words[:80],
 )
+@pytest.mark.slow
 def test_every_form_of_a_method_trains(experiment: Build, settings: str) -> None:
     tiny = experiment(*TINY, *settings.split())
     for step in train(tiny):

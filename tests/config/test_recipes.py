@@ -15,6 +15,7 @@ from gan_cli.trainer import update
 from gan_cli.turns import Batch, Rules, discriminator_turn, generator_turn
 
 from ..conftest import composed_config
+from ..pairwise import every_second_quick
 from ..values import examples
 
 RECIPES = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
@@ -141,6 +142,7 @@ def test_the_cnn_recipes_share_a_budget(name: str, expected: dict[str, object]) 
     assert {key: found[key] for key in common | expected} == common | expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("study", "baselines"), STUDIES.items())
 def test_the_studies_of_advlatgan_are_its_baselines_with_its_samplers(
     study: str, baselines: dict[str, tuple[float, ...]]
@@ -232,7 +234,7 @@ def test_a_recipe_gives_way_to_the_command_line() -> None:
 SMALL = [[f"experiment={name}"] for name in RECIPES if name not in ("realness_celeba256", "realness_ffhq1024")]
 
 
-@pytest.mark.parametrize("overrides", [*SMALL, *QUA_ROWS], ids=" ".join)
+@pytest.mark.parametrize("overrides", every_second_quick([*SMALL, *QUA_ROWS], of_one_value=True), ids=" ".join)
 def test_the_players_of_a_recipe_take_a_turn(overrides: list[str]) -> None:
     """With narrow networks, on noise in the shape of its data."""
     config = read_config(composed_config(*overrides))[0]

@@ -142,10 +142,13 @@ def test_commands_of_a_kind_differ_in_seeds_objectives_and_swept_values() -> Non
     assert kind_of(["num_outcomes=choice(7)"]) == kind_of(["num_outcomes=7"])  # as a setting of some jobs is passed on
 
 
+QUICK_STUDIES = ("adversarial_examples", "realness_outcomes")
+
+
 @pytest.mark.parametrize(
     "study",
     [
-        pytest.param(path.stem, marks=pytest.mark.slow if path.stem.startswith(("advlat", "vat")) else ())
+        pytest.param(path.stem, marks=() if path.stem in QUICK_STUDIES else pytest.mark.slow)
         for path in (CONF / "study").glob("*.yaml")
     ],
 )
