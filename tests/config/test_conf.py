@@ -56,7 +56,7 @@ def needs(group: str, choice: str) -> list[str]:
     return NEEDS.get(f"{group}/{choice}", NEEDS.get(choice, []))
 
 
-@pytest.mark.parametrize(("group", "choice"), EVERY)
+@pytest.mark.parametrize(("group", "choice"), every_second_quick(EVERY))
 def test_every_choice_composes_and_names_exactly_its_targets_parameters(group: str, choice: str) -> None:
     config, _ = read_config(composed_config(f"{PLACES.get(group, group)}={choice}", *needs(group, choice)))
     for path, node in targets(config):

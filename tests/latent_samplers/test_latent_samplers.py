@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ from gan_cli.regularizers.mode_seeking import distance
 from gan_cli.shapes import Examples, Latents
 
 from ..conftest import TINY, TINY_MLP
+from ..pairwise import every_second_quick
 from ..values import examples, latents
 
 Build = Callable[..., Experiment]
@@ -454,17 +456,19 @@ def test_calibration_needs_real_images() -> None:
     assert mh().reads_real(StdGAN(saturating=False))
 
 
-@pytest.mark.parametrize("objective", ["stdgan", "wgan_gp", "relativistic", "realness"])
+EVALUATION = [
+    ["advlat_z", "latent_sampler.steps=2"],
+    ["ddls", "latent_sampler.steps=2"],
+    ["drs", "latent_sampler.num_burn_in=40"],
+    ["mh", "latent_sampler.chain_length=3"],
+    ["mh", "latent_sampler.chain_length=2", "latent_sampler@latent_sampler.prior=advlat_z"],
+]
+
+
 @pytest.mark.parametrize(
-    "sampler",
-    [
-        ["advlat_z", "latent_sampler.steps=2"],
-        ["ddls", "latent_sampler.steps=2"],
-        ["drs", "latent_sampler.num_burn_in=40"],
-        ["mh", "latent_sampler.chain_length=3"],
-        ["mh", "latent_sampler.chain_length=2", "latent_sampler@latent_sampler.prior=advlat_z"],
-    ],
-    ids=lambda words: "-".join(words)[:30],
+    ("sampler", "objective"),
+    every_second_quick(product(EVALUATION, ["relativistic", "stdgan", "wgan_gp", "realness", "hinge"])),
+    ids=lambda words: words if isinstance(words, str) else "-".join(words)[:30],
 )
 def test_every_evaluation_sampler_works_with_every_kind_of_objective(
     experiment: Build, objective: str, sampler: list[str]

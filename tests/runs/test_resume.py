@@ -330,6 +330,7 @@ def test_interrupted_while_scored_and_continued(
     assert_equal(outcome(folder), outcome(whole))
 
 
+@pytest.mark.slow
 def test_interrupted_twice_at_the_same_scoring(undisturbed: dict[str, Path], tmp_path: Path) -> None:
     folder = tmp_path / "run"
     for _ in range(2):
