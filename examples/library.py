@@ -1,6 +1,6 @@
 """Trains RealnessGAN on the embedded digits, generates images and scores them: python examples/library.py."""
 
-from gan_cli import build_experiment, build_scorer, choose_engine, config_of, generate, train
+from gan_cli import Subject, build_experiment, build_scorer, choose_engine, config_of, generate, train
 
 config = config_of(["objective=realness", "num_outcomes=51", "steps=200", "seed=1"])
 experiment = build_experiment(config, choose_engine("auto"))
@@ -17,4 +17,5 @@ print("images", tuple(fake.values.shape), fake.values.dtype, "from codes", tuple
 scorer, unavailable = build_scorer(experiment.dataset, experiment.training_set, num_fake=1000)
 if scorer is None:
     raise SystemExit(unavailable)
-print({name: round(score, 3) for name, score in scorer.score(fake.values).items()})
+scores = scorer.score(Subject(fake.values, fake.labels))
+print({name: round(score, 3) for name, score in scores.items()})

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gan_cli.evaluation import generate
     from gan_cli.experiment import GAN, Experiment
     from gan_cli.game import Game
+    from gan_cli.metrics.metrics import Subject
     from gan_cli.shapes import Examples, Latents
     from gan_cli.trainer import train
 
@@ -26,6 +27,7 @@ MODULES = {  # imported on first use, so that a command that only reports a wron
     "Experiment": "experiment",
     "Game": "game",
     "Latents": "shapes",
+    "Subject": "metrics.metrics",
     "build_experiment": "config.build",
     "build_scorer": "config.build",
     "choose_engine": "engine",
@@ -41,6 +43,7 @@ __all__ = [
     "Experiment",
     "Game",
     "Latents",
+    "Subject",
     "build_experiment",
     "build_scorer",
     "choose_engine",

@@ -22,6 +22,7 @@ import torch
 from gan_cli import cli
 from gan_cli.metrics.classifier import ClassifierExtractor
 from gan_cli.metrics.feature_metrics import FeatureMetrics, ImageFeatures
+from gan_cli.shapes import unlabelled
 from gan_cli.work import listening
 
 metrics = FeatureMetrics(
@@ -40,8 +41,8 @@ def extract(composed):
     metrics.features(metrics.extractor.load(), torch.randint(0, 256, (400_000, 1, 16, 16), dtype=torch.uint8), "real")
 
 def compare(composed):
-    images = [ImageFeatures(torch.randn(4000, 2048), torch.randn(4000, 1008)) for side in range(2)]
-    metrics.compare(*images)
+    features = [ImageFeatures(torch.randn(4000, 2048), torch.randn(4000, 1008)) for side in range(2)]
+    metrics.compare(*(each.of(torch.empty(4000, 0), unlabelled(4000)) for each in features))
 
 def tell(text):
     if text.startswith(expected):
