@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -30,6 +31,17 @@ class Engine:
     precision: torch.dtype = torch.float32
     rank: int = 0
 
+    @property
+    def backend(self) -> ModuleType | None:
+        """torch's module for the accelerator, such as torch.cuda.
+
+        None on the CPU, and on a device whose module does not answer what the engine asks, such as torch.mps.
+        """
+        if self.device.type in ("cpu", "meta"):
+            return None
+        module: ModuleType = torch.get_device_module(self.device)
+        return module if hasattr(module, "mem_get_info") else None
+
     @contextmanager
     def computing(self) -> Iterator[None]:
         """Inside, layers compute in `precision` where they can."""
@@ -44,35 +56,35 @@ class Engine:
         return output if self.precision == torch.float32 else output.float()
 
     def random_generators(self) -> list[torch.Generator]:
-        """All random generators in use: the CPU's, and the GPU's if the device is one."""
-        if self.device.type != "cuda":
+        """All random generators in use: the CPU's, and the accelerator's if the device is one."""
+        if self.backend is None:
             return [torch.default_generator]
-        return [torch.default_generator, torch.cuda.default_generators[self.device.index or 0]]
+        return [torch.default_generator, self.backend.default_generators[self.device.index or 0]]
 
     def copy_to_host(self, values: Tensor) -> Copy:
         """Starts a copy that nothing waits for; on a CPU the values are there already."""
-        if self.device.type != "cuda":
+        if self.backend is None:
             return Copy(values, lambda: True)
         copied = torch.empty_like(values, device=CPU, pin_memory=True)
         copied.copy_(values, non_blocking=True)
-        event = torch.cuda.Event()
-        event.record(torch.cuda.current_stream(self.device))
+        event = self.backend.Event()
+        event.record(self.backend.current_stream(self.device))
         return Copy(copied, event.query)
 
     def holds(self, num_bytes: int) -> bool:
         """Whether the device has room for this data besides networks: at most half of its free memory."""
-        return self.device.type != "cuda" or num_bytes <= torch.cuda.mem_get_info(self.device)[0] / 2
+        return self.backend is None or num_bytes <= self.backend.mem_get_info(self.device)[0] / 2
 
     def peak_memory(self) -> int:
         """Bytes: the most the device has allocated, or the most this process has occupied on a CPU."""
-        if self.device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self.device)
+        if self.backend is not None:
+            return self.backend.max_memory_allocated(self.device)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
 
     def gpu_name(self) -> str | None:
-        """The model of the GPU; None on another device."""
-        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else None
+        """The model of the accelerator; None on a CPU."""
+        return None if self.backend is None else self.backend.get_device_name(self.device)
 
     def num_threads(self) -> int:
         """Of the CPU, for one operation."""

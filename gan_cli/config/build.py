@@ -26,6 +26,7 @@ from gan_cli.engine import Engine
 from gan_cli.errors import EndError, UserError, one_line, own_code
 from gan_cli.experiment import GAN, Experiment, Player, RunSettings
 from gan_cli.game import Game
+from gan_cli.isolation import random_stream
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
 from gan_cli.metrics.metrics import Scorer, WeightsUnavailableError
 from gan_cli.networks import embeds, has_weights, is_conditional, predicts_classes
@@ -220,7 +221,7 @@ def build_gan(
 
 def width_of(sampler: LatentSampler, device: torch.device) -> int:
     """The width of its codes; the draw that shows it leaves the random state as it was."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []), refusing("latent_sampler"):
+    with random_stream("width", Engine(device)), refusing("latent_sampler"):
         return sampler.sample(1, device).shape[1]
 
 
