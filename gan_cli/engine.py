@@ -4,15 +4,27 @@ import resource
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from types import ModuleType
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from gan_cli.errors import UserError
+from gan_cli.ranges import Ranged
 
 CPU = torch.device("cpu")
+Precision = Literal["float32", "tf32", "bfloat16"]
+single_precision = ContextVar("single_precision", default=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings(Ranged):
+    """How a run computes, `engine` in its config."""
+
+    precision: Precision
 
 
 @dataclass(frozen=True)
@@ -25,10 +37,15 @@ class Copy:
 
 @dataclass(frozen=True)
 class Engine:
-    """One process on one device; networks compute in `precision` and return float32."""
+    """One process on one device; networks compute in `precision` and return float32.
+
+    With `bfloat16` layers compute in bfloat16 where they can (torch.autocast), from weights in float32. With `tf32` a
+    GPU rounds what it multiplies to 10 bits while it trains; `float32` does not, also not in convolutions, where
+    PyTorch rounds by default.
+    """
 
     device: torch.device = CPU
-    precision: torch.dtype = torch.float32
+    precision: Precision = "float32"
     rank: int = 0
 
     @property
@@ -42,18 +59,50 @@ class Engine:
         module: ModuleType = torch.get_device_module(self.device)
         return module if hasattr(module, "mem_get_info") else None
 
+    def with_settings(self, settings: EngineSettings) -> "Engine":
+        """Raises UserError for what this device cannot do."""
+        if settings.precision == "tf32" and self.device.type != "cuda":
+            raise UserError("engine.precision=tf32 needs a GPU of NVIDIA: set engine.precision=float32 or bfloat16")
+        return replace(self, precision=settings.precision)
+
+    @property
+    def at_rest(self) -> "Engine":
+        """The same device for evaluation, which never has a lower precision."""
+        return replace(self, precision="float32")
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Around a step: multiplications in tf32 round, all others, before and after, too, are in float32."""
+        if self.device.type != "cuda":
+            yield
+            return
+        multiply_in("tf32" if self.precision == "tf32" else "ieee")
+        try:
+            yield
+        finally:
+            multiply_in("ieee")
+
     @contextmanager
     def computing(self) -> Iterator[None]:
         """Inside, layers compute in `precision` where they can."""
-        if self.precision == torch.float32:
+        if self.precision != "bfloat16" or single_precision.get():
             yield
             return
-        with torch.autocast(self.device.type, self.precision):
+        with torch.autocast(self.device.type, torch.bfloat16):
             yield
+
+    @contextmanager
+    def single(self) -> Iterator[None]:
+        """Inside, layers compute in float32: finite differences and double backward lose too much in bfloat16."""
+        before = single_precision.set(True)
+        try:
+            yield
+        finally:
+            single_precision.reset(before)
 
     def returned(self, output: Tensor) -> Tensor:
         """A network's output, in the precision of losses."""
-        return output if self.precision == torch.float32 else output.float()
+        return output.float() if self.precision == "bfloat16" else output
 
     def random_generators(self) -> list[torch.Generator]:
         """All random generators in use: the CPU's, and the accelerator's if the device is one."""
@@ -93,7 +142,16 @@ class Engine:
 
 def choose_engine(device: str) -> Engine:
     """`auto` is a GPU if there is one; raises UserError for a device that this machine lacks."""
-    return Engine(choose_device(device))
+    engine = Engine(choose_device(device))
+    if engine.device.type == "cuda":
+        multiply_in("ieee")
+    return engine
+
+
+def multiply_in(precision: Literal["ieee", "tf32"]) -> None:
+    """How a GPU rounds what it multiplies in float32, in matrices and convolutions."""
+    torch.backends.cuda.matmul.fp32_precision = precision
+    torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
 
 
 def choose_device(name: str) -> torch.device:

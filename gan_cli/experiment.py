@@ -72,12 +72,14 @@ class GAN:
 
     @contextmanager
     def at_rest(self) -> Iterator[Game]:
-        """The game for scoring: the averaged generator, no augmentation, and statistics that do not change."""
+        """The game for scoring: the averaged generator, no augmentation, float32, and statistics that do not change."""
         discriminator = self.game.discriminator
         training = discriminator.training
         discriminator.eval()
         try:
-            yield Game(self.ema_generator, discriminator, self.game.objective, NoAugmentation(), self.game.engine)
+            yield Game(
+                self.ema_generator, discriminator, self.game.objective, NoAugmentation(), self.game.engine.at_rest
+            )
         finally:
             discriminator.train(training)
 

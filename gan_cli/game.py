@@ -104,8 +104,11 @@ class Game:
 
     @contextmanager
     def isolated(self, key: str) -> Iterator[None]:
-        """Inside, both networks keep their buffers, and random draws come from a separate stream that `key` selects."""
-        with self.random_stream(key), frozen_buffers(self.generator, self.discriminator):
+        """Inside, both networks keep their buffers and compute in float32, whatever the engine's precision.
+
+        Random draws come from a separate stream that `key` selects.
+        """
+        with self.random_stream(key), self.engine.single(), frozen_buffers(self.generator, self.discriminator):
             yield
 
     @contextmanager

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
 
 
@@ -31,6 +32,27 @@ def last_linear(network: nn.Module) -> tuple[str, nn.Linear]:
     if not found:
         raise ValueError(f"{type(network).__name__} has no nn.Linear, which would be its last layer")
     return found[-1]
+
+
+def keep_head_in_float32(network: nn.Module, device_type: str) -> None:
+    """From its last linear layer on, which makes logits of features, the network computes in float32.
+
+    Heads on the same features follow that layer, so they do, too; a network without such a layer is left alone.
+    """
+    while isinstance(inner := getattr(network, "network", None), nn.Module):  # inside what adds a head or labels
+        network = inner
+    try:
+        layer = last_linear(network)[1]
+    except ValueError:
+        return
+
+    def leave_autocast(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        if not torch.is_autocast_enabled(device_type):
+            return inputs
+        torch.set_autocast_enabled(device_type, False)  # for the rest of the pass, whose context restores it
+        return tuple(each.float() for each in inputs)
+
+    layer.register_forward_pre_hook(leave_autocast, prepend=True)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_cli.augmentations import Augmentation
-from gan_cli.engine import Engine
+from gan_cli.engine import Engine, Precision
 from gan_cli.game import Game, Passes, Turn
 from gan_cli.latent_samplers import AdvLatDiv, AdvLatQua, Gaussian
 from gan_cli.objectives import Hinge, Relativistic, StdGAN, Wasserstein
@@ -275,6 +275,8 @@ def test_penalties_count_what_they_show(regularizer: Regularizer, passes: int) -
 
 # Precision
 
+PRECISIONS: tuple[Precision, Precision] = ("float32", "bfloat16")
+
 
 def convolutional() -> tuple[Any, Any]:
     torch.manual_seed(0)
@@ -292,11 +294,11 @@ def test_half_precision_computes_inside_and_returns_single_precision() -> None:
         network.register_forward_hook(lambda module, inputs, output: inside.append(output.dtype))
     codes = latents(torch.randn(16, 8))
     results = {}
-    for precision in (torch.float32, torch.bfloat16):
+    for precision in PRECISIONS:
         game = Game(generator, discriminator, Wasserstein(), engine=Engine(precision=precision))
         made = game.generate(codes)
         results[precision] = made.images, game.judge(made)
-        assert inside == [precision, precision]
+        assert inside == [getattr(torch, precision)] * 2
         inside.clear()
     for single, half in zip(*results.values(), strict=True):
         assert single.dtype == half.dtype == torch.float32
@@ -308,8 +310,8 @@ def test_half_precision_computes_inside_and_returns_single_precision() -> None:
 def test_losses_and_weights_gradients_are_in_single_precision() -> None:
     """Those of half precision lie along those of single precision, also through a penalty that differentiates twice."""
     codes, real = latents(torch.randn(16, 8)), examples(torch.rand(16, 3, 8, 8) * 2 - 1)
-    seen: dict[torch.dtype, Tensor] = {}
-    for precision in (torch.float32, torch.bfloat16):
+    seen: dict[str, Tensor] = {}
+    for precision in PRECISIONS:
         generator, discriminator = convolutional()
         discriminator[3] = nn.Linear(128, 1)
         torch.manual_seed(1)

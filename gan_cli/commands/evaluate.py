@@ -18,6 +18,7 @@ from gan_cli.config.build import (
     build_scorer,
     build_settings,
     check_scorer,
+    engine_settings,
     load_training_set,
 )
 from gan_cli.config.nodes import on_prior
@@ -86,7 +87,9 @@ def evaluate(options: dict[str, Any]) -> None:
         "latent_sampler": on_prior(options["latent_sampler"], own, made[name].codes.shape[1]) if plain else own,
         **results[name],
         "floor": floor,
-        "protocol": protocol(trained.dataset, training_set, scorer, count or None, seed),
+        "protocol": protocol(
+            trained.dataset, training_set, scorer, count or None, seed, engine_settings(trained.config).precision
+        ),
     }
     if plain:
         console(stderr=True).print(costs_table({name: images.cost for name, images in made.items()}))

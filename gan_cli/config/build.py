@@ -18,18 +18,18 @@ from hydra.utils import instantiate
 from torch import Tensor, nn
 
 from gan_cli.conditioning.conditioning import DiscriminatorLabels, GeneratorLabels
-from gan_cli.config.check import NUM_CLASSES, SETTINGS, as_pair, find_class, with_schedules
+from gan_cli.config.check import ENGINE_BEFORE, NUM_CLASSES, SETTINGS, as_pair, find_class, with_schedules
 from gan_cli.config.nodes import Config
 from gan_cli.data import ClassLaw, TrainingSet
 from gan_cli.datasets.dataset import Dataset, Probed
-from gan_cli.engine import Engine
+from gan_cli.engine import Engine, EngineSettings
 from gan_cli.errors import EndError, UserError, one_line, own_code
 from gan_cli.experiment import GAN, Experiment, Player, RunSettings
 from gan_cli.game import Game
 from gan_cli.isolation import random_stream
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
 from gan_cli.metrics.metrics import Scorer, WeightsUnavailableError
-from gan_cli.networks import embeds, has_weights, is_conditional, predicts_classes
+from gan_cli.networks import embeds, has_weights, is_conditional, keep_head_in_float32, predicts_classes
 from gan_cli.objectives.objective import Objective
 from gan_cli.part import nested
 from gan_cli.regularizers.regularizer import Bound, Regularizer
@@ -42,7 +42,11 @@ WRONG_VALUE = (InstantiationException, ValueError, TypeError, RuntimeError, Memo
 
 
 def build_experiment(config: Config, engine: Engine) -> Experiment:
-    """Loads the data and builds everything else; raises UserError if parts do not fit together."""
+    """Loads the data and builds everything else, on the engine's device; `engine` in the config says how it computes.
+
+    Raises UserError if parts do not fit together.
+    """
+    engine = engine.with_settings(engine_settings(config))
     settings = build_settings(config)
     dataset = build_dataset(config)
     training_set = load_training_set(dataset)
@@ -106,6 +110,10 @@ def build_parts(config: Config, image_shape: tuple[int, int, int], engine: Engin
 
 def build_settings(config: Config) -> RunSettings:
     return RunSettings(**{name: with_schedules(config[name]) for name in SETTINGS})
+
+
+def engine_settings(config: Config) -> EngineSettings:
+    return EngineSettings(**config.get("engine", ENGINE_BEFORE))
 
 
 def build_dataset(config: Config) -> Dataset:
@@ -210,6 +218,8 @@ def build_gan(
     generator, discriminator, ema_generator = (
         to_device(network, engine) for network in (generator, discriminator, ema_generator)
     )
+    if engine.precision == "bfloat16":
+        keep_head_in_float32(discriminator, engine.device.type)
     for leaf in (latent_sampler, objective, augmentation):
         state_to_device(leaf, engine)
     game = Game(generator, discriminator, objective, augmentation, engine)

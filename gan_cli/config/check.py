@@ -22,6 +22,7 @@ from gan_cli.augmentations.augmentation import Augmentation
 from gan_cli.conditioning.conditioning import DiscriminatorLabels, GeneratorLabels
 from gan_cli.config.nodes import Config, is_node, leaves, targets
 from gan_cli.datasets.dataset import Dataset
+from gan_cli.engine import EngineSettings
 from gan_cli.errors import UserError, one_line
 from gan_cli.experiment import RunSettings
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
@@ -75,6 +76,8 @@ WORDS = {
 NUM_CLASSES = "num_classes"
 SHAPES = {"latent_dim", "image_shape", "num_outcomes"}
 SETTINGS = [setting.name for setting in fields(RunSettings)]
+ENGINE = typing.get_type_hints(EngineSettings)
+ENGINE_BEFORE = {"precision": "float32"}  # of runs of earlier versions, whose configs have none
 INITIAL = {"sha256": str, "step": int}  # what `init_from` of a config says of the weights that its run began with
 
 
@@ -94,7 +97,7 @@ def config_problems(config: Config) -> list[str]:
         isinstance(initial, dict) and initial.keys() == INITIAL.keys() and not type_problems(initial, INITIAL)
     ):
         problems.append("init_from must hold the sha256 and the step of the weights that the run began with")
-    problems += setting_problems(config) + part_problems(config)
+    problems += setting_problems(config) + engine_problems(config.get("engine", ENGINE_BEFORE)) + part_problems(config)
     return list(dict.fromkeys(problems))  # a schedule's are found where it is, and where it is used
 
 
@@ -146,6 +149,14 @@ def setting_problems(config: Config) -> list[str]:
             numbers = [end for end in ends if end == end]  # a NaN has a line of its own
             problems += [problem for number in numbers for problem in range_problems(name, number, declared[name])]
     return problems
+
+
+def engine_problems(node: Any) -> list[str]:
+    if not isinstance(node, dict):
+        return [f"engine={node} must be a mapping: set engine.precision=<word>"]
+    given, known = {f"engine.{key}" for key in node}, [f"engine.{key}" for key in ENGINE]
+    problems = [unknown(key, known) for key in sorted(given) if key not in known] + missing(given, known)
+    return problems + type_problems(node, ENGINE, "engine.")
 
 
 def type_problems(values: Mapping[str, Any], hints: Mapping[str, Any], path: str = "") -> list[str]:

@@ -108,7 +108,7 @@ def read_config(composed: DictConfig) -> tuple[Config, dict[str, Any]]:
 
     Raises UserError that names every unknown key, wrong type and value out of range at once.
     """
-    read = set(BASES) | set(OPTIONS) | set(SETTINGS) | interpolated_keys(composed)
+    read = {*BASES, *OPTIONS, *SETTINGS, "engine"} | interpolated_keys(composed)
     problems = [replaced(key, composed) or unknown(key, read) for key in composed if str(key) not in read]
     try:
         config: Config = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
@@ -116,7 +116,7 @@ def read_config(composed: DictConfig) -> tuple[Config, dict[str, Any]]:
         key = getattr(error, "full_key", None)
         raise UserError(f"{key} needs a value: add {key}=<value>" if key else one_line(error)) from error
     experiment = {key: value for key, value in config.items() if key not in OPTIONS}
-    problems += missing(config, OPTIONS) + type_problems(config, OPTIONS) + config_problems(experiment)
+    problems += missing(config, [*OPTIONS, "engine"]) + type_problems(config, OPTIONS) + config_problems(experiment)
     problems += tracker_problems(config["tracker"]) if "tracker" in config else []
     if problems:
         raise UserError("; ".join(problems))

@@ -37,7 +37,13 @@ def check_config(config: Config, trust: list[str], *, ours: bool) -> None:
 def surplus(config: Config) -> list[str]:
     """Keys at the root that no part, no setting and no interpolation of conf/ reads."""
     texts = (file.read_text(encoding="utf-8") for file in CONF.rglob("*.yaml"))
-    known = {*BASES, *SETTINGS, "init_from", *(key for text in texts for key in re.findall(r"\$\{(\w+)\}", text))}
+    known = {
+        *BASES,
+        *SETTINGS,
+        "engine",
+        "init_from",
+        *(key for text in texts for key in re.findall(r"\$\{(\w+)\}", text)),
+    }
     return [f"unknown key '{printable(key, 60)}': nothing reads it" for key in config if key not in known]
 
 

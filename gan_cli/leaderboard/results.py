@@ -40,6 +40,7 @@ NOT_OF_THE_METHOD = {
     "on_divergence",
     *PLACES,
 }
+USUAL = {"engine.precision": "float32"}  # what runs of earlier versions do not say, as it is what they did
 shown = lru_cache(10_000)(printable)  # configs have most of their text in common
 NUM_INTERVALS = 200  # of a run, in each of which its losses are averaged
 MOST_PLAYERS = 16
@@ -171,7 +172,8 @@ class Result:
 
 def of_the_method(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings by dotted keys that can change results, except the seed."""
-    return {key: value for key, value in flatten(dict(config)).items() if key not in NOT_OF_THE_METHOD}
+    settings = flatten(dict(config)).items()
+    return {key: value for key, value in settings if key not in NOT_OF_THE_METHOD and USUAL.get(key, ...) != value}
 
 
 def lines(file: Path) -> Iterator[bytes]:

@@ -320,7 +320,9 @@ class Run:
             "config": self.config,
             "metrics": self.metrics(records),
             "objective": experiment.game.objective.facts(),
-            "protocol": protocol(experiment.dataset, data, scorer, count, settings.evaluation_seed),
+            "protocol": protocol(
+                experiment.dataset, data, scorer, count, settings.evaluation_seed, experiment.game.engine.precision
+            ),
             "cost": cost,
             "parameters": {p.name: sum(map(Tensor.numel, p.network.parameters())) for p in experiment.players},
             **times_and_machine(self.folder.sessions.all()),

@@ -15,6 +15,7 @@ from rich.text import Text
 from gan_cli import __version__
 from gan_cli.data import TrainingSet
 from gan_cli.datasets.dataset import Dataset
+from gan_cli.engine import Precision
 from gan_cli.evaluation import SamplingCost
 from gan_cli.metrics.metrics import Protocol, Scorer
 from gan_cli.runs.sink import Record
@@ -54,14 +55,22 @@ def trajectory(records: list[Record]) -> dict[str, dict[str, float]]:
 
 
 def protocol(
-    dataset: Dataset, training_set: TrainingSet, scorer: Scorer | None, num_fake: int | None, seed: int | None
+    dataset: Dataset,
+    training_set: TrainingSet,
+    scorer: Scorer | None,
+    num_fake: int | None,
+    seed: int | None,
+    precision: Precision = "float32",
 ) -> Protocol:
     """How a score was measured; scores compare only if all of it is the same.
 
-    Images from elsewhere have no seed; where none are scored, `num_fake` is None.
+    Images from elsewhere have no seed; where none are scored, `num_fake` is None. `precision` is that of the training:
+    a lower one is named.
     """
     images: Protocol = {} if training_set.digest is None else {"images_sha256": training_set.digest}
     measured = scorer.protocol if scorer is not None else {}
+    if precision != "float32":
+        measured = measured | {"training_precision": precision}
     if num_fake is None:
         return dataset.protocol | images | measured
     drawn: Protocol = {} if seed is None else {"weights": SCORED, "evaluation_seed": seed}
