@@ -82,8 +82,15 @@ class TrainingSet:
         return channels, height, width
 
     def batch(self, rows: Tensor) -> Examples:
+        return self.decoded(*self.gathered(rows))
+
+    def gathered(self, rows: Tensor) -> tuple[Stored, Labels]:
+        """The stored images of these rows and their labels, on `device`."""
         rows = rows.to(self.values.device)
-        return Examples(decode(self.values[rows].to(self.device)), self.labels[rows].to(self.device))
+        return self.values[rows].to(self.device), self.labels[rows].to(self.device)
+
+    def decoded(self, values: Stored, labels: Labels) -> Examples:
+        return Examples(decode(values), labels)
 
     @property
     def num_classes(self) -> int:

@@ -120,6 +120,12 @@ class Turn:
     def fake_logits(self) -> Logits:
         return self.fake_outputs.logits
 
+    def detached(self) -> "Turn":
+        """The same values without the graph that they were computed in."""
+        real_outputs = None if self.real_outputs is None else self.real_outputs.each(Tensor.detach)
+        fake, fake_outputs = self.fake.with_images(self.fake.images.detach()), self.fake_outputs.each(Tensor.detach)
+        return replace(self, fake=fake, real_outputs=real_outputs, fake_outputs=fake_outputs)
+
 
 def unlabelled(count: int, device: torch.device | None = None) -> Labels:
     return torch.full((count,), -1, device=device)

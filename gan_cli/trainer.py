@@ -12,20 +12,26 @@ from gan_cli.ema import ramped_up, update_ema
 from gan_cli.engine import Copy, Engine
 from gan_cli.errors import DivergedError
 from gan_cli.experiment import Experiment, Player
+from gan_cli.feed import Fed, batches, gathered
 from gan_cli.schedule import value_at
-from gan_cli.seeding import batch_rows, seed_step
-from gan_cli.shapes import Examples, Loss, Turn
-from gan_cli.turns import Batch, Losses
+from gan_cli.seeding import seed_step
+from gan_cli.shapes import Loss, Turn
+from gan_cli.turns import Losses
 
 
 @dataclass(frozen=True)
 class Step:
-    """A finished step, counted from 1: the last losses of each player, mean scores and the last turn, on the device."""
+    """A finished step, counted from 1: the last losses of each player, mean scores and the last turn, on the device.
+
+    `terms` are all losses of every turn, `names` their players and names.
+    """
 
     number: int
     losses: dict[str, Losses]
     scores: dict[str, Loss]
     turn: Turn
+    names: list[tuple[str, str]]
+    terms: Tensor
 
 
 def train(experiment: Experiment, first_step: int = 0) -> Iterator[Step]:
@@ -33,36 +39,49 @@ def train(experiment: Experiment, first_step: int = 0) -> Iterator[Step]:
 
     Raises DivergedError for a loss that is not finite: in place of its step on a CPU, on a GPU once the host knows.
     """
-    settings, game, rules, leaves = experiment.settings, experiment.game, experiment.rules, experiment.leaves
-    watch = Watch(game.engine)
-    for step in range(first_step, settings.steps):
-        seed_step(settings.seed, rank=game.engine.rank, step=step)
-        for leaf in leaves:
-            leaf.before_step(game.engine.device)
-        batches = real_batches(experiment, step)
-        losses: dict[str, Losses] = {}
-        scores: dict[str, Loss] = {}
-        names: list[tuple[str, str]] = []
-        values: list[Tensor] = []
-        for player in experiment.players:
-            player.set_schedules(step)
-            for number in range(step * player.num_turns, (step + 1) * player.num_turns):
-                played = player.play(rules, next(batches), number + 1, step)
-                for leaf in leaves:
-                    leaf.after_turn(played.turn)
-                names += [(player.name, name) for name in played.losses]
-                values.append(update(player, played.losses))
-                for bound in rules.bounds.values():
-                    if bound.player == player.name:
-                        bound.after_update(player.network)
-            losses[player.name] = played.losses
-            if not scores and played.turn.real_logits is not None:
-                sides = {"real": played.turn.real_logits, "fake": played.turn.fake_logits}
-                scores = {k: game.objective.score(logits.detach()).mean() for k, logits in sides.items() if len(logits)}
-        decay = ramped_up(value_at(settings.ema_decay, step), step)
-        update_ema(experiment.gan.ema_generator, game.generator, decay)
-        watch.look(step + 1, names, torch.cat(values))
-        yield Step(step + 1, losses, scores, played.turn)
+    settings, engine = experiment.settings, experiment.game.engine
+    watch = Watch(engine)
+    for number in range(first_step, settings.steps):
+        with engine.training():
+            seed_step(settings.seed, rank=engine.rank, step=number)
+            for player in experiment.players:
+                player.set_schedules(number)
+            decay = ramped_up(value_at(settings.ema_decay, number), number)
+            step = iteration(experiment, number, gathered(experiment, number), decay)
+        watch.look(step.number, step.names, step.terms)
+        yield step
+
+
+def iteration(experiment: Experiment, step: int, fed: Fed, decay: float) -> Step:
+    """All turns and updates of one step, and the moving average: what a device computes, with no look at a value.
+
+    What changes from step to step is in the arguments, in the optimizers' settings and in the state of the random
+    generators; `step` only numbers the turns.
+    """
+    game, rules, leaves = experiment.game, experiment.rules, experiment.leaves
+    for leaf in leaves:
+        leaf.before_step(game.engine.device)
+    turns = batches(experiment, fed)
+    losses: dict[str, Losses] = {}
+    scores: dict[str, Loss] = {}
+    names: list[tuple[str, str]] = []
+    values: list[Tensor] = []
+    for player in experiment.players:
+        for number in range(step * player.num_turns, (step + 1) * player.num_turns):
+            played = player.play(rules, next(turns), number + 1, step)
+            for leaf in leaves:
+                leaf.after_turn(played.turn)
+            names += [(player.name, name) for name in played.losses]
+            values.append(update(player, played.losses))
+            for bound in rules.bounds.values():
+                if bound.player == player.name:
+                    bound.after_update(player.network)
+        losses[player.name] = {name: loss.detach() for name, loss in played.losses.items()}
+        if not scores and played.turn.real_logits is not None:
+            sides = {"real": played.turn.real_logits, "fake": played.turn.fake_logits}
+            scores = {k: game.objective.score(logits.detach()).mean() for k, logits in sides.items() if len(logits)}
+    update_ema(experiment.gan.ema_generator, game.generator, decay)
+    return Step(step + 1, losses, scores, played.turn.detached(), names, torch.cat(values))
 
 
 class Watch:
@@ -80,32 +99,6 @@ class Watch:
             for (player, name), loss in zip(names, copy.values.tolist(), strict=True):
                 if not math.isfinite(loss):
                     raise DivergedError(f"diverged: the {player}'s {name} loss is {loss} at step {step}")
-
-
-def real_batches(experiment: Experiment, step: int) -> Iterator[Batch]:
-    """A new real batch for every turn of the step, in order; and one of labelled images, if they have their own.
-
-    Batches are counted in `batch_size` images: a player with a larger batch takes several, truncated to its size.
-    """
-    settings, training_set, labelled = experiment.settings, experiment.training_set, experiment.labelled
-    taken = {player.name: -(-player.batch_size // settings.batch_size) for player in experiment.players}
-    batch = step * sum(player.num_turns * taken[player.name] for player in experiment.players)
-
-    def augmented(real: Examples) -> Examples:
-        return real.with_images(experiment.dataset.augment(real.images))
-
-    for player in experiment.players:
-        for _ in range(player.num_turns):
-            numbers = range(batch, batch + taken[player.name])
-            rows = [batch_rows(len(training_set), settings.batch_size, settings.seed, number) for number in numbers]
-            real = augmented(training_set.batch(torch.cat(rows)[: player.batch_size]))
-            if labelled is None:
-                yield Batch(real, real)
-            else:
-                size = min(settings.labelled_batch_size or 0, len(labelled))
-                chosen = labelled[batch_rows(len(labelled), size, settings.seed, batch)]
-                yield Batch(real, augmented(training_set.batch(chosen)))
-            batch += taken[player.name]
 
 
 def update(player: Player, losses: Mapping[str, Loss]) -> Tensor:

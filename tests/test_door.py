@@ -12,9 +12,10 @@ import torch
 from gan_cli.config.compose import CONF
 from gan_cli.evaluation import generate
 from gan_cli.experiment import Experiment
+from gan_cli.feed import real_batches
 from gan_cli.game import Game
 from gan_cli.shapes import Examples, Latents, Outputs
-from gan_cli.trainer import real_batches, train
+from gan_cli.trainer import train
 
 from .conftest import TINY, tiny_data
 from .pairwise import every_second_quick

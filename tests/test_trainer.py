@@ -11,11 +11,12 @@ from torch import nn
 from torch.nn.functional import softplus
 
 from gan_cli.experiment import Experiment, Player
+from gan_cli.feed import real_batches
 from gan_cli.game import Game, Turn
 from gan_cli.regularizers import Regularizer
 from gan_cli.seeding import batch_rows, mix
 from gan_cli.shapes import Loss
-from gan_cli.trainer import Step, real_batches, train, update
+from gan_cli.trainer import Step, train, update
 from gan_cli.turns import discriminator_turn
 
 from .conftest import TINY, tiny_data

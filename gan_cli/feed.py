@@ -1,0 +1,76 @@
+"""The real images of each step: their rows in order, gathered in one go, and shown as one batch for each turn."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gan_cli.experiment import Experiment
+from gan_cli.seeding import batch_rows
+from gan_cli.shapes import Examples, Labels, Stored
+from gan_cli.turns import Batch
+
+
+@dataclass(frozen=True)
+class Fed:
+    """The stored images of one step with their labels, on the device, in the order in which its turns read them."""
+
+    values: Stored
+    labels: Labels
+
+
+def rows_of(experiment: Experiment, step: int) -> list[Tensor]:
+    """The rows of a new real batch for every turn of the step, each followed by those of labelled images, if they have
+    batches of their own.
+
+    Batches are counted in `batch_size` images: a player with a larger batch takes several, truncated to its size.
+    """
+    settings, labelled = experiment.settings, experiment.labelled
+    count, size, seed = len(experiment.training_set), settings.batch_size, settings.seed
+    taken = {player.name: -(-player.batch_size // size) for player in experiment.players}
+    batch = step * sum(player.num_turns * taken[player.name] for player in experiment.players)
+    found = []
+    for player in experiment.players:
+        for _ in range(player.num_turns):
+            numbers = range(batch, batch + taken[player.name])
+            found.append(torch.cat([batch_rows(count, size, seed, number) for number in numbers])[: player.batch_size])
+            if labelled is not None:
+                found.append(labelled[batch_rows(len(labelled), num_labelled(experiment), seed, batch)])
+            batch += taken[player.name]
+    return found
+
+
+def num_labelled(experiment: Experiment) -> int:
+    """Of the images in a batch of labelled images."""
+    return (
+        0
+        if experiment.labelled is None
+        else min(experiment.settings.labelled_batch_size or 0, len(experiment.labelled))
+    )
+
+
+def gathered(experiment: Experiment, step: int) -> Fed:
+    return Fed(*experiment.training_set.gathered(torch.cat(rows_of(experiment, step))))
+
+
+def batches(experiment: Experiment, fed: Fed) -> Iterator[Batch]:
+    """One for every turn of the step; images are decoded and augmented when their turn comes."""
+    training_set, start = experiment.training_set, 0
+
+    def shown(count: int) -> Examples:
+        nonlocal start
+        part = slice(start, start + count)
+        start += count
+        real = training_set.decoded(fed.values[part], fed.labels[part])
+        return real.with_images(experiment.dataset.augment(real.images))
+
+    for player in experiment.players:
+        for _ in range(player.num_turns):
+            real = shown(player.batch_size)
+            yield Batch(real, real if experiment.labelled is None else shown(num_labelled(experiment)))
+
+
+def real_batches(experiment: Experiment, step: int) -> Iterator[Batch]:
+    """A new real batch for every turn of the step, in order; and one of labelled images, if they have their own."""
+    return batches(experiment, gathered(experiment, step))
