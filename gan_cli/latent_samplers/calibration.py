@@ -97,7 +97,7 @@ def latent_scores(game: Game, latents: Latents) -> Tensor:
 
 def labels_like(real: Examples | None, count: int, device: torch.device) -> Labels:
     """`count` labels as often as they are in `real`; none without it."""
-    return unlabelled(count, device) if real is None else real.labels[torch.arange(count) % len(real)]
+    return unlabelled(count, device) if real is None else real.labels[torch.arange(count, device=device) % len(real)]
 
 
 def proposals(prior: LatentSampler, game: Game, labels: Labels, real: Examples | None) -> Latents:

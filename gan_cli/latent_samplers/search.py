@@ -48,4 +48,4 @@ class Search(Refinement):
 
 def as_many(real: Examples, count: int) -> Examples:
     """`count` of the images from all over the batch, some of them more than once if they are fewer."""
-    return real.rows(torch.arange(count) * len(real) // count)
+    return real.rows(torch.arange(count, device=real.device) * len(real) // count)

@@ -47,7 +47,7 @@ class ModeScorer(Scorer):
 
         KL divergence, in nats, of the points' shares over their nearest modes from the uniform one.
         """
-        return self.count(subject.images)
+        return self.count(subject.images.cpu())
 
     def count(self, points: Stored) -> dict[str, float]:
         distance, nearest = torch.cdist(points.flatten(1).double(), self.centers.double()).min(1)
