@@ -10,7 +10,7 @@ import gc
 import io
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -177,6 +177,17 @@ class Backend(_DummyBackendModule):
 
 
 LIBRARY = torch.library.Library("aten", "IMPL")
+EVERY = torch.library.Library("_", "IMPL")
+AUTOCAST = "AutocastPrivateUse1"
+LAYERS = (
+    "conv2d",
+    "conv_transpose2d.input",
+    "linear",
+    "matmul",
+    "mm",
+    "addmm",
+    "bmm",
+)  # in low precision under autocast
 BACKEND = Backend()
 
 
@@ -196,6 +207,24 @@ def install() -> None:
 
     LIBRARY.impl("empty.memory_format", empty, "PrivateUse1")
     LIBRARY.impl("empty_strided", empty_strided, "PrivateUse1")
+    EVERY.fallback(torch.library.fallthrough_kernel, AUTOCAST)
+    for name in LAYERS:
+        LIBRARY.impl(name, in_bfloat16(name), AUTOCAST)
+
+
+def in_bfloat16(name: str) -> Callable[..., Any]:
+    """The operation as it is under autocast."""
+    packet, _, overload = name.partition(".")
+    operation = getattr(getattr(torch.ops.aten, packet), overload or "default")
+
+    def cast(given: Tensor) -> Tensor:
+        return given.to(torch.bfloat16) if given.is_floating_point() else given
+
+    def cast_first(*args: Any, **kwargs: Any) -> Any:
+        with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastPrivateUse1)):
+            return operation(*tree_map_only(Tensor, cast, args), **tree_map_only(Tensor, cast, kwargs))
+
+    return cast_first
 
 
 @contextmanager
@@ -217,8 +246,8 @@ def check_network(network: nn.Module, inputs: Sequence[Any]) -> None:
 def two_steps(overrides: Sequence[str], planted: Bound | None = None, free_memory: int = 2**40) -> None:
     """Two real steps; raises RefusedError for what an accelerator refuses, or for copies besides those that feed it.
 
-    A turn is fed by the numbers of its images, and by those of labelled ones if they have batches of their own; where
-    the data does not fit on the device, by the images and their labels. Constants may be copied in the first step.
+    A step is fed by the numbers of its images; where the data does not fit on the device, by the images and their
+    labels. Constants may be copied in the first step.
     """
     BACKEND.free_memory = free_memory
     experiment = build_experiment(config_of([*overrides, "steps=2"]), choose_engine(KIND))
@@ -228,8 +257,7 @@ def two_steps(overrides: Sequence[str], planted: Bound | None = None, free_memor
         WATCHED.copies.clear()
         with inside_step():
             next(steps)
-    batches = sum(player.num_turns for player in experiment.players) * (1 if experiment.labelled is None else 2)
-    feeding = batches * (1 if isinstance(experiment.training_set.values, OnDevice) else 2)
+    feeding = 1 if isinstance(experiment.training_set.values, OnDevice) else 2
     if len(WATCHED.copies) > feeding:
         raise RefusedError(f"{len(WATCHED.copies)} copies to the device where {feeding} feed it: {WATCHED.copies}")
 
