@@ -9,7 +9,8 @@ import torch
 from gan_cli.config.build import build_experiment
 from gan_cli.config.read import config_of
 from gan_cli.engine import Engine
-from gan_cli.trainer import Step, train
+from gan_cli.iteration import Step
+from gan_cli.trainer import train
 
 ROUNDS, STEPS = 5, 40
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}

@@ -5,10 +5,11 @@ from torch import Tensor, nn
 
 
 @torch.no_grad()
-def update_ema(average: nn.Module, source: nn.Module, decay: float) -> None:
+def update_ema(average: nn.Module, source: nn.Module, decay: float | Tensor) -> None:
     """average <- decay * average + (1 - decay) * source, running statistics included.
 
-    Counters and the buffers of parametrizations are copied: spectral norm's singular vectors cannot be averaged.
+    A decay in a tensor may change between repetitions of a captured graph. Counters and the buffers of parametrizations
+    are copied: spectral norm's singular vectors cannot be averaged.
     """
     pairs = list(zip(tensors(average), tensors(source), strict=True))
     names = [*(name for name, _ in source.named_parameters()), *(name for name, _ in source.named_buffers())]
@@ -19,7 +20,11 @@ def update_ema(average: nn.Module, source: nn.Module, decay: float) -> None:
     ]
     moving = [pair for pair, as_is in zip(pairs, copied, strict=True) if not as_is]
     if moving:  # a model may have no generator
-        torch._foreach_lerp_([mean for mean, _ in moving], [value for _, value in moving], 1 - decay)
+        means, values = [mean for mean, _ in moving], [value for _, value in moving]
+        if isinstance(decay, Tensor):  # lerp's own form for tensors takes one weight for each of them
+            torch._foreach_add_(means, torch._foreach_mul(torch._foreach_sub(values, means), 1 - decay))
+        else:
+            torch._foreach_lerp_(means, values, 1 - decay)
     for (mean, value), as_is in zip(pairs, copied, strict=True):
         if as_is:
             mean.copy_(value)

@@ -2,21 +2,26 @@
 
 import resource
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 from gan_cli.errors import UserError
 from gan_cli.ranges import Ranged
+from gan_cli.seeding import Streams, mix, seed_step
 
 CPU = torch.device("cpu")
 Precision = Literal["float32", "tf32", "bfloat16"]
+Capture = Literal["auto", True, False]
+Made = TypeVar("Made")
 single_precision = ContextVar("single_precision", default=False)
 
 
@@ -25,6 +30,7 @@ class EngineSettings(Ranged):
     """How a run computes, `engine` in its config."""
 
     precision: Precision
+    capture: Capture
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,55 @@ class Copy:
 
     values: Tensor
     has_arrived: Callable[[], bool]
+
+
+class Graph(ABC):
+    """Work of the device that is recorded once, and repeated in one go without the host."""
+
+    @abstractmethod
+    def record(self, function: Callable[[], Made]) -> Made:
+        """What the function returns, in tensors that `replay` fills; nothing is computed."""
+
+    @abstractmethod
+    def replay(self, seeds: Sequence[int]) -> None:
+        """Computes it, with these seeds for the separate random streams in it, in the order of their entrance."""
+
+
+class CudaGraph(Graph):
+    """A CUDA graph. All draws are from generators that it knows: the default one, and one for each separate stream."""
+
+    def __init__(self, device: torch.device, streams: Streams, num_streams: int) -> None:
+        self.device, self.streams = device, streams
+        self.graph = torch.cuda.CUDAGraph()
+        self.generators = [torch.Generator(device) for _ in range(num_streams)]
+        for generator in self.generators:
+            self.graph.register_generator_state(generator)
+
+    def record(self, function: Callable[[], Made]) -> Made:
+        recording = torch.cuda.graph(
+            self.graph,
+            pool=graph_memory(self.device),
+            stream=recording_stream(self.device),
+            capture_error_mode="thread_local",  # what other threads do on the device does not end the recording
+        )
+        with torch.cuda.device(self.device), self.streams.recording(self.generators), recording:
+            return function()
+
+    def replay(self, seeds: Sequence[int]) -> None:
+        for generator, seed in zip(self.generators, seeds, strict=True):
+            generator.manual_seed(seed)
+        self.graph.replay()
+
+
+@lru_cache
+def graph_memory(device: torch.device) -> Any:
+    """One pool for all graphs: they never run at once, and none reads what another has left in it."""
+    return torch.cuda.graph_pool_handle()
+
+
+@lru_cache
+def recording_stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)
 
 
 @dataclass(frozen=True)
@@ -47,6 +102,8 @@ class Engine:
     device: torch.device = CPU
     precision: Precision = "float32"
     rank: int = 0
+    capture: Capture = False
+    streams: Streams | None = field(default=None, compare=False)
 
     @property
     def backend(self) -> ModuleType | None:
@@ -63,24 +120,53 @@ class Engine:
         """Raises UserError for what this device cannot do."""
         if settings.precision == "tf32" and self.device.type != "cuda":
             raise UserError("engine.precision=tf32 needs a GPU of NVIDIA: set engine.precision=float32 or bfloat16")
-        return replace(self, precision=settings.precision)
+        if settings.capture is True and not self.has_graphs:
+            raise UserError("engine.capture=true needs a GPU of NVIDIA: set engine.capture=auto")
+        streams = Streams() if self.has_graphs else None
+        return replace(self, precision=settings.precision, capture=settings.capture, streams=streams)
+
+    @property
+    def has_graphs(self) -> bool:
+        """Whether the device can repeat recorded work."""
+        return self.device.type == "cuda"
+
+    @property
+    def captures(self) -> bool:
+        """Whether steps are to be captured."""
+        return self.has_graphs and self.capture is not False
 
     @property
     def at_rest(self) -> "Engine":
         """The same device for evaluation, which never has a lower precision."""
-        return replace(self, precision="float32")
+        return replace(self, precision="float32", capture=False, streams=None)
 
     @contextmanager
     def training(self) -> Iterator[None]:
         """Around a step: multiplications in tf32 round, all others, before and after, too, are in float32."""
-        if self.device.type != "cuda":
-            yield
-            return
-        multiply_in("tf32" if self.precision == "tf32" else "ieee")
-        try:
-            yield
-        finally:
-            multiply_in("ieee")
+        with nullcontext() if self.streams is None else self.streams.in_step():
+            if self.device.type != "cuda":
+                yield
+                return
+            multiply_in("tf32" if self.precision == "tf32" else "ieee")
+            try:
+                yield
+            finally:
+                multiply_in("ieee")
+
+    def begin_step(self, seed: int, step: int) -> None:
+        """Seeds all random generators: the step's draws depend on nothing before it."""
+        seed_step(seed, rank=self.rank, step=step)
+        if self.streams is not None:
+            self.streams.begin(mix("streams", seed, self.rank, step))
+
+    def graph(self, num_streams: int) -> Graph:
+        """An empty one, for work that enters as many separate random streams."""
+        assert self.streams is not None
+        return CudaGraph(self.device, self.streams, num_streams)
+
+    def warming_up(self) -> AbstractContextManager[object]:
+        """Inside, work is queued where graphs are recorded, so that what it sets up is there by then."""
+        return on_stream(recording_stream(self.device), self.device)
 
     @contextmanager
     def computing(self) -> Iterator[None]:
@@ -138,6 +224,15 @@ class Engine:
     def num_threads(self) -> int:
         """Of the CPU, for one operation."""
         return torch.get_num_threads()
+
+
+@contextmanager
+def on_stream(stream: torch.cuda.Stream, device: torch.device) -> Iterator[None]:
+    """Inside, work is queued on this stream, after all before it; what comes later waits for it."""
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(stream):
+        yield
+    torch.cuda.current_stream(device).wait_stream(stream)
 
 
 def choose_engine(device: str) -> Engine:

@@ -130,7 +130,11 @@ class Player:
 
     def set_schedules(self, step: int) -> None:
         for group, key, value in self.schedules:
-            self.optimizer.param_groups[group][key] = value_at(value, step)
+            settings, present = self.optimizer.param_groups[group], value_at(value, step)
+            if isinstance(settings[key], Tensor):  # where a graph reads it
+                settings[key].fill_(present)
+            else:
+                settings[key] = present
 
 
 @dataclass(frozen=True)

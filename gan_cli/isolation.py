@@ -17,11 +17,22 @@ def random_stream(key: str, engine: Engine) -> Iterator[None]:
     """Inside, random draws come from a separate stream, on the CPU and the engine's device; then the state is restored.
 
     The stream depends on `key` and on the outer random state: the same key gives the same draws until something is
-    drawn outside. (torch.manual_seed would seed every kind of device, which is slow.)
+    drawn outside. (torch.manual_seed would seed every kind of device, which is slow.) In a step on a GPU it depends on
+    the step and on how many streams were entered before, which a captured graph can repeat; see `Streams`.
     """
-    generators = engine.random_generators()
+    generators, streams = engine.random_generators(), engine.streams
+    if streams is not None and streams.recorded is not None:
+        outer = generators[-1].graphsafe_get_state()
+        generators[-1].graphsafe_set_state(next(streams.recorded))
+        try:
+            yield
+        finally:
+            generators[-1].graphsafe_set_state(outer)
+        return
     states = [generator.get_state() for generator in generators]
-    seed = mix(key, *(sha256(state.numpy().tobytes()).hexdigest() for state in states))
+    digests = [sha256(state.numpy().tobytes()).hexdigest() for state in states]
+    in_step = streams is not None and streams.active
+    seed = streams.entered(key, "".join(digests)) if streams is not None and in_step else mix(key, *digests)
     for generator in generators:
         generator.manual_seed(seed)
     try:

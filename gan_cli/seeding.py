@@ -1,6 +1,8 @@
 """Randomness is a function of (seed, rank, step), data order a function of (seed, batch number)."""
 
 import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 
 import torch
@@ -28,3 +30,49 @@ def batch_rows(num_images: int, batch_size: int, seed: int, batch: int) -> Tenso
 def epoch_order(num_images: int, seed: int, epoch: int) -> Tensor:
     generator = torch.Generator().manual_seed(mix("epoch", seed, epoch))
     return torch.randperm(num_images, generator=generator)
+
+
+class Streams:
+    """The separate random streams of one step, numbered in the order in which they are first entered.
+
+    A stream's seed is a function of the step's seed and its number alone. So it is known before the step begins where
+    the streams are entered in the same order at every step, and a graph of the whole step can be given all of them.
+    """
+
+    def __init__(self) -> None:
+        self.active = False
+        self.recorded: Iterator[torch.Generator] | None = None  # while a graph is recorded: one for each entrance
+        self.begin(0)
+
+    def begin(self, seed: int) -> None:
+        """A new step."""
+        self.seed = seed
+        self.numbers: dict[tuple[str, str], int] = {}
+        self.order: list[int] = []  # the number of the stream, for each entrance
+
+    @contextmanager
+    def in_step(self) -> Iterator[None]:
+        """Inside, streams belong to the step; outside there is none that they could be numbered in."""
+        self.active = True
+        try:
+            yield
+        finally:
+            self.active = False
+
+    @contextmanager
+    def recording(self, generators: Sequence[torch.Generator]) -> Iterator[None]:
+        """Inside, each entrance takes the next of these generators, whatever its seed is by then."""
+        self.recorded = iter(generators)
+        try:
+            yield
+        finally:
+            self.recorded = None
+
+    def entered(self, key: str, state: str) -> int:
+        """The seed of a stream; the same key in the same state of the generators is the same stream again."""
+        number = self.numbers.setdefault((key, state), len(self.numbers))
+        self.order.append(number)
+        return self.seed_of(number)
+
+    def seed_of(self, number: int) -> int:
+        return mix("stream", self.seed, number)

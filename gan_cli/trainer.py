@@ -1,37 +1,20 @@
-"""The training loop: seed, turns, updates, moving average; it yields after every step and does nothing else."""
+"""The training loop: seed, schedules, feed, one iteration; it yields after every step and does nothing else."""
 
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from functools import partial
 
-import torch
 from torch import Tensor
 
-from gan_cli.ema import ramped_up, update_ema
+from gan_cli.capture import Captured
+from gan_cli.ema import ramped_up
 from gan_cli.engine import Copy, Engine
 from gan_cli.errors import DivergedError
-from gan_cli.experiment import Experiment, Player
-from gan_cli.feed import Fed, batches, gathered
+from gan_cli.experiment import Experiment
+from gan_cli.feed import gathered
+from gan_cli.iteration import Step, iteration
 from gan_cli.schedule import value_at
-from gan_cli.seeding import seed_step
-from gan_cli.shapes import Loss, Turn
-from gan_cli.turns import Losses
-
-
-@dataclass(frozen=True)
-class Step:
-    """A finished step, counted from 1: the last losses of each player, mean scores and the last turn, on the device.
-
-    `terms` are all losses of every turn, `names` their players and names.
-    """
-
-    number: int
-    losses: dict[str, Losses]
-    scores: dict[str, Loss]
-    turn: Turn
-    names: list[tuple[str, str]]
-    terms: Tensor
 
 
 def train(experiment: Experiment, first_step: int = 0) -> Iterator[Step]:
@@ -41,47 +24,16 @@ def train(experiment: Experiment, first_step: int = 0) -> Iterator[Step]:
     """
     settings, engine = experiment.settings, experiment.game.engine
     watch = Watch(engine)
+    iterate = Captured(experiment) if engine.captures else partial(iteration, experiment)
     for number in range(first_step, settings.steps):
         with engine.training():
-            seed_step(settings.seed, rank=engine.rank, step=number)
+            engine.begin_step(settings.seed, number)
             for player in experiment.players:
                 player.set_schedules(number)
             decay = ramped_up(value_at(settings.ema_decay, number), number)
-            step = iteration(experiment, number, gathered(experiment, number), decay)
+            step = iterate(number, gathered(experiment, number), decay)
         watch.look(step.number, step.names, step.terms)
         yield step
-
-
-def iteration(experiment: Experiment, step: int, fed: Fed, decay: float) -> Step:
-    """All turns and updates of one step, and the moving average: what a device computes, with no look at a value.
-
-    What changes from step to step is in the arguments, in the optimizers' settings and in the state of the random
-    generators; `step` only numbers the turns.
-    """
-    game, rules, leaves = experiment.game, experiment.rules, experiment.leaves
-    for leaf in leaves:
-        leaf.before_step(game.engine.device)
-    turns = batches(experiment, fed)
-    losses: dict[str, Losses] = {}
-    scores: dict[str, Loss] = {}
-    names: list[tuple[str, str]] = []
-    values: list[Tensor] = []
-    for player in experiment.players:
-        for number in range(step * player.num_turns, (step + 1) * player.num_turns):
-            played = player.play(rules, next(turns), number + 1, step)
-            for leaf in leaves:
-                leaf.after_turn(played.turn)
-            names += [(player.name, name) for name in played.losses]
-            values.append(update(player, played.losses))
-            for bound in rules.bounds.values():
-                if bound.player == player.name:
-                    bound.after_update(player.network)
-        losses[player.name] = {name: loss.detach() for name, loss in played.losses.items()}
-        if not scores and played.turn.real_logits is not None:
-            sides = {"real": played.turn.real_logits, "fake": played.turn.fake_logits}
-            scores = {k: game.objective.score(logits.detach()).mean() for k, logits in sides.items() if len(logits)}
-    update_ema(experiment.gan.ema_generator, game.generator, decay)
-    return Step(step + 1, losses, scores, played.turn.detached(), names, torch.cat(values))
 
 
 class Watch:
@@ -99,13 +51,3 @@ class Watch:
             for (player, name), loss in zip(names, copy.values.tolist(), strict=True):
                 if not math.isfinite(loss):
                     raise DivergedError(f"diverged: the {player}'s {name} loss is {loss} at step {step}")
-
-
-def update(player: Player, losses: Mapping[str, Loss]) -> Tensor:
-    """Returns the losses [terms], detached."""
-    player.optimizer.zero_grad(set_to_none=True)
-    # One backward pass for all terms: across ranks, a separate penalty would be averaged wrongly.
-    terms = torch.stack(list(losses.values()))
-    terms.sum().backward(inputs=list(player.network.parameters()))
-    player.optimizer.step()
-    return terms.detach()

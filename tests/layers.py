@@ -24,7 +24,7 @@ GROUND = (
     "ema",
     "networks",
 )
-CORE = ("turns", "experiment", "feed", "trainer", "evaluation")
+CORE = ("turns", "experiment", "feed", "iteration", "capture", "trainer", "evaluation")
 LAYERS = (
     *("ground", "attacks", "objectives", "augmentations", "metrics", "models", "conditioning", "trackers", "game"),
     *(

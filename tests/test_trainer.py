@@ -13,10 +13,11 @@ from torch.nn.functional import softplus
 from gan_cli.experiment import Experiment, Player
 from gan_cli.feed import real_batches
 from gan_cli.game import Game, Turn
+from gan_cli.iteration import Step, update
 from gan_cli.regularizers import Regularizer
 from gan_cli.seeding import batch_rows, mix
 from gan_cli.shapes import Loss
-from gan_cli.trainer import Step, train, update
+from gan_cli.trainer import train
 from gan_cli.turns import discriminator_turn
 
 from .conftest import TINY, tiny_data
@@ -106,7 +107,7 @@ def test_the_update_descends_the_sum_of_every_term() -> None:
 
 def test_every_step_is_seeded_by_seed_rank_and_step(experiment: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[int, int, int]] = []
-    monkeypatch.setattr("gan_cli.trainer.seed_step", lambda seed, rank, step: calls.append((seed, rank, step)))
+    monkeypatch.setattr("gan_cli.engine.seed_step", lambda seed, rank, step: calls.append((seed, rank, step)))
     list(train(experiment(*TINY, "seed=5")))
     assert calls == [(5, 0, 0), (5, 0, 1), (5, 0, 2)]
 

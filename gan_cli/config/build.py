@@ -17,6 +17,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import Tensor, nn
 
+from gan_cli.capture import obstacles
 from gan_cli.conditioning.conditioning import DiscriminatorLabels, GeneratorLabels
 from gan_cli.config.check import ENGINE_BEFORE, NUM_CLASSES, SETTINGS, as_pair, find_class, with_schedules
 from gan_cli.config.nodes import Config
@@ -57,7 +58,11 @@ def build_experiment(config: Config, engine: Engine) -> Experiment:
     players = build_players(config, gan.game, settings)
     warn_of_unused(bounds, {player.name: settings.steps * player.num_turns for player in players})
     labelled = labelled_rows(settings, gan.game.objective, training_set)
-    return Experiment(gan, players, bounds, dataset, training_set.to_engine(engine), settings, labelled)
+    experiment = Experiment(gan, players, bounds, dataset, training_set.to_engine(engine), settings, labelled)
+    if engine.capture is True:
+        for reason in obstacles(experiment):
+            raise UserError(f"engine.capture=true, but {reason}: set engine.capture=auto")
+    return experiment
 
 
 def check_labels(game: Game, training_set: TrainingSet) -> None:

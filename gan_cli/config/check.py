@@ -77,7 +77,7 @@ NUM_CLASSES = "num_classes"
 SHAPES = {"latent_dim", "image_shape", "num_outcomes"}
 SETTINGS = [setting.name for setting in fields(RunSettings)]
 ENGINE = typing.get_type_hints(EngineSettings)
-ENGINE_BEFORE = {"precision": "float32"}  # of runs of earlier versions, whose configs have none
+ENGINE_BEFORE = {"precision": "float32", "capture": False}  # of runs of earlier versions, whose configs have none
 INITIAL = {"sha256": str, "step": int}  # what `init_from` of a config says of the weights that its run began with
 
 
@@ -328,7 +328,8 @@ def wrong_type(key: str, value: Any, hint: Any) -> str:
         return wrong_type(f"{key}[{number}]", item, arguments[0])
     literals = [option for option in (hint, *arguments) if typing.get_origin(option) is typing.Literal]
     if literals:
-        choices = [str(choice) for literal in literals for choice in typing.get_args(literal)]
+        options = [choice for literal in literals for choice in typing.get_args(literal)]
+        choices = [str(choice).lower() if isinstance(choice, bool) else str(choice) for choice in options]
         others = "".join(f", or a {option.__name__}" for option in arguments if option is Metric)
         return f"{key}={value} must be one of {', '.join(choices)}{others}" + did_you_mean(str(value), choices)
     shown = "null" if value is None else value

@@ -38,6 +38,7 @@ NOT_OF_THE_METHOD = {
     "checkpoint_every",
     "keep_checkpoints",
     "on_divergence",
+    "engine.capture",
     *PLACES,
 }
 USUAL = {"engine.precision": "float32"}  # what runs of earlier versions do not say, as it is what they did

@@ -24,6 +24,10 @@ class Bound(Part):
     def check(self, game: Game) -> None:
         """Raises ValueError if the game lacks what this reads."""
 
+    def due(self, number: int) -> bool:
+        """Whether it has a term in the player's turn `number`, counted from 1."""
+        return True
+
     def term(self, game: Game, turn: Turn, *, name: str, number: int, step: int) -> Loss | None:
         """What is added to the player's loss in its turn `number`, counted from 1; None for nothing."""
         return None
@@ -56,6 +60,9 @@ class Regularizer(Bound, ABC):
     weight: Annotated[float, Ge(0)] | Schedule
     every: Annotated[int, Ge(1)] = 1  # a default, so that regularizers that know nothing of laziness need not say so
 
+    def due(self, number: int) -> bool:
+        return number % self.every == 0
+
     @abstractmethod
     def penalty(self, game: Game, turn: Turn) -> Loss:
         """The unweighted penalty; it may pass any image through `game`, also under differentiation.
@@ -64,7 +71,7 @@ class Regularizer(Bound, ABC):
         """
 
     def term(self, game: Game, turn: Turn, *, name: str, number: int, step: int) -> Loss | None:
-        if number % self.every != 0:
+        if not self.due(number):
             return None
         weight = self.weight.at(step) if isinstance(self.weight, Schedule) else self.weight
         with game.isolated(f"{name} {number}"):

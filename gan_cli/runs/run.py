@@ -14,6 +14,7 @@ from gan_cli.ema import tensors
 from gan_cli.errors import DivergedError, EndError, LostError, one_line
 from gan_cli.evaluation import Generated, class_grid, classifying, generate, scoring, snapshot
 from gan_cli.experiment import Experiment, Player
+from gan_cli.iteration import Step
 from gan_cli.metrics.metrics import Scorer, Subject
 from gan_cli.runs import checkpoint, pictures
 from gan_cli.runs.checkpoint import name_of
@@ -25,7 +26,7 @@ from gan_cli.runs.signals import Stop, WorkDroppedError
 from gan_cli.runs.sink import Reading, Record, Sink
 from gan_cli.runs.summary import best_record, protocol, trajectory, versions
 from gan_cli.shapes import Labels, Stored
-from gan_cli.trainer import Step, train
+from gan_cli.trainer import train
 from gan_cli.work import listening
 
 DUE = ("log", "sample", "evaluate", "checkpoint")

@@ -16,8 +16,8 @@ from gan_cli.config.nodes import Config
 from gan_cli.config.read import read_config
 from gan_cli.engine import Engine
 from gan_cli.errors import UserError
+from gan_cli.iteration import update
 from gan_cli.shapes import Examples
-from gan_cli.trainer import update
 from gan_cli.turns import Batch, Rules
 
 from ..conftest import TINY_MLP, composed_config

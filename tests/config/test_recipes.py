@@ -11,7 +11,7 @@ from gan_cli.config.compose import CONF
 from gan_cli.config.nodes import Config
 from gan_cli.config.read import read_config
 from gan_cli.engine import Engine
-from gan_cli.trainer import update
+from gan_cli.iteration import update
 from gan_cli.turns import Batch, Rules, discriminator_turn, generator_turn
 
 from ..conftest import composed_config

@@ -26,6 +26,7 @@ from gan_cli.engine import Engine
 from gan_cli.errors import EndError, UserError
 from gan_cli.experiment import Experiment
 from gan_cli.files import atomic, sha256
+from gan_cli.iteration import Step
 from gan_cli.metrics.metrics import Subject
 from gan_cli.metrics.mode_metrics import ModeScorer
 from gan_cli.runs import pictures, state
@@ -34,7 +35,7 @@ from gan_cli.runs.checkpoint import complete, find, named
 from gan_cli.runs.folder import RunFolder
 from gan_cli.runs.signals import STOPPING
 from gan_cli.runs.trained import trusted_config, within
-from gan_cli.trainer import Step, train
+from gan_cli.trainer import train
 
 from ..conftest import TINY_MLP, composed_config
 from ..outcome import assert_equal, outcome

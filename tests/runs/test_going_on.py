@@ -14,12 +14,13 @@ from safetensors.torch import load_file
 
 from gan_cli.config.read import read_config
 from gan_cli.experiment import Experiment
+from gan_cli.iteration import Step
 from gan_cli.leaderboard.results import gather
 from gan_cli.runs.checkpoint import complete, find
 from gan_cli.runs.formats import read_summary
 from gan_cli.runs.initial import initial_of, initialized
 from gan_cli.sweep.plan import read_run
-from gan_cli.trainer import Step, train
+from gan_cli.trainer import train
 
 from ..conftest import Command, composed_config, tiny_data
 from ..outcome import assert_equal, outcome

@@ -16,13 +16,14 @@ from gan_cli.config.read import config_of, read_config
 from gan_cli.engine import Copy, Engine
 from gan_cli.errors import CollapsedError, DivergedError, LostError
 from gan_cli.experiment import Experiment
+from gan_cli.iteration import Step
 from gan_cli.objectives import Objective
 from gan_cli.regularizers.r1 import R1
 from gan_cli.runs import run as runner
 from gan_cli.runs.checkpoint import complete, named
 from gan_cli.runs.folder import RunFolder
 from gan_cli.runs.health import SYMPTOMS, Health
-from gan_cli.trainer import Step, Watch, train
+from gan_cli.trainer import Watch, train
 
 from ..conftest import composed_config
 

@@ -19,11 +19,12 @@ from gan_cli.commands.train import train as gan_train
 from gan_cli.config.read import read_config, read_evaluation, read_resuming
 from gan_cli.errors import CheckpointError, DivergedError, InterruptedRunError, UserError
 from gan_cli.experiment import Experiment
+from gan_cli.iteration import Step
 from gan_cli.metrics.feature_metrics import FeatureScorer
 from gan_cli.runs import run as runner
 from gan_cli.runs.checkpoint import complete, named, newest
 from gan_cli.runs.folder import RunFolder
-from gan_cli.trainer import Step, train
+from gan_cli.trainer import train
 
 from ..conftest import TINY, composed_config
 from ..outcome import assert_equal, outcome
