@@ -1,5 +1,6 @@
 """The game of two networks, and the only calls of them: labels, precision, augmentation and counts are handled here."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -37,6 +38,7 @@ class Game:
     augmentation: Augmentation = NoAugmentation()
     engine: Engine = Engine()
     passes: Passes = field(default_factory=Passes)
+    joins: bool = False  # real and generated images share a pass of the discriminator: only where it judges each alone
 
     @property
     def conditional(self) -> bool:
@@ -65,6 +67,27 @@ class Game:
         outputs = made if isinstance(made, Outputs) else Outputs(made)
         outputs = outputs.each(self.engine.returned)
         return replace(outputs, class_logits=outputs.logits) if self.objective.logits_are_classes else outputs
+
+    def both_outputs(self, real: Examples, fake: Examples) -> tuple[Outputs, Outputs]:
+        """Outputs for real and for generated images, of one pass if that makes no difference."""
+        if not self.joins:
+            return self.outputs(real), self.outputs(fake)
+        both = self.outputs(Examples.cat([real, fake]))
+        return both.rows(slice(len(real))), both.rows(slice(len(real), None))
+
+    def judges_alone(self, pair: Examples) -> bool:
+        """Whether the discriminator's outputs for an image do not depend on the rest of the batch, as with batch norm.
+
+        Whatever is computed from NaN is NaN, so that one image of NaN shows it, also where a weight is zero.
+        """
+        spoilt = pair.images.clone()
+        spoilt[1:] = math.nan
+        buffers = {name: value.clone() for name, value in self.discriminator.named_buffers()}
+        with torch.no_grad(), self.isolated("judges alone"):
+            outputs = self.outputs(pair.with_images(spoilt)).rows(slice(1))
+        for name, value in self.discriminator.named_buffers():
+            value.copy_(buffers[name])
+        return all(bool(value.isfinite().all()) for value in vars(outputs).values() if value is not None)
 
     def judge(self, shown: Examples) -> Logits:
         """The discriminator's raw outputs for the augmented images, as the objective reads them."""

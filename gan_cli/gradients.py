@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from gan_cli.double_backward import CheapSecondDerivatives
+
 Norm = Literal["sign", "l2"]  # steps along the gradient's sign, in a cube; or along the gradient, in a ball
 
 
@@ -19,7 +21,13 @@ def input_gradient(function: Callable[[Tensor], Tensor], inputs: Tensor, *, diff
     if not (differentiable and inputs.requires_grad):
         inputs = inputs.detach().requires_grad_(True)
     with torch.enable_grad():
-        (gradient,) = torch.autograd.grad(function(inputs).sum(), inputs, create_graph=differentiable)
+        if not differentiable:
+            (gradient,) = torch.autograd.grad(function(inputs).sum(), inputs)
+            return gradient
+        with CheapSecondDerivatives() as mode:
+            total = function(inputs).sum()
+        with mode.of_inputs():
+            (gradient,) = torch.autograd.grad(total, inputs, create_graph=True)
     return gradient
 
 

@@ -95,6 +95,10 @@ class Outputs:
         made = {name: function(value) for name, value in vars(self).items() if value is not None}
         return replace(self, **made)
 
+    def rows(self, chosen: slice) -> "Outputs":
+        """The outputs for the chosen images."""
+        return replace(self.each(lambda value: value[chosen]), proxies=self.proxies)
+
 
 @dataclass(frozen=True)
 class Turn:

@@ -50,7 +50,7 @@ def discriminator_turn(rules: Rules, batch: Batch, number: int, step: int) -> Pl
     latents = rules.latent_sampler.for_discriminator(game, real)
     with torch.no_grad():
         fake = game.generate(latents)
-    real_outputs, fake_outputs = game.outputs(real), game.outputs(fake)
+    real_outputs, fake_outputs = game.both_outputs(real, fake)
     turn = Turn(real, latents, fake, real_outputs, fake_outputs, batch.labelled)
     losses = {"adversarial": game.objective.discriminator_loss(real_outputs.logits, fake_outputs.logits)}
     return Played(losses | supervised(game, turn) | terms("discriminator", rules, turn, number, step), turn)

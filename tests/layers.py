@@ -13,6 +13,7 @@ GROUND = (
     "files",
     "shapes",
     "seeding",
+    "double_backward",
     "gradients",
     "part",
     "ranges",

@@ -291,7 +291,7 @@ def test_an_own_spectral_norm_holds_a_generator_and_its_average(experiment: Buil
     assert len(normalised) == sum(isinstance(module, nn.Linear | nn.Conv2d) for module in generator.modules()) > 0
     assert not any(hasattr(module, "parametrizations") for module in tiny.game.discriminator.modules())
     assert len(list(train(tiny))) == 3
-    names = [name for name, _ in generator.named_buffers() if name.endswith(("_u", "_v"))]
+    names = [name for name, _ in generator.named_buffers() if name.endswith((".left", ".right"))]
     assert len(names) == 2 * len(normalised)
     buffers, averaged = dict(generator.named_buffers()), dict(average.named_buffers())
     for name in names:

@@ -55,10 +55,12 @@ def build_experiment(config: Config, engine: Engine) -> Experiment:
     bounds = build_bounds(config, engine)
     gan = build_gan(config, training_set.image_shape, training_set.class_counts, engine, bounds)
     check_labels(gan.game, training_set)
+    training_set = training_set.to_engine(engine)
+    gan = replace(gan, game=replace(gan.game, joins=gan.game.judges_alone(training_set.batch(torch.arange(2)))))
     players = build_players(config, gan.game, settings)
     warn_of_unused(bounds, {player.name: settings.steps * player.num_turns for player in players})
     labelled = labelled_rows(settings, gan.game.objective, training_set)
-    experiment = Experiment(gan, players, bounds, dataset, training_set.to_engine(engine), settings, labelled)
+    experiment = Experiment(gan, players, bounds, dataset, training_set, settings, labelled)
     if engine.capture is True:
         for reason in obstacles(experiment):
             raise UserError(f"engine.capture=true, but {reason}: set engine.capture=auto")

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
+from gan_cli.models.folded import ConvMeanPool, UpsampleConv
 from gan_cli.models.initialization import xavier
 from gan_cli.models.shapes import check_generated, check_shape
 from gan_cli.shapes import Codes, Images, Logits
@@ -110,7 +111,7 @@ class Block(nn.Module):
 
 def growing(fan_in: int, fan_out: int) -> Block:
     """A block of the generator."""
-    first = [nn.BatchNorm2d(fan_in), nn.ReLU(), nn.Upsample(scale_factor=2), conv3x3(fan_in, fan_out)]
+    first = [nn.BatchNorm2d(fan_in), nn.ReLU(), UpsampleConv(fan_in, fan_out)]
     second = [nn.BatchNorm2d(fan_out), nn.ReLU(), conv3x3(fan_out, fan_out)]
     # A 1x1 convolution of repeated pixels repeats its outputs: before the upsampling it costs a quarter.
     return Block([*first, *second], [nn.Conv2d(fan_in, fan_out, 1), nn.Upsample(scale_factor=2)])
@@ -120,7 +121,8 @@ def reading(fan_in: int, fan_out: int, *, first: bool, halving: bool) -> Block:
     """A block of the discriminator; the first one leaves the images unrectified."""
     rectified: list[nn.Module] = [] if first else [nn.ReLU()]
     pooled: list[nn.Module] = [nn.AvgPool2d(2)] if halving else []
-    residual = [*rectified, conv3x3(fan_in, fan_out), nn.ReLU(), conv3x3(fan_out, fan_out), *pooled]
+    second = ConvMeanPool(fan_out, fan_out) if halving else conv3x3(fan_out, fan_out)
+    residual = [*rectified, conv3x3(fan_in, fan_out), nn.ReLU(), second]
     # A 1x1 convolution and a mean of pixels commute: after the pooling it costs a quarter.
     return Block(residual, [*pooled, nn.Conv2d(fan_in, fan_out, 1)] if halving or fan_in != fan_out else [])
 

@@ -1,0 +1,32 @@
+"""3x3 convolutions with mean pooling or upsampling, as one 4x4 convolution with 4/9 of the multiplications.
+
+The mean of the 2x2 outputs of a 3x3 convolution is a 4x4 convolution of stride 2, whose kernel is the mean of the 3x3
+kernel at four shifts. A 3x3 convolution of pixels repeated 2x2 is a transposed 4x4 convolution of stride 2, whose
+kernel is the sum of the rotated kernel at these shifts. Weights, gradients and checkpoints are those of the 3x3 kernel.
+"""
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class ConvMeanPool(nn.Conv2d):
+    """A 3x3 convolution, and the mean of every 2x2 pixels: images of half the size."""
+
+    def __init__(self, fan_in: int, fan_out: int) -> None:
+        super().__init__(fan_in, fan_out, 3, padding=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        kernel = functional.avg_pool2d(functional.pad(self.weight, (1, 1, 1, 1)), 2, stride=1)
+        return functional.conv2d(images, kernel, self.bias, stride=2, padding=1)
+
+
+class UpsampleConv(nn.Conv2d):
+    """A 3x3 convolution of images in which every pixel is repeated 2x2: images of twice the size."""
+
+    def __init__(self, fan_in: int, fan_out: int) -> None:
+        super().__init__(fan_in, fan_out, 3, padding=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        rotated = functional.pad(self.weight.flip(2, 3), (1, 1, 1, 1))
+        kernel = functional.avg_pool2d(rotated, 2, stride=1, divisor_override=1)
+        return functional.conv_transpose2d(images, kernel.transpose(0, 1), self.bias, stride=2, padding=1)

@@ -1,0 +1,41 @@
+"""Folded convolutions against the two layers that they replace: outputs and every gradient, in float64."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gan_cli.models.folded import ConvMeanPool, UpsampleConv
+
+
+def convolved_and_pooled(layer: nn.Conv2d, images: Tensor) -> Tensor:
+    return functional.avg_pool2d(nn.Conv2d.forward(layer, images), 2)
+
+
+def repeated_and_convolved(layer: nn.Conv2d, images: Tensor) -> Tensor:
+    return nn.Conv2d.forward(layer, functional.interpolate(images, scale_factor=2))
+
+
+@pytest.mark.parametrize("size", [(2, 2), (4, 4), (6, 10)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    ("kind", "plain"), [(ConvMeanPool, convolved_and_pooled), (UpsampleConv, repeated_and_convolved)]
+)
+def test_it_is_the_two_layers_in_one(
+    kind: Callable[[int, int], nn.Conv2d],
+    plain: Callable[[nn.Conv2d, Tensor], Tensor],
+    layout: torch.memory_format,
+    size: tuple[int, int],
+) -> None:
+    torch.manual_seed(0)
+    layer = kind(3, 5).double().to(memory_format=layout)
+    images = torch.randn(2, 3, *size, dtype=torch.float64).requires_grad_()
+    inputs = [images, layer.weight, layer.bias]
+    made, expected = layer(images), plain(layer, images)
+    torch.testing.assert_close(made, expected, rtol=0, atol=1e-12)
+    weights = torch.randn_like(made)
+    found, wanted = (torch.autograd.grad((outputs * weights).sum(), inputs) for outputs in (made, expected))
+    for mine, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(mine, other, rtol=0, atol=1e-10)
