@@ -178,7 +178,7 @@ class Backend(_DummyBackendModule):
 
 LIBRARY = torch.library.Library("aten", "IMPL")
 EVERY = torch.library.Library("_", "IMPL")
-AUTOCAST = "AutocastPrivateUse1"
+AUTOCAST = "AutocastPrivateUse1"  # type: ignore[attr-defined]
 LAYERS = (
     "conv2d",
     "conv_transpose2d.input",
@@ -221,7 +221,7 @@ def in_bfloat16(name: str) -> Callable[..., Any]:
         return given.to(torch.bfloat16) if given.is_floating_point() else given
 
     def cast_first(*args: Any, **kwargs: Any) -> Any:
-        with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastPrivateUse1)):
+        with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastPrivateUse1)):  # type: ignore[attr-defined]
             return operation(*tree_map_only(Tensor, cast, args), **tree_map_only(Tensor, cast, kwargs))
 
     return cast_first
