@@ -18,7 +18,7 @@ from gan_cli.config.build import build_dataset
 from gan_cli.config.read import config_of
 from gan_cli.data import TrainingSet
 from gan_cli.metrics.classifier import ClassifierExtractor
-from gan_cli.metrics.fidelity import fid_features_to_statistics, fid_statistics_to_metric
+from gan_cli.metrics.frechet import Moments, frechet_distance
 
 SPLITS, MOST_IMAGES = 20, 4000
 
@@ -38,11 +38,11 @@ def column(extractor: ClassifierExtractor, training_set: TrainingSet) -> dict[st
     network = extractor.load().network
     pixels, half = training_set.values, len(training_set) // 2
 
-    def moments(images: Tensor) -> object:
-        return fid_features_to_statistics(torch.cat([network(batch)[0] for batch in images.split(500)]))
+    def moments(images: Tensor) -> Moments:
+        return Moments(torch.cat([network(batch)[0] for batch in images.split(500)]))
 
     def fid(fake: Tensor, real: Tensor) -> float:
-        return fid_statistics_to_metric(moments(fake), moments(real), verbose=False)["frechet_inception_distance"]
+        return frechet_distance(moments(fake), moments(real))
 
     generator = torch.Generator().manual_seed(0)
     orders = [torch.randperm(len(pixels), generator=generator) for _ in range(SPLITS)]

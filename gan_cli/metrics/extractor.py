@@ -26,7 +26,9 @@ class LoadedExtractor:
     num_classes: int = 0
 
     def to(self, device: torch.device) -> "LoadedExtractor":
-        return replace(self, network=self.network.to(device), device=device)
+        """Its convolutions compute with channels last, which is faster and the same but for rounding."""
+        network = self.network.to(device).to(memory_format=torch.channels_last)
+        return replace(self, network=network, device=device)
 
 
 class Extractor(ABC):

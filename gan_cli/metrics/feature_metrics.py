@@ -1,8 +1,8 @@
 """FID, IS, KID, precision and recall, with torch-fidelity's own functions on features of images.
 
-FID: Heusel et al. 2017 (arXiv:1706.08500), within classes: Miyato and Koyama 2018 (arXiv:1802.05637), who call it
-intra-FID; IS: Salimans et al. 2016 (arXiv:1606.03498); KID: Binkowski et al. 2018 (arXiv:1801.01401); precision and
-recall: Kynkaanniemi et al. 2019 (arXiv:1904.06991); CAS: see cas.py.
+FID: see frechet.py; within classes: Miyato and Koyama 2018 (arXiv:1802.05637), who call it intra-FID; IS: Salimans et
+al. 2016 (arXiv:1606.03498); KID: Binkowski et al. 2018 (arXiv:1801.01401); precision and recall: Kynkaanniemi et al.
+2019 (arXiv:1904.06991); CAS: see cas.py.
 """
 
 import hashlib
@@ -29,13 +29,8 @@ from gan_cli.errors import one_line
 from gan_cli.files import atomic, cache_folder, sync
 from gan_cli.metrics.cas import CAS
 from gan_cli.metrics.extractor import Extractor, LoadedExtractor
-from gan_cli.metrics.fidelity import (
-    fid_features_to_statistics,
-    fid_statistics_to_metric,
-    isc_features_to_metric,
-    kid_features_to_metric,
-    prc_features_to_metric,
-)
+from gan_cli.metrics.fidelity import isc_features_to_metric, kid_features_to_metric, prc_features_to_metric
+from gan_cli.metrics.frechet import Moments, frechet_distance
 from gan_cli.metrics.metrics import Direction, Metric, Metrics, Protocol, Sample, Scorer, Subject
 from gan_cli.seeding import mix
 from gan_cli.shapes import Features, Labels, Stored
@@ -192,15 +187,15 @@ class FeatureMetrics(Metrics):
         }
 
     def fid(self, fake: Sample, real: Sample) -> dict[str, float]:
-        return {"fid": frechet_distance(fake.features, real.features)}
+        return {"fid": frechet_distance(fake.moments, real.moments)}
 
     def class_fid(self, fake: Sample, real: Sample) -> dict[str, float]:
         """The mean over classes of FID within the class; without one that has two images on both sides, no score."""
         distances = []
         for number in track(real.labels[real.labels >= 0].unique().tolist(), "class"):
-            own_fake, own_real = (images.features[images.labels == number] for images in (fake, real))
-            if len(own_fake) > 1 and len(own_real) > 1:
-                distances.append(frechet_distance(own_fake, own_real))
+            own = [images.features[images.labels == number] for images in (fake, real)]
+            if min(map(len, own)) > 1:
+                distances.append(frechet_distance(*map(Moments, own)))
         return {"class_fid": fmean(distances)} if distances else {}
 
     def class_accuracy(self, fake: Sample, real: Sample) -> dict[str, float]:
@@ -231,6 +226,10 @@ class ImageFeatures:
     features: Features
     logits: Features
 
+    @cached_property
+    def moments(self) -> Moments:
+        return Moments(self.features)
+
     def take(self, rows: torch.Tensor) -> "ImageFeatures":
         return ImageFeatures(self.features[rows], self.logits[rows])
 
@@ -255,13 +254,6 @@ COMPARISONS: dict[str, Callable[[FeatureMetrics, Sample, Sample], dict[str, floa
     "class_fid": FeatureMetrics.class_fid,
     "class_accuracy": FeatureMetrics.class_accuracy,
 }
-
-
-def frechet_distance(fake: Features, real: Features) -> float:
-    """The Frechet distance between Gaussians with the features' moments: FID, of Inception's."""
-    of_fake, of_real = (fid_features_to_statistics(features) for features in (fake, real))
-    distance: float = fid_statistics_to_metric(of_fake, of_real, verbose=False)["frechet_inception_distance"]
-    return distance
 
 
 @dataclass(frozen=True)
@@ -318,9 +310,8 @@ class FeatureScorer(Scorer):
     def score(self, subject: Subject) -> dict[str, float]:
         images = subject.images
         fake = self.metrics.features(self.extractor, images, "generated").of(images, subject.labels)
-        real = self.of_real(self.real)
-        scores = self.metrics.compare(fake, real)
-        own = self.metrics.measure(fake, real)
+        scores = self.metrics.compare(fake, self.real_sample)
+        own = self.metrics.measure(fake, self.real_sample)
         also = self.beside(lambda extractor, real: (self.metrics.features(extractor, images, "generated"), real))
         cas = {} if self.cas is None else in_background("cas", self.cas.score, images, subject.labels)
         return {self.named(name): value for name, value in scores.items()} | own | also | cas
@@ -336,6 +327,11 @@ class FeatureScorer(Scorer):
         cas = {} if self.cas is None else in_background("cas", self.cas.floor)
         return {self.named(name): value for name, value in scores.items()} | own | also | cas
 
+    @cached_property
+    def real_sample(self) -> Sample:
+        """All real images, whose moments are computed once for many generators."""
+        return self.of_real(self.real)
+
     def of_real(self, features: ImageFeatures, rows: torch.Tensor | None = None) -> Sample:
         return features.of(self.training_set.values, self.training_set.labels, rows)
 
@@ -347,7 +343,7 @@ class FeatureScorer(Scorer):
         for extractor, real in self.also:
             with doing(extractor.name):
                 fake, real = sides(extractor, real)
-                fid = in_background("fid", frechet_distance, fake.features, real.features)
+                fid = in_background("fid", frechet_distance, fake.moments, real.moments)
             scores[f"fid{extractor.suffix}"] = fid
         return scores
 

@@ -3,13 +3,17 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from torch import Tensor
 
 from gan_cli.data import TrainingSet
 from gan_cli.ranges import Ranged
 from gan_cli.shapes import Features, Images, Labels, Logits, Stored
+
+if TYPE_CHECKING:
+    from gan_cli.metrics.frechet import Moments
 
 Protocol = dict[str, str | int | float]
 Direction = Literal["lower", "higher"]  # which values of a metric are the better ones
@@ -100,6 +104,13 @@ class Sample:
     logits: Features
     labels: Labels
     rows: Tensor | None = None
+
+    @cached_property
+    def moments(self) -> "Moments":
+        """The mean and covariance of the features."""
+        from gan_cli.metrics.frechet import Moments  # here: metrics of toy points do without torch-fidelity
+
+        return Moments(self.features)
 
     @property
     def images(self) -> Stored:

@@ -21,9 +21,9 @@ import torch_fidelity
 from filelock import FileLock
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset
-from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+from torch_fidelity.feature_extractor_inceptionv3 import BasicConv2d, FeatureExtractorInceptionV3
 
 from gan_cli import data
 from gan_cli.data import TrainingSet
@@ -32,7 +32,7 @@ from gan_cli.files import cache_folder
 from gan_cli.metrics.classifier import Classifier, ClassifierExtractor, convolutions
 from gan_cli.metrics.extractor import Extractor, LoadedExtractor
 from gan_cli.metrics.feature_metrics import FeatureMetrics, ImageFeatures, match_channels
-from gan_cli.metrics.inception import FILE_NAME, InceptionExtractor
+from gan_cli.metrics.inception import FILE_NAME, InceptionExtractor, fold_batch_norms, network_with
 from gan_cli.metrics.metrics import Metric, Sample, WeightsUnavailableError
 from gan_cli.seeding import mix
 from gan_cli.shapes import unlabelled
@@ -288,6 +288,46 @@ def test_real_images_score_at_the_floor_and_worse_ones_above() -> None:
     assert scorer.score(subject(digits.values[::2]))["fid_digits_v2"] < 1.5 * floor
     assert scorer.score(subject(noise))["fid_digits_v2"] > 50 * floor
     assert scorer.score(subject(one_class))["fid_digits_v2"] > 25 * floor
+
+
+def test_extractors_compute_the_same_with_channels_last() -> None:
+    plain, ours = DIGITS.extractor.load().network, DIGITS.against(table(images(60, 0)), 50).extractor.network
+    kernels = [each for each in ours.parameters() if each.dim() == 4]
+    assert all(each.is_contiguous(memory_format=torch.channels_last) for each in kernels)
+    assert not all(each.is_contiguous() for each in kernels)
+    for found, expected in zip(ours(images(200, 1)), plain(images(200, 1)), strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+
+def test_a_folded_batch_norm_changes_no_feature() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(BasicConv2d(3, 8, kernel_size=3, stride=2), BasicConv2d(8, 16, kernel_size=(1, 5))).double()
+    for name, values in network.state_dict().items():
+        if values.is_floating_point() and ".bn." in name:
+            values.uniform_(0.2, 2.0)
+    network, shown = network.eval(), torch.randn(5, 3, 32, 32, dtype=torch.float64)
+    expected = network(shown)
+    fold_batch_norms(network)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    torch.testing.assert_close(network(shown), expected, atol=1e-12, rtol=0)
+
+
+@pytest.mark.slow
+def test_folded_inception_has_the_features_of_torch_fidelitys(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    state = random_inception()
+    for name, values in state.items():
+        if name.endswith(("running_mean", "bn.bias")):
+            values.normal_(0, 0.1)
+        elif name.endswith(("running_var", "bn.weight")):
+            values.uniform_(0.5, 2.0)
+    torch.save(state, tmp_path / "inception.pth")
+    digest = hashlib.sha256((tmp_path / "inception.pth").read_bytes()).hexdigest()
+    ours = InceptionExtractor(weights=str(tmp_path / "inception.pth"), sha256=digest).load().to(torch.device("cpu"))
+    theirs = network_with(tmp_path / "inception.pth")
+    shown = images(8, 0, channels=3, size=32)
+    for found, expected in zip(ours.network(shown), theirs(shown), strict=True):
+        torch.testing.assert_close(found / expected.std(), expected / expected.std(), atol=1e-4, rtol=0)
 
 
 def test_grey_images_reach_an_rgb_extractor_and_the_other_way_round() -> None:
@@ -585,8 +625,8 @@ class Recorder(Classifier):
         generator = torch.Generator().manual_seed(len(self.devices))
         return torch.randn(len(pixels), 8, generator=generator), torch.randn(len(pixels), 10, generator=generator)
 
-    def to(self, device: torch.device) -> "Recorder":  # type: ignore[override]
-        self.moves.append(str(device))
+    def to(self, *device: torch.device, memory_format: object = None) -> "Recorder":  # type: ignore[override]
+        self.moves += map(str, device)
         return self
 
 
