@@ -1,4 +1,4 @@
-"""How long a turn of each player takes on this machine: python benchmarks/speed.py [FILE.json] [case ...]
+"""How long a turn of each player takes on this machine: python -m benchmarks.speed [FILE.json] [case ...]
 
 Prints a table, and writes it to the file, of real images a second, the share of the machine's convolution peak and the
 time of each turn. Where another program can be imported (benchmarks/peers.py), its turns are timed alternately with
@@ -13,17 +13,18 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy
 import torch
-from peers import Peer, count, found
 from PIL import Image
 from torch.nn.functional import conv2d
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from benchmarks.peers import Peer, count, found
 from gan_cli.config.build import build_experiment
 from gan_cli.config.read import config_of
 from gan_cli.engine import Engine
@@ -182,7 +183,7 @@ def alternately(
         work()
     rounds = []
     for _ in track(range(ROUNDS), "round"):
-        rounds.append({key: seconds(lambda work=work: repeat(work, repeats)) / repeats for key, work in works.items()})
+        rounds.append({key: seconds(partial(repeat, work, repeats)) / repeats for key, work in works.items()})
     return {key: statistics.median(times[key] for times in rounds) for key in works}
 
 

@@ -6,7 +6,8 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from gan_cli.config.hints import config_folders
@@ -22,10 +23,11 @@ SECONDS_BETWEEN_LOOKS = 0.1
 
 @dataclass(frozen=True)
 class Slot:
-    """A place for one job at a time: the environment that restricts its process to a device."""
+    """A place for one job at a time: the environment that restricts its process to a device, and its own cores."""
 
     device: str
     environment: Mapping[str, str]
+    cores: frozenset[int]
 
 
 @dataclass
@@ -42,7 +44,7 @@ def device_slots(device: str, per_device: int | None, num_jobs: int) -> list[Slo
     Raises UserError for a device that this machine lacks.
     """
     kind = choose_device(device)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     if kind.type == "cuda":
         listed = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
         visible = [name for name in listed if name] or [str(number) for number in range(num_devices())]
@@ -50,10 +52,41 @@ def device_slots(device: str, per_device: int | None, num_jobs: int) -> list[Slo
         places = [name for _ in range(per_device or 1) for name in names]  # each device once before any twice
         devices = [(f"GPU {name}", {"CUDA_VISIBLE_DEVICES": name}) for name in places]
     else:
-        devices = [(kind.type.upper(), {}) for _ in range(per_device or (cores if kind.type == "cpu" else 1))]
+        devices = [(kind.type.upper(), {}) for _ in range(per_device or (len(cores) if kind.type == "cpu" else 1))]
     used = devices[: max(1, num_jobs)]
-    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, cores // len(used)))
-    return [Slot(name, environment | {"OMP_NUM_THREADS": threads}) for name, environment in used]
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, len(cores) // len(used)))
+    return [
+        Slot(name, environment | {"OMP_NUM_THREADS": threads}, share(cores, number, len(used)))
+        for number, (name, environment) in enumerate(used)
+    ]
+
+
+def usable_cores() -> list[int]:
+    """The cores that this process may run on, by number."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def share(cores: Sequence[int], number: int, count: int) -> frozenset[int]:
+    """The cores of one of `count` slots, its own if there are enough."""
+    if count > len(cores):
+        return frozenset([cores[number % len(cores)]])
+    return frozenset(cores[number * len(cores) // count : (number + 1) * len(cores) // count])
+
+
+@contextmanager
+def on_cores(cores: Set[int]) -> Iterator[None]:
+    """Inside, new processes run on these cores alone, where the system can say so: threads then do not move about."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    own = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, own)
 
 
 def command(job: Job, folder: SweepFolder, searched: Sequence[str]) -> list[str]:
@@ -116,7 +149,7 @@ def run_all(
 
 def start(job: Job, slot: Slot, folder: SweepFolder, searched: Sequence[str]) -> Running:
     """Starts the job in a new session: Ctrl-C reaches only the sweep, which stops its jobs itself."""
-    with folder.log(job.name).open("ab") as log:
+    with folder.log(job.name).open("ab") as log, on_cores(slot.cores):
         process = subprocess.Popen(
             command(job, folder, searched),
             env=os.environ | slot.environment,

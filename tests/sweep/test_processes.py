@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from gan_cli.errors import UserError
 from gan_cli.sweep import processes
-from gan_cli.sweep.processes import Slot, command, device_slots
+from gan_cli.sweep.processes import Slot, command, device_slots, on_cores
 from gan_cli.sweep.sweep_folder import Job, SweepFolder
 from gan_cli.sweep.watch import Watch
 
@@ -26,21 +28,26 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def on_gpu(name: str, threads: int) -> Slot:
-    return Slot(f"GPU {name}", {"CUDA_VISIBLE_DEVICES": name, "OMP_NUM_THREADS": str(threads)})
+def on_gpu(name: str, *cores: int, threads: int) -> Slot:
+    return Slot(f"GPU {name}", {"CUDA_VISIBLE_DEVICES": name, "OMP_NUM_THREADS": str(threads)}, frozenset(cores))
+
+
+def on_cpu(*cores: int, threads: int) -> Slot:
+    return Slot("CPU", {"OMP_NUM_THREADS": str(threads)}, frozenset(cores))
 
 
 def test_each_gpu_is_a_slot_with_its_share_of_the_cores(machine: pytest.MonkeyPatch) -> None:
-    assert device_slots("auto", None, 100) == [on_gpu(name, 2) for name in "0123"]
+    expected = [on_gpu(name, 2 * number, 2 * number + 1, threads=2) for number, name in enumerate("0123")]
+    assert device_slots("auto", None, 100) == expected
 
 
 def test_small_nets_share_a_gpu_after_every_gpu_has_one(machine: pytest.MonkeyPatch) -> None:
-    assert device_slots("auto", 2, 100) == [on_gpu(name, 1) for name in "01230123"]
-    assert device_slots("auto", 2, 5) == [on_gpu(name, 1) for name in "01230"]
+    assert device_slots("auto", 2, 100) == [on_gpu(name, core, threads=1) for core, name in enumerate("01230123")]
+    assert [slot.device[-1] for slot in device_slots("auto", 2, 5)] == list("01230")
 
 
 def test_few_jobs_have_more_cores_each(machine: pytest.MonkeyPatch) -> None:
-    assert device_slots("auto", None, 2) == [on_gpu("0", 4), on_gpu("1", 4)]
+    assert device_slots("auto", None, 2) == [on_gpu("0", 0, 1, 2, 3, threads=4), on_gpu("1", 4, 5, 6, 7, threads=4)]
 
 
 def test_only_visible_gpus_count_and_keep_their_names(machine: pytest.MonkeyPatch) -> None:
@@ -50,9 +57,27 @@ def test_only_visible_gpus_count_and_keep_their_names(machine: pytest.MonkeyPatc
 
 
 def test_the_cpu_has_a_slot_a_core_unless_said_otherwise(machine: pytest.MonkeyPatch) -> None:
-    assert device_slots("cpu", None, 100) == [Slot("CPU", {"OMP_NUM_THREADS": "1"})] * 8
-    assert device_slots("cpu", 2, 100) == [Slot("CPU", {"OMP_NUM_THREADS": "4"})] * 2
-    assert device_slots("cpu", None, 3) == [Slot("CPU", {"OMP_NUM_THREADS": "2"})] * 3
+    assert device_slots("cpu", None, 100) == [on_cpu(core, threads=1) for core in range(8)]
+    assert device_slots("cpu", 2, 100) == [on_cpu(0, 1, 2, 3, threads=4), on_cpu(4, 5, 6, 7, threads=4)]
+
+
+def test_jobs_of_a_sweep_have_as_many_threads_each_and_every_core_has_a_job(machine: pytest.MonkeyPatch) -> None:
+    slots = [on_cpu(0, 1, threads=2), on_cpu(2, 3, 4, threads=2), on_cpu(5, 6, 7, threads=2)]
+    assert device_slots("cpu", None, 3) == slots
+
+
+def test_more_slots_than_cores_share_them(machine: pytest.MonkeyPatch) -> None:
+    assert device_slots("cpu", 12, 100) == [on_cpu(number % 8, threads=1) for number in range(12)]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no call for it")
+def test_a_process_runs_on_the_cores_of_its_slot_alone() -> None:
+    own = os.sched_getaffinity(0)
+    one = {min(own)}
+    told = [sys.executable, "-c", "import os; print(os.sched_getaffinity(0))"]
+    with on_cores(one):
+        found = subprocess.run(told, capture_output=True, text=True, check=True).stdout
+    assert (found.strip(), os.sched_getaffinity(0)) == (str(one), own)
 
 
 def test_threads_that_the_user_set_stay(machine: pytest.MonkeyPatch) -> None:
