@@ -44,6 +44,10 @@ test-newest:  ## The quick tests with the newest dependencies, in a .venv-newest
 sweep: $(READY)  ## The default comparison: eleven methods, three seeds, about half an hour on two cores
 	$(VENV)/bin/gan-sweep -m
 
+bench: $(READY)  ## The speed of turns on this machine, a few minutes; JSON in outputs/speed.json
+	mkdir -p outputs
+	$(VENV)/bin/python -m benchmarks.speed outputs/speed.json
+
 toys: $(READY)  ## The table of docs/methods.md: every objective on ring and grid, three seeds, about half an hour
 	PATH=$(abspath $(VENV))/bin:$$PATH $(VENV)/bin/python benchmarks/toys.py
 

@@ -1,7 +1,9 @@
 """Where and how tensors are computed: device, precision and rank; nothing else asks torch for them."""
 
+import math
 import resource
 import sys
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -224,6 +226,32 @@ class Engine:
     def num_threads(self) -> int:
         """Of the CPU, for one operation."""
         return torch.get_num_threads()
+
+    def gain_of_threads(self) -> float:
+        """How much faster all threads convolve than one, from short bursts: below 1 where other programs run.
+
+        Infinite where there is nothing to gain: with one thread, and on an accelerator.
+        """
+        threads = torch.get_num_threads()
+        if threads == 1 or self.device.type != "cpu":
+            return math.inf
+        try:
+            bursts = [(burst(1), burst(threads)) for _ in range(3)]
+        finally:
+            torch.set_num_threads(threads)
+        alone, together = map(min, zip(*bursts, strict=True))
+        return alone / together
+
+
+def burst(threads: int) -> float:
+    """Seconds of some convolutions like those of a small network, about 10 ms."""
+    torch.set_num_threads(threads)
+    images, kernel = torch.zeros(32, 32, 16, 16), torch.zeros(32, 32, 3, 3)
+    torch.conv2d(images, kernel)
+    started = time.perf_counter()
+    for _ in range(5):
+        torch.conv2d(images, kernel)
+    return time.perf_counter() - started
 
 
 @contextmanager

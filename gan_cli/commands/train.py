@@ -1,5 +1,6 @@
 """What gan-train does with a checked config or with `resume`: it starts a run, or continues one."""
 
+import os
 import signal
 import sys
 import warnings
@@ -14,7 +15,7 @@ from gan_cli.config.build import build_experiment, build_scorer, build_trackers,
 from gan_cli.config.check import tracker_problems
 from gan_cli.config.nodes import Config, flatten
 from gan_cli.config.trust import check_trust
-from gan_cli.engine import choose_engine
+from gan_cli.engine import Engine, choose_engine
 from gan_cli.errors import InterruptedRunError, UserError, one_line
 from gan_cli.files import sweep_partial
 from gan_cli.runs import checkpoint, pictures
@@ -192,6 +193,7 @@ def prepared(request: Request) -> Iterator[Run]:
         check_scorer(scorer, experiment.gan)
         if unavailable:
             warnings.warn(f"training continues without scores: {unavailable}", stacklevel=1)
+        warn_of_threads(experiment.game.engine)
         if found is not None:
             found.restore(experiment.parts())
         elif request.initial is not None:
@@ -227,6 +229,16 @@ def prepared(request: Request) -> Iterator[Run]:
             saved_step=step,
             seconds=found.seconds if found is not None else 0.0,
             concluded=found.concluded if found is not None else True,
+        )
+
+
+def warn_of_threads(engine: Engine) -> None:
+    """They are not chosen here: a run's last bits depend on their number."""
+    if "OMP_NUM_THREADS" not in os.environ and engine.gain_of_threads() < 1.1:
+        warnings.warn(
+            f"other programs use this processor, and {engine.num_threads()} threads wait for each other: "
+            "OMP_NUM_THREADS=1 is likely to be faster",
+            stacklevel=2,
         )
 
 

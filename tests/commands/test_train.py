@@ -1,17 +1,21 @@
 """gan-train when the world around it fails: memory, readers, folders, and values that are secret."""
 
 import json
+import math
 import os
 import re
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from gan_cli.commands.train import warn_of_threads
+from gan_cli.engine import Engine
 from gan_cli.objectives.stdgan import StdGAN
 from gan_cli.runs.checkpoint import find
 from gan_cli.runs.folder import RunFolder
@@ -199,3 +203,25 @@ def test_a_signal_of_a_terminal_that_closes_is_ignored_under_nohup(tmp_path: Pat
     process.send_signal(signal.SIGHUP)
     process.communicate(timeout=120)
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize(("gain", "told"), [(0.4, True), (1.09, True), (1.1, False), (2.0, False)])
+def test_threads_that_gain_nothing_are_named(monkeypatch: pytest.MonkeyPatch, gain: float, told: bool) -> None:
+    monkeypatch.setattr(Engine, "gain_of_threads", lambda engine: gain)
+    warned = pytest.warns(UserWarning, match="OMP_NUM_THREADS=1 is likely to be faster") if told else nullcontext()
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    with warned:
+        warn_of_threads(Engine())
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # the user's choice needs no advice
+    warn_of_threads(Engine())
+
+
+def test_the_gain_of_threads_is_measured_and_their_number_stays() -> None:
+    assert Engine().gain_of_threads() == math.inf  # tests run with one thread
+    torch.set_num_threads(2)
+    try:
+        gain = Engine().gain_of_threads()
+        assert 0 < gain < math.inf
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
