@@ -31,6 +31,8 @@ from gan_cli.engine import Engine, choose_engine
 from gan_cli.regularizers.regularizer import Bound
 from gan_cli.trainer import train
 
+from .graphs import Made, Pretended, StandIn
+
 KIND = "fakegpu"
 DEVICE = f"{KIND}:0"
 COPIES = {torch.ops.aten.copy_.default, torch.ops.aten._to_copy.default}
@@ -260,6 +262,40 @@ def two_steps(overrides: Sequence[str], planted: Bound | None = None, free_memor
     feeding = 1 if isinstance(experiment.training_set.values, OnDevice) else 2
     if len(WATCHED.copies) > feeding:
         raise RefusedError(f"{len(WATCHED.copies)} copies to the device where {feeding} feed it: {WATCHED.copies}")
+
+
+class OfDevice(StandIn):
+    """A graph of this device: nothing is copied in it, nor in any way read or shaped by values."""
+
+    def record(self, function: Callable[[], Made]) -> Made:
+        return super().record(lambda: alone(function))
+
+
+def alone(function: Callable[[], Made]) -> Made:
+    WATCHED.copies.clear()
+    with inside_step():
+        made = function()
+    if WATCHED.copies:
+        raise RefusedError(f"{len(WATCHED.copies)} copies to the device in a captured step: {WATCHED.copies}")
+    return made
+
+
+class Capturing(Pretended):
+    """An engine of this device with graphs."""
+
+    def graph(self, num_streams: int) -> StandIn:
+        return OfDevice(self, num_streams)
+
+
+def captured_steps(overrides: Sequence[str], planted: Bound | None = None) -> int:
+    """How many steps came from a graph, of eight of which the first are eager; raises CaptureError for a refusal."""
+    engine = Capturing(choose_engine(KIND).device)
+    experiment = build_experiment(config_of([*overrides, "steps=8", "engine.capture=true"]), engine)
+    experiment.bounds.update({} if planted is None else {"planted": planted})
+    engine.experiments.append(experiment)
+    for _ in train(experiment):
+        pass
+    return len(engine.replays)
 
 
 class OneGenerator(Engine):

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from gan_cli.capture import CaptureError
 from gan_cli.game import Game, Turn
 from gan_cli.regularizers.regularizer import Regularizer
 from gan_cli.shapes import Loss
@@ -230,6 +231,31 @@ def test_a_planted_fault_is_found(on_device: OnDevice, fault: type[Fault], refus
     """With the line that it is in."""
     with pytest.raises(accelerator.RefusedError, match=rf"{refusal}.*[ ']test_accelerator\.py:"):
         on_device(accelerator.two_steps, MODELS["dcgan"], fault(weight=1.0, every=1))
+
+
+@pytest.mark.parametrize(
+    "each",
+    [
+        ("hinge", "gradient_penalty", "gaussian", "mlp"),
+        *(pytest.param(each, marks=pytest.mark.slow) for each in (*CASES[::7], *CASES[3::11])),
+    ],
+    ids="-".join,
+)
+def test_captured_steps(on_device: OnDevice, each: tuple[str, str, str, str]) -> None:
+    """A graph of a whole step holds no copy, no value that the host reads and no shape that depends on values."""
+    assert on_device(accelerator.captured_steps, case(*each)) >= 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("overrides", SETTINGS, ids=" ".join)
+def test_captured_steps_with_other_settings(on_device: OnDevice, overrides: list[str]) -> None:
+    assert on_device(accelerator.captured_steps, [*MODELS["dcgan"], *overrides]) >= 4
+
+
+def test_a_copy_in_a_captured_step_is_found(on_device: OnDevice) -> None:
+    fault = CopiesAConstant(weight=1.0, every=1)
+    with pytest.raises(CaptureError, match="1 copies to the device in a captured step: .*test_accelerator.py:"):
+        on_device(accelerator.captured_steps, MODELS["dcgan"], fault)
 
 
 @pytest.mark.slow

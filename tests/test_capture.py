@@ -1,10 +1,9 @@
 """Steps from graphs, on a stand-in for a GPU: a graph that calls again what was recorded, with its old arguments."""
 
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -14,75 +13,22 @@ from gan_cli import capture
 from gan_cli.capture import Captured, CaptureError, State, due, obstacles
 from gan_cli.config.build import build_experiment
 from gan_cli.config.read import config_of
-from gan_cli.engine import Engine, Graph
+from gan_cli.engine import Engine
 from gan_cli.errors import UserError
 from gan_cli.experiment import Experiment
 from gan_cli.feed import gathered
 from gan_cli.game import Game, Turn
-from gan_cli.iteration import Step, iteration
+from gan_cli.iteration import iteration
 from gan_cli.regularizers.regularizer import Bound
 from gan_cli.seeding import Streams
 from gan_cli.shapes import Loss
 from gan_cli.trainer import train
 
 from .conftest import TINY
+from .graphs import Made, Pretended, StandIn
 
-Made = TypeVar("Made")
 AUTO = "engine.capture=auto"
 FALLING = "generator_optimizer.lr={start: 1e-3, end: 0.0, until: 14, shape: linear}"
-
-
-@dataclass
-class StandIn(Graph):
-    """What a CUDA graph promises: recording computes nothing, replaying all, with what the host said back then.
-
-    `experiment` is whose state recording must leave alone.
-    """
-
-    engine: "Pretended"
-    num_streams: int
-    function: Callable[[], Any] = field(init=False)
-    made: Step = field(init=False)
-
-    def record(self, function: Callable[[], Made]) -> Made:
-        assert self.engine.experiments, "the test says whose state is kept"
-        state = State(self.engine.experiments[-1])
-        before = state.copied()
-        self.function, made = function, function()
-        state.restore(before)
-        assert isinstance(made, Step)
-        self.made = made
-        return made
-
-    def replay(self, seeds: Sequence[int]) -> None:
-        streams = self.engine.streams
-        assert streams is not None
-        assert len(seeds) == self.num_streams
-        self.engine.replays.append(list(seeds))
-        made = self.function()
-        assert [streams.seed_of(number) for number in streams.order] == list(seeds), "those of the streams it enters"
-        self.made.terms.copy_(made.terms)
-        for player, terms in made.losses.items():
-            for name, loss in terms.items():
-                self.made.losses[player][name].copy_(loss)
-
-
-@dataclass(frozen=True)
-class Pretended(Engine):
-    """A CPU that says it can capture."""
-
-    experiments: list[Experiment] = field(default_factory=list, compare=False)
-    replays: list[list[int]] = field(default_factory=list, compare=False)
-
-    @property
-    def has_graphs(self) -> bool:
-        return True
-
-    def graph(self, num_streams: int) -> StandIn:
-        return StandIn(self, num_streams)
-
-    def warming_up(self) -> Any:
-        return nullcontext()
 
 
 def build(*overrides: str) -> Experiment:
