@@ -51,6 +51,9 @@ bench: $(READY)  ## The speed of turns on this machine, a few minutes; JSON in o
 toys: $(READY)  ## The table of docs/methods.md: every objective on ring and grid, three seeds, about half an hour
 	PATH=$(abspath $(VENV))/bin:$$PATH $(VENV)/bin/python benchmarks/toys.py
 
+gpu: $(READY)  ## The tests and benchmarks of a GPU in ten minutes: writes docs/benchmarks-gpu.md; without one, tiny sizes
+	$(VENV)/bin/python -m benchmarks.gpu
+
 check: $(READY) binaries  ## Format, lint, types, and no binary file outside docs/ and gan_cli/metrics/weights/
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
@@ -62,4 +65,4 @@ binaries:  ## Lists binary files in git's index outside docs/ and gan_cli/metric
 layers: $(READY)  ## Lines of the core, imports of higher layers, import cycles
 	$(VENV)/bin/python -m tests.layers
 
-.PHONY: help install train test test-slow test-all test-faults test-newest sweep toys check binaries layers
+.PHONY: help install train test test-slow test-all test-faults test-newest sweep toys gpu check binaries layers

@@ -43,12 +43,12 @@ def replays(experiment: Experiment) -> list[list[int]]:
     return experiment.game.engine.replays
 
 
-def trace(experiment: Experiment) -> list[dict[str, float]]:
+def trace(experiment: Experiment, first_step: int = 0) -> list[dict[str, float]]:
     """Every loss at every step, read before the next one."""
     return [
         {f"{player} {name}": loss.item() for player, terms in step.losses.items() for name, loss in terms.items()}
         | {"number": step.number}
-        for step in train(experiment)
+        for step in train(experiment, first_step)
     ]
 
 

@@ -1,0 +1,399 @@
+"""What a GPU makes of it, in under ten minutes: python -m benchmarks.gpu writes docs/benchmarks-gpu.md and its JSON.
+
+The tests marked `gpu`, images a second and busy share of steps by how they are computed, 50,000 images generated and
+scored, and a run of some minutes on images of CIFAR-10's size. Without a GPU the same code runs with tiny sizes, prints
+what it measures on the CPU, and writes nothing.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+from torch.profiler import ProfilerActivity, profile
+
+from gan_cli.commands import train as command
+from gan_cli.config.build import build_experiment
+from gan_cli.config.nodes import Config
+from gan_cli.config.read import config_of
+from gan_cli.data import TrainingSet
+from gan_cli.datasets.dataset import Dataset
+from gan_cli.engine import Engine, choose_engine
+from gan_cli.errors import one_line
+from gan_cli.metrics.fidelity import FeatureExtractorInceptionV3
+from gan_cli.runs.folder import RunFolder
+from gan_cli.runs.sessions import cpu_name
+from gan_cli.shapes import unlabelled
+from gan_cli.trainer import train
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "benchmarks-gpu.md"
+SECONDS = 570  # of the whole program; what comes too late is not measured
+FOR_THE_RUN = 200  # of them
+UNMEASURED = "not measured"
+NETS: dict[str, list[str]] = {
+    "SNGAN, ResNet-32, 5 updates, batch 64": ["experiment=sngan_resnet_cifar10", "generator_batch_size=null"],
+    "DCGAN, ResNet-32, batch 64": [
+        "experiment=sngan_resnet_cifar10",
+        "generator_batch_size=null",
+        *["objective=stdgan", "~regularizer.spectral_norm", "discriminator_steps=1"],
+    ],
+    "WGAN-GP, ResNet-32, 5 updates, batch 64": ["experiment=wgan_gp_resnet_cifar10", "generator_batch_size=null"],
+    "RealnessGAN, DCGAN-32, 3 updates of G, batch 32": ["experiment=realness_cifar10"],
+    "DCGAN-32 with R1, batch 64": ["dataset=cifar10", "model.generator.width=64", "model.discriminator.width=64"],
+}
+PEERS = dict(zip(NETS, ("sngan", "dcgan", "wgan_gp"), strict=False))  # networks that torch_mimicry has
+MODES = {"eager": ["engine.capture=false"], "captured": ["engine.capture=auto"]}
+CUDA_WORK = torch._C._autograd.DeviceType.CUDA
+PRECISIONS = ("float32", "tf32", "bfloat16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CifarShaped(Dataset):
+    """Smooth noise, [3, 32, 32]: time does not depend on what an image shows."""
+
+    num_images: int
+
+    def load(self) -> TrainingSet:
+        coarse = torch.rand(self.num_images, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+        images = torch.cat([interpolate(part, (32, 32), mode="bilinear") for part in coarse.split(5000)])
+        return TrainingSet((images * 255).to(torch.uint8), unlabelled(self.num_images))
+
+    @property
+    def protocol(self) -> dict[str, str | int | float]:
+        return {"dataset": "smooth noise", "num_images": self.num_images}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where, how large, and until when."""
+
+    engine: Engine
+    ends: float
+    folder: Path
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.engine.device.type == "cuda"
+
+    @property
+    def left(self) -> float:
+        return self.ends - time.perf_counter()
+
+    @property
+    def num_images(self) -> int:
+        return 50_000 if self.on_gpu else 20
+
+    def config(self, overrides: list[str]) -> Config:
+        """A run on images of CIFAR-10's size, scored by a network of Inception's size with random weights."""
+        tiny = [] if self.on_gpu else ["model.generator.width=4", "model.discriminator.width=4", "batch_size=4"]
+        config = config_of([*overrides, "steps=1000000000", "num_eval_images=null", *tiny])
+        weights = self.folder / "inception.pth"
+        metrics = config["dataset"]["metrics"]
+        extractor = metrics["extractor"] | {"weights": str(weights), "sha256": sha256(weights.read_bytes()).hexdigest()}
+        node = {"_target_": "benchmarks.gpu.CifarShaped", "num_images": self.num_images}
+        return config | {"dataset": node | {"metrics": metrics | {"extractor": extractor, "names": ["fid"]}}}
+
+
+def main() -> int:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    with tempfile.TemporaryDirectory() as scratch:
+        bench = Bench(choose_engine(device), time.perf_counter() + SECONDS, Path(scratch))
+        torch.save(random_inception(), bench.folder / "inception.pth")
+        found = measured(bench)
+    print(page(found))
+    if not bench.on_gpu:
+        print("There is no GPU here: these are tiny sizes on a CPU, and nothing was written.")
+        return 0
+    PAGE.write_text(page(found))
+    PAGE.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
+    print(f"written: {PAGE} and {PAGE.with_suffix('.json').name}")
+    return 0 if found["tests"]["failed"] == 0 else 1
+
+
+def measured(bench: Bench) -> dict[str, Any]:
+    found: dict[str, Any] = {"machine": machine(bench), "tests": tests() if bench.on_gpu else None}
+    found["steps"] = {}
+    for net, overrides in NETS.items() if bench.on_gpu else list(NETS.items())[:1]:
+        found["steps"][net] = {}
+        for mode, precision in ways(bench):
+            settings = [*overrides, *MODES[mode], f"engine.precision={precision}"]
+            what, measure = f"{net}, {mode}, {precision}", partial(steps, bench, settings)
+            found["steps"][net][f"{mode} {precision}"] = attempt(bench, FOR_THE_RUN, what, measure)
+        if net in PEERS:
+            what, measure = f"{net}, torch_mimicry", partial(steps_of_peer, bench, PEERS[net])
+            found["steps"][net]["torch_mimicry float32"] = attempt(bench, FOR_THE_RUN, what, measure)
+    found["run"] = attempt(bench, 60, "a run", partial(run, bench))
+    return found
+
+
+def ways(bench: Bench) -> Iterator[tuple[str, str]]:
+    for mode in MODES if bench.on_gpu else ("eager",):
+        for precision in PRECISIONS if bench.on_gpu else ("float32", "bfloat16"):
+            yield mode, precision
+
+
+def attempt(bench: Bench, reserve: float, what: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What is measured, or why it is not; `reserve` seconds are left for what comes later."""
+    if bench.left < reserve:
+        return {"unmeasured": "no time left"}
+    print(f"{bench.left:4.0f} s left: {what}", file=sys.stderr, flush=True)
+    try:
+        return measure()
+    except Exception as error:
+        return {"unmeasured": one_line(error)}
+
+
+def machine(bench: Bench) -> dict[str, Any]:
+    return {
+        "gpu": bench.engine.gpu_name(),
+        "cpu": cpu_name(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda if bench.on_gpu else None,
+        "date": datetime.now(UTC).date().isoformat(),
+        "command": "make gpu",
+    }
+
+
+def tests() -> dict[str, Any]:
+    """The tests marked `gpu`."""
+    arguments = ["-m", "pytest", "-q", "-m", "gpu", "--tb=short", "-p", "no:cacheprovider"]
+    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True)
+    print(done.stdout[-4000:], file=sys.stderr, flush=True)
+    words = done.stdout.strip().rpartition("\n")[2].replace(",", "").split()
+    counts = {what: int(count) for count, what in zip(words, words[1:], strict=False) if count.isdigit()}
+    failed = counts.get("failed", 0) + counts.get("errors", 0) + counts.get("error", 0)
+    return {"passed": counts.get("passed", 0), "failed": failed or int(done.returncode not in (0, 5))}
+
+
+def steps(bench: Bench, overrides: list[str]) -> dict[str, Any]:
+    """Real images a second, the share of the time in which the device computes, and the memory at its peak."""
+    reset_memory(bench)
+    experiment = build_experiment(bench.config(overrides), bench.engine)
+    images = experiment.settings.images_per_step
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        stepping = train(experiment)
+        found = timed(bench, lambda: next(stepping), warm=12 if bench.on_gpu else 1)
+    speed = {"seconds": found["seconds"], "images_per_second": images / found["seconds"], "busy": found["busy"]}
+    memory = {"peak_memory_bytes": bench.engine.peak_memory() if bench.on_gpu else None}
+    return speed | memory | ({"said": one_line(said[0].message)} if said else {})  # type: ignore[arg-type]
+
+
+def timed(bench: Bench, step: Callable[[], object], warm: int, seconds: float = 2.0) -> dict[str, Any]:
+    """Seconds a step, over some seconds; and the busy share, from a profile of ten steps after that."""
+    for _ in range(warm):
+        step()
+    wait(bench)
+    started, count = time.perf_counter(), 0
+    while count < 2 or (bench.on_gpu and time.perf_counter() - started < seconds):
+        step()
+        count += 1
+    wait(bench)
+    each = (time.perf_counter() - started) / count
+    if not bench.on_gpu:
+        return {"seconds": each, "busy": None}
+    with profile(activities=[ProfilerActivity.CUDA]) as traced:
+        for _ in range(10):
+            step()
+        wait(bench)
+    spans = [
+        (event.time_range.start, event.time_range.end)
+        for event in traced.events() or []
+        if event.device_type == CUDA_WORK
+    ]
+    return {"seconds": each, "busy": busy_share(spans, 10 * each * 1e6)}
+
+
+def busy_share(spans: list[tuple[float, float]], wall: float) -> float:
+    """The share of `wall` that is in any of the spans, at most 1: kernels may overlap, and a profile slows steps."""
+    covered, reached = 0.0, float("-inf")
+    for start, end in sorted(spans):
+        covered += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return min(1.0, covered / wall)
+
+
+def steps_of_peer(bench: Bench, kind: str) -> dict[str, Any]:
+    """The same of torch_mimicry's own networks and training steps, on images that are on the device."""
+    if find_spec("torch_mimicry") is None:
+        return {"unmeasured": "torch_mimicry is not installed"}
+    from torch_mimicry import nets  # type: ignore[import-not-found]
+    from torch_mimicry.training.metric_log import MetricLog  # type: ignore[import-not-found]
+
+    reset_memory(bench)
+    device, log, updates = bench.engine.device, MetricLog(), 1 if kind == "dcgan" else 5
+    short = {"sngan": "SNGAN", "dcgan": "DCGAN", "wgan_gp": "WGANGP"}[kind]
+    generator, discriminator = (
+        getattr(getattr(nets, kind), f"{short}{player}32")().to(device) for player in ("Generator", "Discriminator")
+    )
+    optimizers = [torch.optim.Adam(net.parameters(), 2e-4, (0.0, 0.9)) for net in (generator, discriminator)]
+    batch = torch.rand(64, 3, 32, 32, device=device) * 2 - 1, torch.zeros(64, dtype=torch.long, device=device)
+
+    def step() -> None:
+        given: dict[str, Any] = {"real_batch": batch, "log_data": log, "device": device, "global_step": 1}
+        for _ in range(updates):
+            discriminator.train_step(netG=generator, optD=optimizers[1], **given)
+        generator.train_step(netD=discriminator, optG=optimizers[0], **given)
+
+    found = timed(bench, step, warm=5 if bench.on_gpu else 1)
+    memory = bench.engine.peak_memory() if bench.on_gpu else None
+    return {"images_per_second": 64 * updates / found["seconds"], "busy": found["busy"], "peak_memory_bytes": memory}
+
+
+def run(bench: Bench) -> dict[str, Any]:
+    """SNGAN as gan-train trains and scores it, for the time that is left but for what scoring needs."""
+    reset_memory(bench)
+    overrides = NETS["SNGAN, ResNet-32, 5 updates, batch 64"]
+    each = steps(bench, overrides)["seconds"]
+    count = int(min(180.0, bench.left - 60) / each) if bench.on_gpu else 2
+    reset_memory(bench)
+    config = bench.config(overrides) | {"steps": count, "log_every": max(1, count // 100)}
+    config |= {"checkpoint_every": 0, "sample_every": 0, "evaluate_every": 0}
+    options = {"device": str(bench.engine.device), "run_dir": str(bench.folder / "run"), "init_from": None}
+    with redirect_stdout(sys.stderr):
+        command.train(config, options | {"outputs": "", "tracker": {}}, [], "", "benchmark")
+    summary = RunFolder(bench.folder / "run").summary() or {}
+    cost = summary["cost"]
+    return {
+        "status": summary["status"],
+        "steps": summary["step"],
+        "num_generated": bench.num_images,
+        **{key: cost[key] for key in ("seconds", "images_per_second", "peak_memory_bytes")},
+        "generating_seconds": cost["sampling"]["seconds"],
+        "scoring_seconds": cost["scoring_seconds"],
+    }
+
+
+def reset_memory(bench: Bench) -> None:
+    if bench.on_gpu:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def wait(bench: Bench) -> None:
+    if bench.on_gpu:
+        torch.cuda.synchronize()
+
+
+def random_inception() -> dict[str, Tensor]:
+    """Weights of the scoring network's shapes; a file of the standard ones is not needed to see how fast it is."""
+    with torch.device("meta"), without_loading():
+        network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path="-")
+    generator = torch.Generator().manual_seed(0)
+    state: dict[str, Tensor] = {}
+    for name, tensor in network.state_dict().items():
+        if name.endswith(("running_var", "bn.weight")):
+            state[name] = torch.ones(tensor.shape)
+        elif tensor.dim() > 1:
+            state[name] = torch.randn(tensor.shape, generator=generator) * (2 / tensor[0].numel()) ** 0.5
+        else:
+            state[name] = torch.zeros(tensor.shape, dtype=tensor.dtype)
+    return state
+
+
+@contextmanager
+def without_loading() -> Iterator[None]:
+    """Inside, the scoring network is built without its weights, which its constructor insists on."""
+    with (
+        mock.patch("torch.load", return_value={}),
+        mock.patch.object(FeatureExtractorInceptionV3, "load_state_dict"),
+    ):
+        yield
+
+
+def page(found: Mapping[str, Any]) -> str:
+    """The page of results; what is missing in them is not measured."""
+    tested, ran = found.get("tests"), found.get("run") or {}
+    told = f"{tested['passed']} passed, {tested['failed']} failed" if tested else UNMEASURED
+    rows = [
+        f"| {net} | {name} | {' | '.join(step_cells(found.get('steps', {}).get(net, {}).get(name)))} |"
+        for net in NETS
+        for name in [f"{mode} {precision}" for mode in MODES for precision in PRECISIONS]
+        + ["torch_mimicry float32"] * (net in PEERS)
+    ]
+    why = f" ({ran['unmeasured']})" if "unmeasured" in ran else ""
+    of_run = [f"| {name} | {number(ran.get(key))}{why} |" for key, name in RUN_ROWS.items()]
+    return PAGE_OF.format(place=place(found.get("machine")), tests=told, steps="\n".join(rows), run="\n".join(of_run))
+
+
+def place(machine: Mapping[str, Any] | None) -> str:
+    if machine is None:
+        return "It has not run on a GPU yet."
+    cuda = f", CUDA {machine['cuda']}" if machine["cuda"] else ""
+    where = f"{machine['gpu'] or 'no GPU'}, {machine['cpu']}"
+    return f"Machine: {where}; torch {machine['torch']}{cuda}; {machine['date']}."
+
+
+PAGE_OF = """\
+# Benchmarks on a GPU
+
+`make gpu` writes this page and `benchmarks-gpu.json` beside it, in under ten minutes on one GPU. {place}
+
+Tests of a GPU (`pytest -m gpu`): {tests}.
+
+## Steps
+
+Real images a second, with everything that a step does; busy is the share of the time in which a kernel runs, from a
+profile of ten steps. What each way and precision is: [speed.md](speed.md). torch_mimicry trains its own networks of the
+same shape with its own training steps, from images on the device; in its float32 convolutions do not round either.
+
+| network | computed | images/s | busy | peak memory, MiB |
+| --- | --- | --- | --- | --- |
+{steps}
+
+## A run
+
+SNGAN on 50,000 images of CIFAR-10's size, as `gan-train` trains and scores it: FID of 50,000 images, with a network of
+Inception's shape.
+
+| what | |
+| --- | --- |
+{run}
+"""
+RUN_ROWS = {
+    "status": "status",
+    "steps": "steps",
+    "seconds": "seconds of training",
+    "images_per_second": "images/s",
+    "peak_memory_bytes": "peak memory, bytes",
+    "generating_seconds": "seconds to generate 50,000 images",
+    "scoring_seconds": "seconds of an evaluation, generation included",
+}
+
+
+def step_cells(cell: Mapping[str, Any] | None) -> list[str]:
+    if cell is None or "unmeasured" in cell:
+        why = f" ({cell['unmeasured']})" if cell else ""
+        return [UNMEASURED + why, "", ""]
+    busy, memory = cell["busy"], cell["peak_memory_bytes"]
+    note = f" ({cell['said']})" if "said" in cell else ""
+    shown = UNMEASURED if busy is None else f"{busy:.0%}"
+    return [number(cell["images_per_second"]) + note, shown, number(memory and memory / 2**20)]
+
+
+def number(value: Any) -> str:
+    if value is None:
+        return UNMEASURED
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
