@@ -212,6 +212,27 @@ class Engine:
         """Whether the device has room for this data besides networks: at most half of its free memory."""
         return self.backend is None or num_bytes <= self.backend.mem_get_info(self.device)[0] / 2
 
+    def feeds_ahead(self, place: torch.device) -> bool:
+        """Whether batches of data at this place are copied to the device while it computes."""
+        return self.device.type == "cuda" and place.type == "cpu"
+
+    def send(self, values: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
+        """Starts copies to the device that it makes beside its work; the result is called where they are needed."""
+        stream = copying_stream(self.device)
+        with torch.cuda.stream(stream):
+            copies = [value.pin_memory().to(self.device, non_blocking=True) for value in values]
+            sent = torch.cuda.Event()
+            sent.record(stream)
+
+        def received() -> list[Tensor]:
+            reader = torch.cuda.current_stream(self.device)
+            reader.wait_event(sent)
+            for copy in copies:
+                copy.record_stream(reader)  # its memory is not used again before it is read
+            return copies
+
+        return received
+
     def peak_memory(self) -> int:
         """Bytes: the most the device has allocated, or the most this process has occupied on a CPU."""
         if self.backend is not None:
@@ -252,6 +273,11 @@ def burst(threads: int) -> float:
     for _ in range(5):
         torch.conv2d(images, kernel)
     return time.perf_counter() - started
+
+
+@lru_cache
+def copying_stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The real images of each step: their rows in order, gathered in one go, and shown as one batch for each turn."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -52,6 +52,29 @@ def num_labelled(experiment: Experiment) -> int:
 
 def gathered(experiment: Experiment, step: int) -> Fed:
     return Fed(*experiment.training_set.gathered(torch.cat(rows_of(experiment, step))))
+
+
+class Feed:
+    """`gathered` for one step after the other.
+
+    Where the data does not fit on the device, the images of the next step are gathered and copied while this one is
+    computed.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment, self.engine = experiment, experiment.game.engine
+        self.coming: dict[int, Callable[[], list[Tensor]]] = {}
+
+    def __call__(self, step: int) -> Fed:
+        received = self.coming.pop(step, None)
+        return gathered(self.experiment, step) if received is None else Fed(*received())
+
+    def prepare(self, step: int) -> None:
+        """To be called when the work of the step before is queued."""
+        training_set = self.experiment.training_set
+        if step < self.experiment.settings.steps and self.engine.feeds_ahead(training_set.values.device):
+            rows = torch.cat(rows_of(self.experiment, step))
+            self.coming[step] = self.engine.send([training_set.values[rows], training_set.labels[rows]])
 
 
 def batches(experiment: Experiment, fed: Fed) -> Iterator[Batch]:

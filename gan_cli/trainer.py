@@ -12,7 +12,7 @@ from gan_cli.ema import ramped_up
 from gan_cli.engine import Copy, Engine
 from gan_cli.errors import DivergedError
 from gan_cli.experiment import Experiment
-from gan_cli.feed import gathered
+from gan_cli.feed import Feed
 from gan_cli.iteration import Step, iteration
 from gan_cli.schedule import value_at
 
@@ -23,7 +23,7 @@ def train(experiment: Experiment, first_step: int = 0) -> Iterator[Step]:
     Raises DivergedError for a loss that is not finite: in place of its step on a CPU, on a GPU once the host knows.
     """
     settings, engine = experiment.settings, experiment.game.engine
-    watch = Watch(engine)
+    watch, feed = Watch(engine), Feed(experiment)
     iterate = Captured(experiment) if engine.captures else partial(iteration, experiment)
     for number in range(first_step, settings.steps):
         with engine.training():
@@ -31,7 +31,8 @@ def train(experiment: Experiment, first_step: int = 0) -> Iterator[Step]:
             for player in experiment.players:
                 player.set_schedules(number)
             decay = ramped_up(value_at(settings.ema_decay, number), number)
-            step = iterate(number, gathered(experiment, number), decay)
+            step = iterate(number, feed(number), decay)
+            feed.prepare(number + 1)
         watch.look(step.number, step.names, step.terms)
         yield step
 

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from gan_cli.config.read import config_of
 from gan_cli.engine import Engine, EngineSettings, choose_engine
 from gan_cli.evaluation import generate
 from gan_cli.experiment import Experiment
+from gan_cli.feed import Feed, gathered
 from gan_cli.game import Game
 from gan_cli.objectives import Wasserstein
 from gan_cli.trainer import train
@@ -109,6 +111,22 @@ def test_only_training_in_tf32_rounds_factors() -> None:
     with engine.training():
         assert 1e-5 < error_of_a_convolution() < 1e-2
     assert error_of_a_convolution() < 1e-5
+
+
+def test_data_that_does_not_fit_is_copied_beside_the_work() -> None:
+    """In the same order as data on the device; only where it lies is another."""
+    fits, large = (build("engine.capture=true", "discriminator_steps=2") for _ in range(2))
+    stored = large.training_set
+    on_host = replace(stored, values=stored.values.cpu(), labels=stored.labels.cpu())
+    large = replace(large, training_set=on_host)
+    assert large.game.engine.feeds_ahead(on_host.values.device)
+    feed = Feed(large)
+    for step in range(3):
+        fed, expected = feed(step), gathered(fits, step)
+        assert torch.equal(fed.values, expected.values)
+        assert torch.equal(fed.labels, expected.labels)
+        feed.prepare(step + 1)
+    assert trace(large) == [pytest.approx(losses, rel=0.05, abs=0.05) for losses in trace(fits)]
 
 
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
