@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 
 from gan_cli import build_experiment, build_scorer, config_of, generate, train
-from gan_cli.ema import ramped_up, update_ema
+from gan_cli.ema import MovingAverage, ramped_up
 from gan_cli.engine import CPU, Engine
 from gan_cli.metrics.metrics import Subject
 
@@ -30,7 +30,7 @@ if __name__ == "__main__":
     averages = {name: copy.deepcopy(gan.ema_generator) for name in RAMPS}
     for step in train(experiment):
         for name, ramp in RAMPS.items():
-            update_ema(averages[name], gan.game.generator, ramp(step.number - 1))
+            MovingAverage(averages[name], gan.game.generator).update(ramp(step.number - 1))
         if step.number in STEPS:
             scores = {}
             for name, average in averages.items():

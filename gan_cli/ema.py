@@ -4,29 +4,29 @@ import torch
 from torch import Tensor, nn
 
 
-@torch.no_grad()
-def update_ema(average: nn.Module, source: nn.Module, decay: float | Tensor) -> None:
-    """average <- decay * average + (1 - decay) * source, running statistics included.
+class MovingAverage:
+    """average <- decay * average + (1 - decay) * source at each update, running statistics included.
 
-    A decay in a tensor may change between repetitions of a captured graph. Counters and the buffers of parametrizations
-    are copied: spectral norm's singular vectors cannot be averaged.
+    Counters and the buffers of parametrizations are copied: spectral norm's singular vectors cannot be averaged.
     """
-    pairs = list(zip(tensors(average), tensors(source), strict=True))
-    names = [*(name for name, _ in source.named_parameters()), *(name for name, _ in source.named_buffers())]
-    num_parameters = sum(1 for _ in source.parameters())
-    copied = [
-        not value.is_floating_point() or (number >= num_parameters and "parametrizations." in name)
-        for number, (name, (_, value)) in enumerate(zip(names, pairs, strict=True))
-    ]
-    moving = [pair for pair, as_is in zip(pairs, copied, strict=True) if not as_is]
-    if moving:  # a model may have no generator
-        means, values = [mean for mean, _ in moving], [value for _, value in moving]
-        if isinstance(decay, Tensor):  # lerp's own form for tensors takes one weight for each of them
-            torch._foreach_add_(means, torch._foreach_mul(torch._foreach_sub(values, means), 1 - decay))
-        else:
-            torch._foreach_lerp_(means, values, 1 - decay)
-    for (mean, value), as_is in zip(pairs, copied, strict=True):
-        if as_is:
+
+    def __init__(self, average: nn.Module, source: nn.Module) -> None:
+        named = zip([*source.named_parameters(), *source.named_buffers()], tensors(average), strict=True)
+        self.moving, self.copied = list[tuple[Tensor, Tensor]](), list[tuple[Tensor, Tensor]]()
+        for (name, value), mean in named:
+            of_a_norm = "parametrizations." in name and not isinstance(value, nn.Parameter)
+            (self.copied if of_a_norm or not value.is_floating_point() else self.moving).append((mean, value))
+
+    @torch.no_grad()
+    def update(self, decay: float | Tensor) -> None:
+        """A decay in a tensor may change between repetitions of a captured graph."""
+        if self.moving:  # a model may have no generator
+            means, values = [mean for mean, _ in self.moving], [value for _, value in self.moving]
+            if isinstance(decay, Tensor):  # lerp's own form for tensors takes one weight for each of them
+                torch._foreach_add_(means, torch._foreach_mul(torch._foreach_sub(values, means), 1 - decay))
+            else:
+                torch._foreach_lerp_(means, values, 1 - decay)
+        for mean, value in self.copied:
             mean.copy_(value)
 
 

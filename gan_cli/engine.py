@@ -157,7 +157,7 @@ class Engine:
 
     def begin_step(self, seed: int, step: int) -> None:
         """Seeds all random generators: the step's draws depend on nothing before it."""
-        seed_step(seed, rank=self.rank, step=step)
+        seed_step(seed, self.rank, step, self.random_generators())
         if self.streams is not None:
             self.streams.begin(mix("streams", seed, self.rank, step))
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import torch
@@ -13,6 +14,7 @@ from torch.optim import Optimizer
 from gan_cli.augmentations.none import NoAugmentation
 from gan_cli.data import ClassLaw, TrainingSet
 from gan_cli.datasets.dataset import Dataset
+from gan_cli.ema import MovingAverage
 from gan_cli.game import Game
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
 from gan_cli.part import Part, Stateful, nested
@@ -155,7 +157,11 @@ class Experiment:
     def rules(self) -> Rules:
         return Rules(self.gan.game, self.gan.latent_sampler, self.bounds)
 
-    @property
+    @cached_property
+    def average(self) -> MovingAverage:
+        return MovingAverage(self.gan.ema_generator, self.game.generator)
+
+    @cached_property
     def leaves(self) -> list[Part]:
         """Every part whose hooks are called during training."""
         roots = [self.game.objective, self.game.augmentation, self.gan.latent_sampler, *self.bounds.values()]

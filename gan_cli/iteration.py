@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gan_cli.ema import update_ema
 from gan_cli.experiment import Experiment, Player
 from gan_cli.feed import Fed, batches
 from gan_cli.shapes import Loss, Turn
@@ -56,7 +55,7 @@ def iteration(experiment: Experiment, step: int, fed: Fed, decay: float | Tensor
         if not scores and played.turn.real_logits is not None:
             sides = {"real": played.turn.real_logits, "fake": played.turn.fake_logits}
             scores = {k: game.objective.score(logits.detach()).mean() for k, logits in sides.items() if len(logits)}
-    update_ema(experiment.gan.ema_generator, game.generator, decay)
+    experiment.average.update(decay)
     return Step(step + 1, losses, scores, played.turn.detached(), names, torch.cat(values))
 
 

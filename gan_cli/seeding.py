@@ -1,7 +1,7 @@
 """Randomness is a function of (seed, rank, step), data order a function of (seed, batch number)."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 
@@ -15,9 +15,13 @@ def mix(*parts: int | str) -> int:
     return int.from_bytes(digest[:8], "little") >> 1
 
 
-def seed_step(seed: int, rank: int, step: int) -> None:
-    """Seeds torch, so that a step's random draws do not depend on earlier steps."""
-    torch.manual_seed(mix("step", seed, rank, step))
+def seed_step(seed: int, rank: int, step: int, generators: Iterable[torch.Generator]) -> None:
+    """Seeds them, so that a step's random draws do not depend on earlier steps.
+
+    (torch.manual_seed would seed every kind of device, which is slow.)
+    """
+    for generator in generators:
+        generator.manual_seed(mix("step", seed, rank, step))
 
 
 def batch_rows(num_images: int, batch_size: int, seed: int, batch: int) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from gan_cli.ema import ramped_up, update_ema
+from gan_cli.ema import MovingAverage, ramped_up
 
 
 def test_a_constant_source_is_approached_geometrically() -> None:
@@ -16,7 +16,7 @@ def test_a_constant_source_is_approached_geometrically() -> None:
     nn.init.zeros_(average.weight)
     nn.init.ones_(source.weight)
     for _ in range(10):
-        update_ema(average, source, 0.9)
+        MovingAverage(average, source).update(0.9)
     torch.testing.assert_close(average.weight.detach(), torch.full((2, 2), 1 - 0.9**10, dtype=torch.float64))
 
 
@@ -27,7 +27,7 @@ def test_an_average_that_is_ramped_up_soon_forgets_its_beginning(steps: int) -> 
     nn.init.ones_(average.weight)
     nn.init.zeros_(source.weight)
     for step in range(steps):
-        update_ema(average, source, ramped_up(0.999, step))
+        MovingAverage(average, source).update(ramped_up(0.999, step))
     assert average.weight.item() == pytest.approx(1 / math.comb(steps + 9, 9), rel=1e-9)
 
 
@@ -41,14 +41,14 @@ def test_running_statistics_follow_and_counters_are_copied() -> None:
     average, source = nn.BatchNorm1d(3).double(), nn.BatchNorm1d(3).double()
     source(torch.randn(8, 3).double() + 5)
     before = average.running_mean.clone()
-    update_ema(average, source, 0.75)
+    MovingAverage(average, source).update(0.75)
     torch.testing.assert_close(average.running_mean, 0.75 * before + 0.25 * source.running_mean)
     assert average.num_batches_tracked == 1
 
 
 def test_no_decay_is_a_copy() -> None:
     average, source = nn.Linear(2, 2), nn.Linear(2, 2)
-    update_ema(average, source, 0.0)
+    MovingAverage(average, source).update(0.0)
     assert torch.equal(average.weight, source.weight)
 
 
@@ -57,7 +57,7 @@ def test_singular_vectors_are_copied_and_the_weights_under_them_averaged() -> No
     average, source = (parametrizations.spectral_norm(nn.Linear(4, 3)).double() for _ in range(2))
     source(torch.randn(5, 4).double())  # an iteration of its vectors
     before = average.parametrizations.weight.original.detach().clone()
-    update_ema(average, source, 0.9)
+    MovingAverage(average, source).update(0.9)
     ours, theirs = (module.parametrizations.weight for module in (average, source))
     torch.testing.assert_close(ours.original.detach(), 0.9 * before + 0.1 * theirs.original.detach())
     for vector in ("_u", "_v"):
@@ -75,7 +75,7 @@ def test_all_parts_of_a_network_are_treated_by_their_own_kind() -> None:
     average, source = network(), network()
     source(torch.randn(5, 4).double())
     before = average[1].running_var.clone()
-    update_ema(average, source, 0.5)
+    MovingAverage(average, source).update(0.5)
     torch.testing.assert_close(average[1].running_var, (before + source[1].running_var) / 2)
     assert average[1].num_batches_tracked == 1
     assert torch.equal(average[0].parametrizations.weight[0]._u, source[0].parametrizations.weight[0]._u)

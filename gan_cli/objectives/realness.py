@@ -144,13 +144,10 @@ class Realness(Objective):
 
     def mean_anchors(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """A1 and A0, or their exact means where they are drawn again and again."""
-        still = replace(self, anchors="expected") if self.anchors.startswith("resampled") else self
-        return still.real_anchor(like), still.fake_anchor(like)
-
-    def support(self, like: Tensor) -> Tensor:
-        return torch.linspace(
-            self.support_min, self.support_max, self.num_outcomes, dtype=like.dtype, device=like.device
-        )
+        if self.anchors == "fixed":
+            return self.real_anchor(like), self.fake_anchor(like)
+        real, fake = (self.expected(side, like) for side in SIDES)
+        return real @ self.shift(self.real_skew, like), fake @ self.shift(self.fake_skew, like)
 
     def real_anchor(self, like: Tensor) -> Tensor:
         """A1, [outcomes], moved by `real_skew`."""
@@ -168,24 +165,18 @@ class Realness(Objective):
     def histogram(self, side: Side, like: Tensor) -> Tensor:
         law, count = self.law(side), self.num_anchor_samples
         if self.anchors == "expected":
-            return expected_tensor(law, count, self.num_outcomes, like.dtype, like.device)
+            return self.expected(side, like)
         if self.anchors == "fixed":
             return fixed_tensor(law, count, self.num_outcomes, mix(side, self.anchor_seed), like.dtype, like.device)
         if self.step_anchors is not None:
             return getattr(self.step_anchors, side).to(like)
         return histogram(law.draw(count, None, like.device), self.num_outcomes).to(like)
 
-    def shift(self, skew: float, like: Tensor) -> Tensor:
-        """[outcomes, outcomes]: where the mass of each atom lands, split linearly between its two new neighbours.
+    def expected(self, side: Side, like: Tensor) -> Tensor:
+        return expected_tensor(self.law(side), self.num_anchor_samples, self.num_outcomes, like.dtype, like.device)
 
-        The categorical projection of Bellemare et al. 2017 (arXiv:1707.06887, equation 7); mass that leaves the
-        support piles up on its end.
-        """
-        spacing = (self.support_max - self.support_min) / (self.num_outcomes - 1)
-        moved = (self.support(like) + skew).clamp(self.support_min, self.support_max)
-        position = (moved - self.support_min) / spacing
-        atoms = torch.arange(self.num_outcomes, dtype=like.dtype, device=like.device)
-        return (1 - (position[:, None] - atoms).abs()).clamp(min=0)
+    def shift(self, skew: float, like: Tensor) -> Tensor:
+        return shift_tensor(self.support_min, self.support_max, self.num_outcomes, skew, like.dtype, like.device)
 
 
 class StepAnchors(nn.Module):
@@ -288,6 +279,20 @@ def fixed_tensor(
     """The histogram of one draw, kept where it is used."""
     draws = law.draw(num_draws, torch.Generator().manual_seed(seed))
     return histogram(draws, num_bins).to(device=device, dtype=dtype)
+
+
+@lru_cache
+def shift_tensor(
+    lowest: float, highest: float, num_outcomes: int, skew: float, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """[outcomes, outcomes]: where the mass of each atom lands, split linearly between its two new neighbours.
+
+    The categorical projection of Bellemare et al. 2017 (arXiv:1707.06887, equation 7); mass that leaves the support
+    piles up on its end.
+    """
+    atoms = torch.linspace(lowest, highest, num_outcomes, dtype=dtype, device=device)
+    position = ((atoms + skew).clamp(lowest, highest) - lowest) / ((highest - lowest) / (num_outcomes - 1))
+    return (1 - (position[:, None] - torch.arange(num_outcomes, dtype=dtype, device=device)).abs()).clamp(min=0)
 
 
 @lru_cache

@@ -16,7 +16,7 @@ from gan_cli.conditioning.conditioning import DiscriminatorLabels, GeneratorLabe
 from gan_cli.conditioning.projection import Projection
 from gan_cli.conditioning.proxies import Proxies
 from gan_cli.conditioning.twin_logits import TwinLogits
-from gan_cli.ema import update_ema
+from gan_cli.ema import MovingAverage
 from gan_cli.models import cdcgan, cnn, dcgan, dcgan_classic, mlp, mlp_maxout, resnet
 from gan_cli.networks import last_linear
 from gan_cli.regularizers import SpectralNorm
@@ -210,7 +210,7 @@ def test_a_copy_has_labels_of_its_own_and_no_state_has_any(way: GeneratorLabels)
     with torch.no_grad():
         for name, weight in generator.named_parameters():
             weight.add_(torch.randn_like(weight) if "scale" in name else 0)
-    update_ema(average, generator, 0.0)
+    MovingAverage(average, generator).update(0.0)
     assert torch.equal(average(codes, LABELS), generator.eval()(codes, LABELS))
     again.load_state_dict(generator.state_dict())
     assert torch.equal(again.eval()(codes, LABELS), generator(codes, LABELS))

@@ -150,7 +150,7 @@ def test_shift_conserves_mass_and_moves_the_mean(skew: float) -> None:
     objective = replace(BASE, num_outcomes=9, support_min=-2.0, support_max=2.0)
     moved = objective.shift(skew, like)
     torch.testing.assert_close(moved.sum(1), torch.ones(9, dtype=torch.float64))
-    support = objective.support(like)
+    support = torch.linspace(objective.support_min, objective.support_max, objective.num_outcomes).to(like)
     torch.testing.assert_close(moved @ support, (support + skew).clamp(-2, 2))
 
 

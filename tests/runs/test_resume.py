@@ -141,7 +141,7 @@ def test_labels_survive_a_kill_and_are_scored_the_same_later(
 def test_the_comparison_sees_a_lost_seed(undisturbed: dict[str, Path], tmp_path: Path) -> None:
     """Without the seeding of each step, a continued run would differ: the test above can fail."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gan_cli.trainer.seed_step", lambda *args, **kwargs: None)
+        patch.setattr("gan_cli.engine.seed_step", lambda *args: None)
         train_in(tmp_path / "run", "stdgan")
     with pytest.raises(AssertionError):
         assert_equal(outcome(tmp_path / "run"), outcome(undisturbed["stdgan"]))
