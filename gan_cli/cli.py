@@ -235,6 +235,11 @@ def run_train(composed: DictConfig, overrides: list[str], choices: Choices) -> N
         resume(read_resuming(composed, overrides))
         return
     config, options = read_config(composed)
+    if options["estimate"]:
+        from gan_cli.commands.estimate import estimate
+
+        estimate(config, options)
+        return
     train(config, options, overrides, OmegaConf.to_yaml(composed), f"{choices['objective']}-{choices['dataset']}")
 
 

@@ -25,7 +25,7 @@ GROUND = (
     "ema",
     "networks",
 )
-CORE = ("turns", "experiment", "feed", "iteration", "capture", "trainer", "evaluation")
+CORE = ("turns", "experiment", "feed", "iteration", "capture", "trainer", "evaluation", "estimate")
 LAYERS = (
     *("ground", "attacks", "objectives", "augmentations", "metrics", "models", "conditioning", "trackers", "game"),
     *(

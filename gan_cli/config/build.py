@@ -48,9 +48,14 @@ def build_experiment(config: Config, engine: Engine) -> Experiment:
     Raises UserError if parts do not fit together.
     """
     engine = engine.with_settings(engine_settings(config))
-    settings = build_settings(config)
+    build_settings(config)  # raises before the data is loaded
     dataset = build_dataset(config)
-    training_set = load_training_set(dataset)
+    return assemble(config, engine, dataset, load_training_set(dataset))
+
+
+def assemble(config: Config, engine: Engine, dataset: Dataset, training_set: TrainingSet) -> Experiment:
+    """`build_experiment` with these images, on an engine that has its settings."""
+    settings = build_settings(config)
     check_batch_sizes(config, len(training_set))
     bounds = build_bounds(config, engine)
     gan = build_gan(config, training_set.image_shape, training_set.class_counts, engine, bounds)

@@ -33,6 +33,7 @@ OPTIONS: dict[str, Any] = {  # of this process, not of the experiment
     "outputs": str,
     "resume": str | None,
     "init_from": str | None,
+    "estimate": typing.Literal[True, False, "measured"],
     "trust": str | list[str],
     "tracker": dict[str, Any],
 }

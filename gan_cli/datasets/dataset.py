@@ -31,6 +31,11 @@ class Dataset(Ranged, ABC):
     metrics: Metrics
     stored: ClassVar[torch.dtype] = torch.uint8  # of the training set's values
 
+    @property
+    def image_shape(self) -> tuple[int, int, int] | None:
+        """Of every image, if the settings say it; None where only the images do."""
+        return None
+
     @abstractmethod
     def load(self) -> TrainingSet:
         """Every image; raises ValueError, which says how to fix it, if they are not available."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Ge
@@ -23,6 +23,8 @@ class ClassificationMetrics(Metrics):
 
     And the test error on the same images moved by each of `attacks`. Raises ValueError for two attacks of one name.
     """
+
+    reads_images: ClassVar[bool] = False
 
     batch_size: Annotated[int, Ge(1)]
     attacks: Sequence[Attack]

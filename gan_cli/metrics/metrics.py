@@ -80,6 +80,8 @@ class Scorer(ABC):
 class Metrics(Ranged, ABC):
     """Which metrics, and how: settings only."""
 
+    reads_images: ClassVar[bool] = True  # as its scorer's
+
     @property
     def reads_held_out(self) -> bool:
         """Whether `against` needs the training set's held-out images."""

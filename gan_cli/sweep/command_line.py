@@ -48,7 +48,7 @@ def prepare() -> Prepared | None:
     overrides = OverridesParser.create().parse_overrides(flags.overrides)
     for override in overrides:
         if key_of(override) in NOT_OF_A_SWEEP:
-            raise UserError(f"remove {override.input_line}: each job has its own folder in sweep_dir")
+            raise UserError(f"remove {override.input_line}: {NOT_OF_A_SWEEP[key_of(override)]}")
         if key_of(override) == "seeds":
             raise UserError(f"{override.input_line}: seeds are given as seed=0,1,2")
     extra = [] if chooses(overrides) else [f"study={DEFAULT_STUDY}"]

@@ -11,4 +11,8 @@ SWEEPING: dict[str, Any] = {
     "seeds": list[int] | None,
     "study": dict[str, Any] | None,
 }
-NOT_OF_A_SWEEP = ("run_dir", "resume")  # settings of gan-train that a job has from its sweep
+NOT_OF_A_SWEEP = {  # settings of gan-train that a job cannot have, and why
+    "run_dir": "each job has its own folder in sweep_dir",
+    "resume": "each job has its own folder in sweep_dir",
+    "estimate": "gan-train estimate=true says what one run needs",
+}
