@@ -55,9 +55,8 @@ def stored(*overrides: str) -> int:
     return storages.peak
 
 
-@pytest.mark.parametrize(
-    "overrides", [RUNS[0], *(pytest.param(run, marks=pytest.mark.slow) for run in RUNS[1:])], ids=" ".join
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("overrides", RUNS, ids=" ".join)
 def test_memory_is_what_steps_allocate(overrides: list[str]) -> None:
     """Within 10 %, beside the data, in two measures of which one knows nothing of tensors."""
     needs = needs_of(config_of([*overrides, *FEW_STEPS]))

@@ -85,13 +85,13 @@ def check_labels(game: Game, training_set: TrainingSet) -> None:
 
 
 def labelled_rows(settings: RunSettings, objective: Objective, training_set: TrainingSet) -> Tensor | None:
-    """The rows of images with a label, if they have batches of their own."""
+    """The rows of images with a label, on the CPU, if they have batches of their own."""
     if settings.labelled_batch_size is None:
         return None
     if objective.supervised_loss(torch.zeros(1, max(1, training_set.num_classes)), torch.zeros(1).long()) is None:
         name = type(objective).__name__
         raise UserError(f"{name} reads no labels: remove labelled_batch_size={settings.labelled_batch_size}")
-    return (training_set.labels >= 0).nonzero().flatten()
+    return (training_set.labels >= 0).nonzero().flatten().cpu()
 
 
 def check_batch_sizes(config: Config, num_images: int) -> None:
