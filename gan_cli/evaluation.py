@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 
@@ -10,14 +10,17 @@ from gan_cli.data import encode
 from gan_cli.engine import CPU
 from gan_cli.errors import DivergedError
 from gan_cli.experiment import GAN
-from gan_cli.game import Game
-from gan_cli.latent_samplers.latent_sampler import LatentSampler
+from gan_cli.game import Game, Passes
+from gan_cli.isolation import OwnStream
+from gan_cli.latent_samplers.calibration import num_at_once
+from gan_cli.latent_samplers.latent_sampler import Block, LatentSampler
 from gan_cli.networks import is_conditional
 from gan_cli.seeding import mix
 from gan_cli.shapes import Codes, Examples, Images, Labels, Latents, Logits, Scores, Stored, unlabelled
 from gan_cli.work import track
 
 BLOCK = 256  # images made at a time; fixed, so that images do not depend on the batch size
+PASSES_TOLD = 100_000  # fewer take seconds
 
 
 @dataclass(frozen=True)
@@ -57,12 +60,12 @@ def generate(gan: GAN, count: int, seed: int, real: Examples | None, dtype: torc
     chosen: list[Latents] = []
     engine, started, home = gan.game.engine, time.perf_counter(), CPU
     with gan.at_rest() as game:
-        for latents, stored in blocks(game, gan, range(-(-count // BLOCK)), seed, real, dtype):
+        for latents, stored in blocks(game, gan, range(-(-count // BLOCK)), count, seed, real, dtype):
             if not values and engine.holds(2 * count * stored[0].nbytes):  # twice: the blocks, and all in one
                 home = engine.device
             values.append(stored.to(home))
             chosen.append(latents.to(CPU))
-        made = len(values) * BLOCK
+        made = sum(map(len, values))
         cost = SamplingCost(
             seconds=time.perf_counter() - started,
             generator_passes=game.passes.generator / made,
@@ -74,16 +77,44 @@ def generate(gan: GAN, count: int, seed: int, real: Examples | None, dtype: torc
 
 
 def blocks(
-    game: Game, gan: GAN, numbers: Sequence[int], seed: int, real: Examples | None, dtype: torch.dtype
+    game: Game, gan: GAN, numbers: Sequence[int], count: int, seed: int, real: Examples | None, dtype: torch.dtype
 ) -> Iterator[tuple[Latents, Stored]]:
-    """The blocks of images with these numbers, each with its latents; a block depends on nothing but its number."""
+    """The blocks of images with these numbers, each with its latents; a block depends on nothing but its number.
+
+    Images from number `count` on may be missing.
+    """
+    wanted = {number: min(BLOCK, count - number * BLOCK) for number in numbers}
+    passes = gan.latent_sampler.passes(sum(wanted.values()))
+    cost = f" by {passes / 1e6:.1f} million passes of both networks" if passes >= PASSES_TOLD else ""
     torch.manual_seed(mix("fit", seed))
     fitted = gan.latent_sampler.fitted(game, real)
-    for number in track(numbers, "sampling images, block"):
-        drawn = draw(fitted, number, seed, game)
-        labels = gan.class_law.labels(range(number * BLOCK, (number + 1) * BLOCK)).to(drawn.device)
-        latents = fitted.for_evaluation(game, Latents(drawn, labels), real)
-        yield latents, render(game, latents, dtype)
+    joined = num_joined(fitted, game)
+    for first in track(range(0, len(numbers), joined), f"sampling images{cost}, block"):
+        started = [begin(fitted, gan, game, number, seed, wanted[number]) for number in numbers[first : first + joined]]
+        for block, latents in zip(started, fitted.for_blocks(game, started, real), strict=True):
+            with block.stream:
+                stored = render(game, latents, dtype)
+            yield latents, stored
+
+
+def begin(sampler: LatentSampler, gan: GAN, game: Game, number: int, seed: int, wanted: int) -> Block:
+    """A block of the prior's own draws, and the rest of its random stream."""
+    stream = OwnStream(mix("evaluation", seed, number), game.engine)
+    with stream:
+        codes = sampler.sample(BLOCK, game.engine.device)
+    labels = gan.class_law.labels(range(number * BLOCK, (number + 1) * BLOCK)).to(codes.device)
+    return Block(Latents(codes, labels), stream, wanted)
+
+
+def num_joined(sampler: LatentSampler, game: Game) -> int:
+    """How many blocks are refined at once: they change with it no more than by rounding."""
+    if not sampler.joins_blocks:
+        return 1
+    device = game.engine.device
+    one = Latents(sampler.sample(1, device), unlabelled(1, device).clamp(min=0))
+    with torch.no_grad():
+        values = replace(game, passes=Passes()).generate(one).images.numel()
+    return max(1, num_at_once(values, device) // BLOCK)
 
 
 def draw(sampler: LatentSampler, number: int, seed: int, game: Game) -> Codes:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.utils.parametrize import ParametrizationList
@@ -40,6 +41,27 @@ def random_stream(key: str, engine: Engine) -> Iterator[None]:
     finally:
         for generator, state in zip(generators, states, strict=True):
             generator.set_state(state)
+
+
+class OwnStream:
+    """A context in which random draws, on the CPU and the engine's device, come from a stream of its own.
+
+    Each time it is entered, the stream goes on where it was left.
+    """
+
+    def __init__(self, seed: int, engine: Engine) -> None:
+        torch.manual_seed(seed)
+        self.generators = engine.random_generators()
+        self.leave()
+
+    def leave(self, *_: object) -> None:
+        self.states = [generator.get_state() for generator in self.generators]
+
+    def __enter__(self) -> None:
+        for generator, state in zip(self.generators, self.states, strict=True):
+            generator.set_state(state)
+
+    __exit__ = leave
 
 
 @contextmanager

@@ -1,19 +1,22 @@
 """What is scored depends on a seed and an image's number alone, and scoring disturbs nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
 import torch
 
+from gan_cli import evaluation
 from gan_cli.augmentations import Augmentation, NoAugmentation
 from gan_cli.engine import Engine
 from gan_cli.errors import DivergedError
-from gan_cli.evaluation import generate
+from gan_cli.evaluation import Generated, generate, num_joined
 from gan_cli.experiment import GAN, Experiment
 from gan_cli.game import Game
-from gan_cli.shapes import Images
+from gan_cli.seeding import mix
+from gan_cli.shapes import Images, Latents, unlabelled
 from gan_cli.trainer import train
+from gan_cli.work import listening
 
 from .conftest import TINY, TINY_MLP
 from .values import scores_of
@@ -89,6 +92,88 @@ def test_what_images_cost_is_counted(experiment: Build) -> None:
     assert (made.cost.generator_passes, made.cost.discriminator_passes, made.cost.gradient_calls) == (4, 3, 3)
     again = generate(searched, 5, 0, None, torch.uint8)
     assert again.cost.generator_passes == 4  # counts start anew, whatever was asked of the game before
+
+
+TOY = [*TINY_MLP, "model=mlp", "dataset=ring", "dataset.points_per_mode=500", "latent_dim=2"]
+
+
+def chains(experiment: Build, count: int, *settings: str, model: Sequence[str] = TOY) -> Generated:
+    tiny = experiment(*model, "latent_sampler=ddls", "latent_sampler.steps=5", *settings)
+    return generate(tiny.gan, count, 0, tiny.gan.calibration(tiny.training_set), tiny.dataset.stored)
+
+
+@pytest.mark.parametrize(
+    "settings", [[], pytest.param(["latent_sampler.calibration=logistic"], marks=pytest.mark.slow)]
+)
+def test_a_chain_is_the_same_however_many_run_at_once(
+    experiment: Build, settings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined = chains(experiment, 600, *settings).codes
+    monkeypatch.setattr(evaluation, "num_at_once", lambda values, device: 256)
+    alone = chains(experiment, 600, *settings).codes
+    torch.testing.assert_close(joined, alone, atol=1e-5, rtol=0)
+    torch.testing.assert_close(chains(experiment, 260, *settings).codes, alone[:260], atol=1e-5, rtol=0)
+    assert (alone[:256] - alone[256:512]).abs().mean() > 0.1
+
+
+def test_blocks_are_joined_where_their_images_are_small(experiment: Build) -> None:
+    def joined(*overrides: str) -> int:
+        gan = experiment(*overrides, "latent_sampler=ddls").gan
+        with gan.at_rest() as game:
+            return num_joined(gan.latent_sampler.fitted(game, None), game)
+
+    assert joined(*TOY) == 16
+    assert joined(*TINY) == 1  # on a CPU
+
+
+@pytest.mark.parametrize("model", [TOY, pytest.param(TINY, marks=pytest.mark.slow)])
+def test_a_joined_chain_draws_what_its_block_draws_alone(experiment: Build, model: list[str]) -> None:
+    """Each block's law: its seed, then the prior's draws, then the noise of every step."""
+    made = chains(experiment, 512, model=model)
+    gan = experiment(*model, "latent_sampler=ddls", "latent_sampler.steps=5").gan
+    with gan.at_rest() as game:
+        for number in range(2):
+            torch.manual_seed(mix("evaluation", 0, number))
+            start = Latents(gan.latent_sampler.sample(256, torch.device("cpu")), unlabelled(256))
+            found = gan.latent_sampler.for_evaluation(game, start, None).codes
+            torch.testing.assert_close(made.codes[256 * number :][:256], found, atol=1e-5, rtol=0)
+
+
+SLOW_SAMPLERS = {
+    "ddls": ["latent_sampler.steps=5"],
+    "advlat_z": ["latent_sampler.steps=5"],
+    "mh": ["latent_sampler.chain_length=5"],
+    "drs": ["latent_sampler.num_burn_in=300"],
+}
+
+
+@pytest.mark.parametrize("sampler", SLOW_SAMPLERS)
+def test_a_sampler_says_what_it_costs_before_it_starts(experiment: Build, sampler: str) -> None:
+    gan = (tiny := experiment(*TOY, f"latent_sampler={sampler}", *SLOW_SAMPLERS[sampler])).gan
+    made = generate(gan, 512, 0, gan.calibration(tiny.training_set), torch.float32)
+    counted, told = made.cost.discriminator_passes * 512, gan.latent_sampler.passes(512)
+    assert told == {"ddls": 2560, "advlat_z": 2560, "mh": 2560, "drs": 812}[sampler]
+    if sampler in ("ddls", "advlat_z"):
+        assert counted == told
+    else:
+        assert counted >= told
+    assert experiment(*TOY).gan.latent_sampler.passes(512) == 0
+
+
+def test_only_wanted_chains_run_and_progress_says_how_many_passes_they_take(
+    experiment: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(evaluation, "PASSES_TOLD", 1500)
+    with listening(told.append):
+        made = chains(experiment, 300)
+    assert told[0] == "sampling images by 0.0 million passes of both networks, block 1/1"
+    assert (made.cost.gradient_calls, made.cost.generator_passes) == (5, 6)
+    assert len(made.values) == len(made.codes) == len(made.labels) == 300
+    told.clear()
+    with listening(told.append):
+        chains(experiment, 299)
+    assert told[0] == "sampling images, block 1/1"
 
 
 def test_calibration_is_spread_over_the_data_and_only_where_it_is_read(experiment: Build) -> None:

@@ -81,8 +81,9 @@ def sample(options: dict[str, Any]) -> None:
             write_json(out / MANIFEST, drawn)
             if pictures.are_points(shape):
                 assert training_set is not None
-                values = torch.cat(list(images(gan, codes, block_numbers(options), seed, training_set, dtype)))
-                draw_points(out, values[: options["num_images"]], training_set.values, gan, options["latents"])
+                numbers, count = block_numbers(options), options["num_images"]
+                values = torch.cat(list(images(gan, codes, numbers, count, seed, training_set, dtype)))
+                draw_points(out, values[:count], training_set.values, gan, options["latents"])
             else:
                 write_images(out, gan, codes, options, training_set, shape)
     print(out)
@@ -197,6 +198,7 @@ def images(
     gan: GAN,
     codes: Latents | None,
     numbers: Sequence[int],
+    count: int,
     seed: int,
     training_set: TrainingSet | None,
     dtype: torch.dtype,
@@ -205,7 +207,7 @@ def images(
     real = None if training_set is None else gan.calibration(training_set)
     with gan.at_rest() as game:
         if codes is None:
-            for _, values in blocks(game, gan, numbers, seed, real, dtype):
+            for _, values in blocks(game, gan, numbers, count, seed, real, dtype):
                 yield values
             return
         for number in track(numbers, "drawing images, block"):
@@ -227,7 +229,7 @@ def write_images(
     files = [folder / f"{number:05d}.png" for number in range(options["num_images"])]
     missing = [number for number, file in enumerate(files) if not is_there(file)]
     numbers = sorted({number // BLOCK for number in missing})
-    made = images(gan, codes, numbers, options["seed"], training_set, torch.uint8)
+    made = images(gan, codes, numbers, len(files), options["seed"], training_set, torch.uint8)
     for first, values in zip((number * BLOCK for number in numbers), made, strict=True):
         for number in missing:
             if first <= number < first + BLOCK:

@@ -15,5 +15,8 @@ class AdvLatZ(Search):
     def for_evaluation(self, game: Game, latents: Latents, real: Examples | None) -> Latents:
         return self.fooling(game, self.prior.for_evaluation(game, latents, real), real)
 
+    def passes(self, count: int) -> int:
+        return self.prior.passes(count) + count * self.steps
+
     def reads_real(self, objective: Objective) -> bool:
         return objective.generator_reads_real or self.prior.reads_real(objective)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gan_cli.engine import CPU
 from gan_cli.game import Game
 from gan_cli.latent_samplers.latent_sampler import LatentSampler, Refinement
 from gan_cli.objectives.objective import Objective
@@ -16,6 +17,8 @@ from gan_cli.shapes import Examples, Labelled, Labels, Latents, unlabelled
 Method = Literal["none", "logistic", "isotonic"]
 LogRatio = Callable[[Tensor], Tensor]
 BATCH = 256
+MOST_AT_ONCE = 4096
+VALUES_ON_CPU, VALUES = 2**16, 2**20  # in all images that pass at once: with more, small ones are no faster
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,9 +93,15 @@ def image_scores(game: Game, shown: Examples | None) -> Tensor | None:
     return None if shown is None else in_batches(lambda rows: game.score(shown.rows(rows)), shown)
 
 
-def latent_scores(game: Game, latents: Latents) -> Tensor:
+def latent_scores(game: Game, latents: Latents, at_once: int = BATCH) -> Tensor:
     """The scores of what the generator makes of any number of latents."""
-    return in_batches(lambda rows: game.score(game.generate(latents.rows(rows))), latents)
+    return in_batches(lambda rows: game.score(game.generate(latents.rows(rows))), latents, at_once)
+
+
+def num_at_once(values: int, device: torch.device) -> int:
+    """How many images of so many values fill the device: BATCH, and a multiple of it where they are small."""
+    in_all = VALUES_ON_CPU if device == CPU else VALUES
+    return max(BATCH, min(MOST_AT_ONCE, in_all // values) // BATCH * BATCH)
 
 
 def labels_like(real: Examples | None, count: int, device: torch.device) -> Labels:
@@ -107,11 +116,11 @@ def proposals(prior: LatentSampler, game: Game, labels: Labels, real: Examples |
         return Latents.cat([prior.for_evaluation(game, drawn.rows(rows), real) for rows in batches(len(drawn))])
 
 
-def in_batches(function: Callable[[slice], Tensor], all_rows: Labelled) -> Tensor:
+def in_batches(function: Callable[[slice], Tensor], all_rows: Labelled, at_once: int = BATCH) -> Tensor:
     """The function of every batch of rows, without a gradient."""
     with torch.no_grad():
-        return torch.cat([function(rows) for rows in batches(len(all_rows))])
+        return torch.cat([function(rows) for rows in batches(len(all_rows), at_once)])
 
 
-def batches(count: int) -> list[slice]:
-    return [slice(start, start + BATCH) for start in range(0, count, BATCH)]
+def batches(count: int, at_once: int = BATCH) -> list[slice]:
+    return [slice(start, start + at_once) for start in range(0, count, at_once)]

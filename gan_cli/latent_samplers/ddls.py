@@ -1,6 +1,8 @@
 """Discriminator driven latent sampling (Che et al. 2020, arXiv:2003.06060)."""
 
 import math
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -18,7 +20,7 @@ from gan_cli.latent_samplers.calibration import (
     proposals,
     uncalibrated,
 )
-from gan_cli.latent_samplers.latent_sampler import LatentSampler, Refinement
+from gan_cli.latent_samplers.latent_sampler import Block, LatentSampler, Refinement
 from gan_cli.shapes import Codes, Examples, Latents, Scores
 from gan_cli.work import track
 
@@ -41,6 +43,9 @@ class DDLS(Calibrated):
         super().__post_init__()
         self.prior.log_density(torch.zeros(1, 1))
 
+    def passes(self, count: int) -> int:
+        return self.prior.passes(count) + count * self.steps
+
     def fitted(self, game: Game, real: Examples | None) -> LatentSampler:
         prior = self.prior.fitted(game, real)
         if self.calibration == "none":
@@ -60,17 +65,30 @@ class FittedDDLS(Refinement):
     log_ratio: LogRatio
 
     def for_evaluation(self, game: Game, latents: Latents, real: Examples | None) -> Latents:
-        latents = self.prior.for_evaluation(game, latents, real)
+        return next(self.for_blocks(game, [Block(latents, nullcontext(), len(latents))], real))
+
+    def for_blocks(self, game: Game, blocks: Sequence[Block], real: Examples | None) -> Iterator[Latents]:
+        """All wanted chains at once; their noise is drawn block by block, as if each was alone."""
+        starts = zip(blocks, self.prior.for_blocks(game, blocks, real), strict=True)
+        latents = Latents.cat([start.rows(slice(block.wanted)) for block, start in starts])
 
         def log_density(codes: Codes) -> Scores:
             return self.prior.log_density(codes) + self.log_ratio(game.score(game.generate(latents.with_codes(codes))))
 
         codes, step_size = latents.codes, self.settings.step_size
         for _ in track(range(self.settings.steps), "Langevin step"):
-            drift = input_gradient(log_density, codes, differentiable=False)
-            moved = codes + step_size / 2 * drift + math.sqrt(step_size) * torch.randn_like(codes)
+            with blocks[0].stream:  # for networks that draw
+                drift = input_gradient(log_density, codes, differentiable=False)
+            moved = codes + step_size / 2 * drift + math.sqrt(step_size) * torch.cat([noise(block) for block in blocks])
             codes = reflected(moved, self.half_width)
-        return latents.with_codes(codes)
+        sizes = [block.wanted for block in blocks]
+        yield from map(Latents, codes.split(sizes), latents.labels.split(sizes))
+
+
+def noise(block: Block) -> Codes:
+    """For the wanted rows, the same however many are wanted."""
+    with block.stream:
+        return torch.randn_like(block.latents.codes)[: block.wanted]
 
 
 def reflected(codes: Codes, half_width: float) -> Codes:

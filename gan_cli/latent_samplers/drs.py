@@ -47,6 +47,10 @@ class DRS(Calibrated):
         if self.percentile is not None and not 0 <= self.percentile <= 100:
             raise ValueError(f"percentile={self.percentile} must be from 0 to 100, or null for none")
 
+    def passes(self, count: int) -> int:
+        proposals = self.num_burn_in + count
+        return self.prior.passes(proposals) + proposals
+
     def fitted(self, game: Game, real: Examples | None) -> LatentSampler:
         prior = self.prior.fitted(game, real)
         labels = labels_like(real, self.num_burn_in, game.engine.device)

@@ -2,6 +2,8 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,6 +14,15 @@ from gan_cli.game import Game
 from gan_cli.objectives.objective import Objective
 from gan_cli.part import Part
 from gan_cli.shapes import Codes, Examples, Latents, Scores
+
+
+@dataclass(frozen=True)
+class Block:
+    """Latents with a random stream of their own, inside which they are refined; the first `wanted` rows are needed."""
+
+    latents: Latents
+    stream: AbstractContextManager[object]
+    wanted: int
 
 
 class LatentSampler(Part, ABC):
@@ -35,6 +46,24 @@ class LatentSampler(Part, ABC):
     def for_evaluation(self, game: Game, latents: Latents, real: Examples | None) -> Latents:
         """What is scored in place of the prior draws `latents`; `real` is a calibration batch."""
         return latents
+
+    def for_blocks(self, game: Game, blocks: Sequence[Block], real: Examples | None) -> Iterator[Latents]:
+        """`for_evaluation` of each block, at least of its wanted rows: a block does not depend on the others.
+
+        A sampler that defines this is given several blocks of small images at once, to fill the device.
+        """
+        for block in blocks:
+            with block.stream:
+                refined = self.for_evaluation(game, block.latents, real)
+            yield refined
+
+    @property
+    def joins_blocks(self) -> bool:
+        return type(self).for_blocks is not LatentSampler.for_blocks
+
+    def passes(self, count: int) -> int:
+        """How many images pass through both networks to refine `count` latents, at least."""
+        return 0
 
     def fitted(self, game: Game, real: Examples | None) -> "LatentSampler":
         """This sampler with what it has to learn once, before many calls of `for_evaluation` on the same game."""
@@ -90,6 +119,9 @@ class Refinement(LatentSampler):
 
     def for_evaluation(self, game: Game, latents: Latents, real: Examples | None) -> Latents:
         return self.prior.for_evaluation(game, latents, real)
+
+    def passes(self, count: int) -> int:
+        return self.prior.passes(count)
 
     def fitted(self, game: Game, real: Examples | None) -> LatentSampler:
         return replace(self, prior=self.prior.fitted(game, real))

@@ -8,7 +8,16 @@ from annotated_types import Ge
 from torch import Tensor
 
 from gan_cli.game import Game
-from gan_cli.latent_samplers.calibration import Calibrated, LogRatio, calibrated, image_scores, latent_scores, proposals
+from gan_cli.latent_samplers.calibration import (
+    Calibrated,
+    LogRatio,
+    batches,
+    calibrated,
+    image_scores,
+    latent_scores,
+    num_at_once,
+    proposals,
+)
 from gan_cli.latent_samplers.latent_sampler import LatentSampler, Refinement
 from gan_cli.objectives.objective import Objective
 from gan_cli.shapes import Examples, Latents
@@ -30,6 +39,10 @@ class MH(Calibrated):
     def reads_real(self, objective: Objective) -> bool:
         return True
 
+    def passes(self, count: int) -> int:
+        proposals = count * self.chain_length
+        return self.prior.passes(proposals) + proposals
+
     def fitted(self, game: Game, real: Examples | None) -> LatentSampler:
         prior = self.prior.fitted(game, real)
         scores = image_scores(game, real)
@@ -37,16 +50,24 @@ class MH(Calibrated):
             raise ValueError("chains start at real images: give some")
         fake_scores = latent_scores(game, proposals(prior, game, real.labels, real))
         log_ratio = calibrated(self.calibration, scores, fake_scores)
-        return FittedMH(prior=prior, settings=self, log_ratio=log_ratio, real_log_ratios=log_ratio(scores))
+        at_once = num_at_once(real.images[0].numel(), real.device)
+        real_log_ratios = log_ratio(scores)
+        return FittedMH(
+            prior=prior, settings=self, log_ratio=log_ratio, real_log_ratios=real_log_ratios, at_once=at_once
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class FittedMH(Refinement):
-    """Metropolis-Hastings sampling with a calibrated discriminator."""
+    """Metropolis-Hastings sampling with a calibrated discriminator, which judges `at_once` proposals at once.
+
+    No proposal depends on the state of its chain, so those of many steps are judged before a chain takes them.
+    """
 
     settings: MH
     log_ratio: LogRatio
     real_log_ratios: Tensor
+    at_once: int
 
     def for_evaluation(self, game: Game, latents: Latents, real: Examples | None) -> Latents:
         rows = torch.randint(len(self.real_log_ratios), (len(latents),), device=latents.device)
@@ -65,11 +86,16 @@ class FittedMH(Refinement):
         Returns where they end, and which of them moved; the others are left at their first proposal.
         """
         state, moved = first.codes.clone(), torch.zeros(len(first), dtype=torch.bool, device=first.device)
-        for length in track(range(self.settings.chain_length), "step of the chains"):
-            candidates = first if length == 0 else proposals(self.prior, game, first.labels, real)
-            candidate_ratios = self.log_ratio(latent_scores(game, candidates))
-            accepted = torch.rand_like(log_ratios).log() < candidate_ratios - log_ratios
-            state = torch.where(accepted[:, None], candidates.codes, state)
-            log_ratios = torch.where(accepted, candidate_ratios, log_ratios)
-            moved |= accepted
+        steps = range(self.settings.chain_length)
+        for rows in track(batches(len(steps), -(-self.at_once // len(first))), "proposals of all chains, batch"):
+            draws = []
+            for step in steps[rows]:
+                candidates = first if step == 0 else proposals(self.prior, game, first.labels, real)
+                draws.append((candidates, torch.rand_like(log_ratios).log()))
+            judged = self.log_ratio(latent_scores(game, Latents.cat([each for each, _ in draws]), self.at_once))
+            for (candidates, chance), candidate_ratios in zip(draws, judged.split(len(first)), strict=True):
+                accepted = chance < candidate_ratios - log_ratios
+                state = torch.where(accepted[:, None], candidates.codes, state)
+                log_ratios = torch.where(accepted, candidate_ratios, log_ratios)
+                moved |= accepted
         return first.with_codes(state), moved

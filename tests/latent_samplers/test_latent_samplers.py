@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -26,8 +27,9 @@ from gan_cli.latent_samplers import (
     TruncatedGaussian,
     Uniform,
 )
-from gan_cli.latent_samplers.calibration import calibrated
+from gan_cli.latent_samplers.calibration import calibrated, num_at_once
 from gan_cli.latent_samplers.ddls import reflected
+from gan_cli.latent_samplers.mh import FittedMH
 from gan_cli.latent_samplers.search import as_many
 from gan_cli.objectives import Relativistic, StdGAN, Wasserstein
 from gan_cli.regularizers.mode_seeking import distance
@@ -327,6 +329,23 @@ def drs(**changes: Any) -> DRS:
 
 def mh(**changes: Any) -> MH:
     return MH(prior=ONE, **({"chain_length": 60, "calibration": "none"} | changes))
+
+
+@pytest.mark.parametrize("chain_length", [3, 60])  # with 3, some chains never move and start again
+def test_chains_are_the_same_however_many_proposals_are_judged_at_once(chain_length: int) -> None:
+    fitted = mh(chain_length=chain_length).fitted(GAME, REAL)
+    assert isinstance(fitted, FittedMH)
+    ends = []
+    for at_once in (200, 500, 10_000):
+        torch.manual_seed(0)
+        ends.append(evaluated(replace(fitted, at_once=at_once), ONE.sample(200, CPU), REAL))
+    assert torch.equal(ends[0], ends[1])
+    assert torch.equal(ends[0], ends[2])
+
+
+def test_small_images_pass_in_larger_numbers() -> None:
+    assert [num_at_once(values, CPU) for values in (1, 2, 64, 256, 3072)] == [4096, 4096, 1024, 256, 256]
+    assert [num_at_once(values, torch.device("meta")) for values in (2, 256, 784, 3072)] == [4096, 4096, 1280, 256]
 
 
 REAL = examples(
