@@ -1,9 +1,10 @@
 """Turns of other programs' networks and losses, for benchmarks/speed.py, where they can be imported; none is needed.
 
-`torch_mimicry` is a package; the code of RealnessGAN's authors is a folder, which PYTHONPATH names.
+`torch_mimicry` is a package; the code of RealnessGAN's authors and StudioGAN's `src` are folders on PYTHONPATH.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from types import SimpleNamespace
@@ -25,12 +26,13 @@ class Peer:
     num_parameters: int
 
 
-def found(name: str, num_outcomes: int, images: Tensor) -> Peer | None:
-    """The peer of a case of the benchmark on these real images; None if it cannot be imported."""
-    try:
-        return PEERS[name](images, num_outcomes) if name in PEERS else None
-    except ImportError:
-        return None
+def found(name: str, num_outcomes: int, images: Tensor) -> list[Peer]:
+    """The peers of a case of the benchmark on these real images, as far as they can be imported."""
+    peers = []
+    for build in PEERS.get(name, []):
+        with suppress(ImportError):
+            peers.append(build(images, num_outcomes))
+    return peers
 
 
 def mimicry(package: str, classes: str) -> Callable[[Tensor, int], Peer]:
@@ -57,6 +59,55 @@ def mimicry(package: str, classes: str) -> Callable[[Tensor, int], Peer]:
         return Peer("mimicry", turns, count(generator) + count(discriminator))
 
     return build
+
+
+def studiogan(images: Tensor, num_outcomes: int) -> Peer:
+    """Its networks for 32 pixels without labels, and its hinge losses, in the order of its worker's turns."""
+    networks, ops = import_module("models.resnet"), import_module("utils.ops")
+    losses = import_module("utils.losses")
+    modules = SimpleNamespace(
+        **{"g_conv2d": ops.conv2d, "g_linear": ops.linear, "g_bn": ops.batchnorm_2d, "g_act_fn": nn.ReLU(inplace=True)},
+        **{"d_conv2d": ops.snconv2d, "d_linear": ops.snlinear, "d_act_fn": nn.ReLU(inplace=True)},
+    )
+    shared: dict[str, Any] = {
+        **{"img_size": 32, "apply_attn": False, "num_classes": 10, "mixed_precision": False, "MODULES": modules},
+        "MODEL": SimpleNamespace(info_type="N/A", g_info_injection="N/A"),
+    }
+    of_generator = {"z_dim": 128, "g_shared_dim": "N/A", "g_conv_dim": 64, "attn_g_loc": [], "g_cond_mtd": "W/O"}
+    of_discriminator = {
+        "d_conv_dim": 64,
+        "apply_d_sn": True,
+        "attn_d_loc": [],
+        "d_cond_mtd": "W/O",
+        "d_embed_dim": "N/A",
+    }
+    further = {"aux_cls_type": "W/O", "normalize_d_embed": False, "d_init": "ortho", "d_depth": "N/A"}
+    generator = networks.Generator(g_init="ortho", g_depth="N/A", **of_generator, **shared)
+    discriminator = networks.Discriminator(**of_discriminator, **further, **shared)
+    optimizers = {
+        network: Adam(network.parameters(), 2e-4, betas=(0.5, 0.999)) for network in (generator, discriminator)
+    }
+    labels = torch.zeros(len(images)).long()
+
+    def turn(network: nn.Module, other: nn.Module) -> Tensor:
+        other.requires_grad_(False)
+        network.requires_grad_(True)
+        optimizers[network].zero_grad()
+        fake = generator(torch.randn(len(images), 128), labels)
+        if network is discriminator:
+            real_logits, fake_logits = (discriminator(shown, labels)["adv_output"] for shown in (images, fake))
+            loss: Tensor = losses.d_hinge(real_logits, fake_logits, DDP=False)
+        else:
+            loss = losses.g_hinge(discriminator(fake, labels)["adv_output"], DDP=False)
+        loss.backward()
+        optimizers[network].step()
+        return loss
+
+    turns: Turns = {
+        "discriminator": lambda: turn(discriminator, generator),
+        "generator": lambda: turn(generator, discriminator),
+    }
+    return Peer("StudioGAN", turns, count(generator) + count(discriminator))
 
 
 def realness(images: Tensor, num_outcomes: int) -> Peer:
@@ -96,9 +147,9 @@ def count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-PEERS: dict[str, Callable[[Tensor, int], Peer]] = {
-    "SNGAN, residual": mimicry("sngan", "SNGAN"),
-    "standard GAN, residual": mimicry("dcgan", "DCGAN"),
-    "WGAN-GP, residual": mimicry("wgan_gp", "WGANGP"),
-    "RealnessGAN": realness,
+PEERS: dict[str, list[Callable[[Tensor, int], Peer]]] = {
+    "SNGAN, residual": [mimicry("sngan", "SNGAN"), studiogan],
+    "standard GAN, residual": [mimicry("dcgan", "DCGAN")],
+    "WGAN-GP, residual": [mimicry("wgan_gp", "WGANGP")],
+    "RealnessGAN": [realness],
 }

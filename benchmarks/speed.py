@@ -110,10 +110,10 @@ def measured(name: str, case: Case, folder: Path, peak: float) -> dict[str, Any]
     experiment = build_experiment(config_of([*data, *case.overrides, "steps=100000"]), Engine())
     ours, images = turns_of(experiment)
     flops = {player: operations(turn) for player, turn in ours.items()}
-    peer = found(name, case.num_outcomes, images)
+    peers = found(name, case.num_outcomes, images)
     steps = train(experiment)
     next(steps)
-    times = alternately(ours, peer, lambda: next(steps), case.repeats)
+    times = alternately(ours, peers, lambda: next(steps), case.repeats)
     counts = {player.name: player.num_turns for player in experiment.players}
     step = sum(times[player] * counts[player] for player in counts)
     row: dict[str, Any] = {
@@ -125,16 +125,19 @@ def measured(name: str, case: Case, folder: Path, peak: float) -> dict[str, Any]
         "images_per_s": experiment.settings.images_per_step / step,
         "share_of_peak": sum(flops[player] * counts[player] for player in counts) / step / peak,
         "step_over_turns": times["step"] / step,
+        "peers": [],
     }
-    if peer is None:
-        return row
-    theirs = sum(times[f"peer {player}"] * counts[player] for player in counts)
-    return row | {
-        "peer": peer.name,
-        "peer_parameters": peer.num_parameters,
-        **{f"peer_{player}_turn_s": times[f"peer {player}"] for player in counts},
-        "ratio": theirs / step,
-    }
+    for peer in peers:
+        theirs = {player: times[f"{peer.name} {player}"] for player in counts}
+        row["peers"].append(
+            {
+                "peer": peer.name,
+                "parameters": peer.num_parameters,
+                **{f"{player}_turn_s": theirs[player] for player in counts},
+                "ratio": sum(theirs[player] * counts[player] for player in counts) / step,
+            }
+        )
+    return row
 
 
 def turns_of(experiment: Experiment) -> tuple[dict[str, Callable[[], Any]], torch.Tensor]:
@@ -175,10 +178,11 @@ class Operations(TorchDispatchMode):
 
 
 def alternately(
-    ours: dict[str, Callable[[], Any]], peer: Peer | None, step: Callable[[], Any], repeats: int
+    ours: dict[str, Callable[[], Any]], peers: Sequence[Peer], step: Callable[[], Any], repeats: int
 ) -> dict[str, float]:
     """Seconds of each, the median over rounds in which all take their turns."""
-    works = {**ours, "step": step} | ({} if peer is None else {f"peer {key}": turn for key, turn in peer.turns.items()})
+    theirs = {f"{peer.name} {player}": turn for peer in peers for player, turn in peer.turns.items()}
+    works = {**ours, "step": step, **theirs}
     for work in works.values():
         work()
     rounds = []
@@ -207,11 +211,11 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         cells = [row["case"], f"{row['batch']} x {row['discriminator_steps']}"]
         cells += [milliseconds(row[f"{player}_turn_s"]) for player in ("discriminator", "generator")]
         cells += [f"{row['images_per_s']:.1f}", f"{100 * row['share_of_peak']:.0f} %", f"{row['step_over_turns']:.3f}"]
-        if "ratio" in row:
-            theirs = [milliseconds(row[f"peer_{player}_turn_s"]) for player in ("discriminator", "generator")]
-            cells += [f"{row['peer']}: {' and '.join(theirs)}", f"{row['ratio']:.2f}"]
-        else:
-            cells += ["", ""]
+        told = [
+            f"{peer['peer']} {milliseconds(peer['discriminator_turn_s'])}, {milliseconds(peer['generator_turn_s'])}"
+            for peer in row["peers"]
+        ]
+        cells += ["; ".join(told), "; ".join(f"{peer['ratio']:.2f}" for peer in row["peers"])]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
