@@ -8,6 +8,7 @@ from collections import OrderedDict
 
 from torch import nn
 
+from gan_cli.models.folded import PixelConvTranspose
 from gan_cli.models.shapes import check_generated, check_shape
 from gan_cli.shapes import Codes, Images, Logits
 
@@ -26,7 +27,7 @@ class Generator(nn.Module):
         channels = width * shape.height // 8
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         size = 4
-        layers["grow4"] = nn.ConvTranspose2d(latent_dim, channels, 4, stride=1, padding=0, bias=False)
+        layers["grow4"] = PixelConvTranspose(latent_dim, channels, 4, bias=False)
         while size * 2 < shape.height:
             layers |= {f"norm{size}": nn.BatchNorm2d(channels), f"relu{size}": nn.ReLU()}
             size, channels = size * 2, channels // 2

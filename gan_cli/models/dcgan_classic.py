@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from torch import nn
 
+from gan_cli.models.folded import PixelConvTranspose
 from gan_cli.models.shapes import check_generated, check_shape
 from gan_cli.shapes import Codes, Images, Logits
 
@@ -54,7 +55,7 @@ class Discriminator(nn.Module):
 
 def growing(latent_dim: int, channels: Sequence[int], size: int, *, biased: bool) -> list[nn.Module]:
     """Codes [batch, latent_dim, 1, 1] to `size` pixels, which each further layer of `channels` doubles, and tanh."""
-    layers: list[nn.Module] = [nn.ConvTranspose2d(latent_dim, channels[0], size, bias=biased)]
+    layers: list[nn.Module] = [PixelConvTranspose(latent_dim, channels[0], size, bias=biased)]
     for fan_in, fan_out in pairwise(channels):
         grow = nn.ConvTranspose2d(fan_in, fan_out, 4, stride=2, padding=1, bias=biased)
         layers += [nn.BatchNorm2d(fan_in), nn.ReLU(), grow]

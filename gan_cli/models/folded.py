@@ -1,8 +1,8 @@
-"""3x3 convolutions with mean pooling or upsampling, as one 4x4 convolution with 4/9 of the multiplications.
+"""Convolutions that are computed as cheaper ones; weights, gradients and checkpoints are those of the plain ones.
 
 The mean of the 2x2 outputs of a 3x3 convolution is a 4x4 convolution of stride 2, whose kernel is the mean of the 3x3
 kernel at four shifts. A 3x3 convolution of pixels repeated 2x2 is a transposed 4x4 convolution of stride 2, whose
-kernel is the sum of the rotated kernel at these shifts. Weights, gradients and checkpoints are those of the 3x3 kernel.
+kernel is the sum of the rotated kernel at these shifts. Both have 4/9 of the multiplications.
 """
 
 from torch import Tensor, nn
@@ -30,3 +30,15 @@ class UpsampleConv(nn.Conv2d):
         rotated = functional.pad(self.weight.flip(2, 3), (1, 1, 1, 1))
         kernel = functional.avg_pool2d(rotated, 2, stride=1, divisor_override=1)
         return functional.conv_transpose2d(images, kernel.transpose(0, 1), self.bias, stride=2, padding=1)
+
+
+class PixelConvTranspose(nn.ConvTranspose2d):
+    """A transposed convolution of images of one pixel, which is a matrix product: images of `size` pixels."""
+
+    def __init__(self, fan_in: int, fan_out: int, size: int, *, bias: bool) -> None:
+        super().__init__(fan_in, fan_out, size, bias=bias)
+
+    def forward(self, images: Tensor) -> Tensor:  # type: ignore[override]
+        kernel = self.weight.permute(0, 2, 3, 1)  # in channels last, of which nothing is copied
+        made = (images.flatten(1) @ kernel.flatten(1)).unflatten(1, kernel.shape[1:]).permute(0, 3, 1, 2)
+        return made if self.bias is None else made + self.bias[:, None, None]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gan_cli.models.folded import ConvMeanPool, UpsampleConv
+from gan_cli.models.folded import ConvMeanPool, PixelConvTranspose, UpsampleConv
 
 
 def convolved_and_pooled(layer: nn.Conv2d, images: Tensor) -> Tensor:
@@ -34,6 +34,22 @@ def test_it_is_the_two_layers_in_one(
     images = torch.randn(2, 3, *size, dtype=torch.float64).requires_grad_()
     inputs = [images, layer.weight, layer.bias]
     made, expected = layer(images), plain(layer, images)
+    torch.testing.assert_close(made, expected, rtol=0, atol=1e-12)
+    weights = torch.randn_like(made)
+    found, wanted = (torch.autograd.grad((outputs * weights).sum(), inputs) for outputs in (made, expected))
+    for mine, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(mine, other, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_transposed_convolution_of_one_pixel_is_a_matrix_product(bias: bool, layout: torch.memory_format) -> None:
+    torch.manual_seed(0)
+    layer = PixelConvTranspose(3, 5, 4, bias=bias).double().to(memory_format=layout)
+    images = torch.randn(2, 3, 1, 1, dtype=torch.float64).requires_grad_()
+    inputs = [images, *layer.parameters()]
+    made, expected = layer(images), nn.ConvTranspose2d.forward(layer, images)
+    assert made.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(made, expected, rtol=0, atol=1e-12)
     weights = torch.randn_like(made)
     found, wanted = (torch.autograd.grad((outputs * weights).sum(), inputs) for outputs in (made, expected))

@@ -153,7 +153,8 @@ def test_dcgan_has_the_published_layers() -> None:
     generator: Any = dcgan.Generator(width=4, latent_dim=3, image_shape=(1, 16, 16))
     discriminator: Any = dcgan.Discriminator(width=64, image_shape=(1, 16, 16), num_outcomes=1)
     names = [type(layer).__name__ for layer in generator.layers]
-    assert names == ["ConvTranspose2d", "BatchNorm2d", "ReLU"] * 2 + ["ConvTranspose2d", "Tanh"]
+    between = ["BatchNorm2d", "ReLU", "ConvTranspose2d"]
+    assert names == ["PixelConvTranspose", *between, *between, "Tanh"]
     assert [type(layer).__name__ for layer in discriminator.layers] == ["Conv2d", "LeakyReLU"] * 2 + [
         "Flatten",
         "Linear",
