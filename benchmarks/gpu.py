@@ -58,7 +58,13 @@ NETS: dict[str, list[str]] = {
     "DCGAN-32 with R1, batch 64": ["dataset=cifar10", "model.generator.width=64", "model.discriminator.width=64"],
 }
 PEERS = dict(zip(NETS, ("sngan", "dcgan", "wgan_gp"), strict=False))  # networks that torch_mimicry has
-MODES = {"eager": ["engine.capture=false"], "captured": ["engine.capture=auto"]}
+MODES = {
+    "eager": ["engine.capture=false"],
+    "captured": ["engine.capture=auto"],
+    "compiled": ["engine.capture=false", "engine.compile=true"],
+    "compiled and captured": ["engine.capture=auto", "engine.compile=true"],
+}
+COMPILED = next(iter(NETS))  # it takes a minute, so only one is
 CUDA_WORK = torch._C._autograd.DeviceType.CUDA
 PRECISIONS = ("float32", "tf32", "bfloat16")
 
@@ -131,7 +137,7 @@ def measured(bench: Bench) -> dict[str, Any]:
     found["steps"] = {}
     for net, overrides in NETS.items() if bench.on_gpu else list(NETS.items())[:1]:
         found["steps"][net] = {}
-        for mode, precision in ways(bench):
+        for mode, precision in ways(bench, net):
             settings = [*overrides, *MODES[mode], f"engine.precision={precision}"]
             what, measure = f"{net}, {mode}, {precision}", partial(steps, bench, settings)
             found["steps"][net][f"{mode} {precision}"] = attempt(bench, FOR_THE_RUN, what, measure)
@@ -142,10 +148,14 @@ def measured(bench: Bench) -> dict[str, Any]:
     return found
 
 
-def ways(bench: Bench) -> Iterator[tuple[str, str]]:
-    for mode in MODES if bench.on_gpu else ("eager",):
-        for precision in PRECISIONS if bench.on_gpu else ("float32", "bfloat16"):
-            yield mode, precision
+def ways(bench: Bench, net: str) -> Iterator[tuple[str, str]]:
+    """How a network's steps are computed, in the order of what is wanted most."""
+    if not bench.on_gpu:
+        yield from (("eager", "float32"), ("eager", "bfloat16"))
+        return
+    for mode in MODES:
+        if "compiled" not in mode or net == COMPILED:
+            yield from ((mode, precision) for precision in PRECISIONS)
 
 
 def attempt(bench: Bench, reserve: float, what: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -324,7 +334,7 @@ def page(found: Mapping[str, Any]) -> str:
     rows = [
         f"| {net} | {name} | {' | '.join(step_cells(found.get('steps', {}).get(net, {}).get(name)))} |"
         for net in NETS
-        for name in [f"{mode} {precision}" for mode in MODES for precision in PRECISIONS]
+        for name in [f"{m} {p}" for m in MODES for p in PRECISIONS if "compiled" not in m or net == COMPILED]
         + ["torch_mimicry float32"] * (net in PEERS)
     ]
     why = f" ({ran['unmeasured']})" if "unmeasured" in ran else ""

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any, Literal, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gan_cli.errors import UserError
 from gan_cli.ranges import Ranged
@@ -32,6 +32,7 @@ class EngineSettings(Ranged):
     """How a run computes, `engine` in its config."""
 
     precision: Precision
+    compile: bool
     capture: Capture
 
 
@@ -104,6 +105,7 @@ class Engine:
     device: torch.device = CPU
     precision: Precision = "float32"
     rank: int = 0
+    compile: bool = False
     capture: Capture = False
     streams: Streams | None = field(default=None, compare=False)
 
@@ -125,7 +127,7 @@ class Engine:
         if settings.capture is True and not self.has_graphs:
             raise UserError("engine.capture=true needs a GPU of NVIDIA: set engine.capture=auto")
         streams = Streams() if self.has_graphs else None
-        return replace(self, precision=settings.precision, capture=settings.capture, streams=streams)
+        return replace(self, **vars(settings), streams=streams)
 
     @property
     def has_graphs(self) -> bool:
@@ -140,7 +142,7 @@ class Engine:
     @property
     def at_rest(self) -> "Engine":
         """The same device for evaluation, which never has a lower precision."""
-        return replace(self, precision="float32", capture=False, streams=None)
+        return replace(self, precision="float32", compile=False, capture=False, streams=None)
 
     @contextmanager
     def training(self) -> Iterator[None]:
@@ -187,6 +189,10 @@ class Engine:
             yield
         finally:
             single_precision.reset(before)
+
+    def compiled(self, network: nn.Module) -> Callable[..., Any]:
+        """The network with its operations fused by torch.compile; it draws what it draws without."""
+        return torch.compile(network, dynamic=False, options={"fallback_random": True})
 
     def returned(self, output: Tensor) -> Tensor:
         """A network's output, in the precision of losses."""

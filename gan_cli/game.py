@@ -1,20 +1,24 @@
 """The game of two networks, and the only calls of them: labels, precision, augmentation and counts are handled here."""
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gan_cli.augmentations.augmentation import Augmentation
 from gan_cli.augmentations.none import NoAugmentation
-from gan_cli.engine import Engine
-from gan_cli.isolation import frozen_buffers, random_stream
-from gan_cli.networks import input_of_last_linear, is_conditional, predicts_classes
+from gan_cli.engine import Engine, single_precision
+from gan_cli.errors import one_line
+from gan_cli.isolation import frozen_buffers, kept_buffers, random_stream
+from gan_cli.networks import has_weights, input_of_last_linear, is_conditional, predicts_classes
 from gan_cli.objectives.objective import Objective
 from gan_cli.shapes import Examples, Features, Labels, Latents, Logits, Loss, Outputs, Scores, Turn
+from gan_cli.work import doing
 
 __all__ = ["Game", "Passes", "Turn"]
 
@@ -29,6 +33,14 @@ class Passes:
 
 
 @dataclass(frozen=True)
+class Compiled:
+    """Both networks as they are called where they are differentiated once; one that does not compile is itself."""
+
+    generator: Callable[..., Any]
+    discriminator: Callable[..., Any]
+
+
+@dataclass(frozen=True)
 class Game:
     """Two networks and their objective; nothing else calls a network."""
 
@@ -38,6 +50,7 @@ class Game:
     augmentation: Augmentation = NoAugmentation()
     engine: Engine = Engine()
     passes: Passes = field(default_factory=Passes)
+    compiled: Compiled | None = None
     joins: bool = False  # real and generated images share a pass of the discriminator: only where it judges each alone
 
     @property
@@ -50,12 +63,43 @@ class Game:
         """Whether the discriminator has a logit for each class."""
         return self.objective.logits_are_classes or predicts_classes(self.discriminator)
 
+    @property
+    def called(self) -> "Game | Compiled":
+        """What holds the networks to call: penalties and searches may differentiate twice, so they are not compiled."""
+        return self if self.compiled is None or single_precision.get() else self.compiled
+
+    def compiling(self, latents: Latents, real: Examples) -> "Game":
+        """The game with compiled networks; both pass a batch and a gradient first, and nothing of that is left.
+
+        A network that cannot be compiled is said in one warning, and stays as it is.
+        """
+        plain = Compiled(self.generator, self.discriminator)
+        made = replace(self, compiled=plain, passes=Passes())
+        passes: dict[str, Callable[[Game], Tensor]] = {
+            "generator": lambda game: game.generate(latents).images,
+            "discriminator": lambda game: game.outputs(real).logits,
+        }
+        for name, passed in passes.items():
+            network: nn.Module = getattr(self, name)
+            if not has_weights(network):
+                continue
+            before = made
+            try:
+                made = replace(made, compiled=replace(made.compiled or plain, **{name: self.engine.compiled(network)}))
+                with self.random_stream("compiling"), kept_buffers(network), doing(f"compiling the {name}"):
+                    weights = [weight for weight in network.parameters() if weight.requires_grad]
+                    torch.autograd.grad(passed(made).sum(), weights, allow_unused=True)
+            except Exception as error:
+                warnings.warn(f"engine.compile=true, but the {name} cannot be: {one_line(error)}", stacklevel=2)
+                made = before
+        return replace(made, passes=self.passes)
+
     def generate(self, latents: Latents) -> Examples:
         """The generator's images, with the labels of the latents."""
         self.passes.generator += len(latents)
         self.passes.gradient += len(latents) * (latents.codes.requires_grad and torch.is_grad_enabled())
         with self.engine.computing():
-            images = self.generator(*arguments(self.generator, latents.codes, latents.labels))
+            images = self.called.generator(*arguments(self.generator, latents.codes, latents.labels))
         return Examples(self.engine.returned(images), latents.labels)
 
     def outputs(self, shown: Examples) -> Outputs:
@@ -63,7 +107,7 @@ class Game:
         self.passes.discriminator += len(shown)
         with self.engine.computing():
             images = self.augmentation(shown.images)
-            made = self.discriminator(*arguments(self.discriminator, images, shown.labels))
+            made = self.called.discriminator(*arguments(self.discriminator, images, shown.labels))
         outputs = made if isinstance(made, Outputs) else Outputs(made)
         outputs = outputs.each(self.engine.returned)
         return replace(outputs, class_logits=outputs.logits) if self.objective.logits_are_classes else outputs
@@ -82,11 +126,8 @@ class Game:
         """
         spoilt = pair.images.clone()
         spoilt[1:] = math.nan
-        buffers = {name: value.clone() for name, value in self.discriminator.named_buffers()}
-        with torch.no_grad(), self.isolated("judges alone"):
+        with torch.no_grad(), self.isolated("judges alone"), kept_buffers(self.discriminator):
             outputs = self.outputs(pair.with_images(spoilt)).rows(slice(1))
-        for name, value in self.discriminator.named_buffers():
-            value.copy_(buffers[name])
         return all(bool(value.isfinite().all()) for value in vars(outputs).values() if value is not None)
 
     def judge(self, shown: Examples) -> Logits:

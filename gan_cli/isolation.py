@@ -89,3 +89,14 @@ def frozen_buffers(*networks: nn.Module) -> Iterator[None]:
             module.track_running_stats, module.momentum = True, momentum
         for parametrization in iterating:
             parametrization.training = True
+
+
+@contextmanager
+def kept_buffers(network: nn.Module) -> Iterator[None]:
+    """Afterwards all buffers are what they were, also those that a pass in training writes."""
+    before = {name: value.clone() for name, value in network.named_buffers()}
+    try:
+        yield
+    finally:
+        for name, value in network.named_buffers():
+            value.copy_(before[name])

@@ -142,11 +142,11 @@ def test_only_training_may_round_what_is_multiplied(monkeypatch: pytest.MonkeyPa
     """On a GPU; the setting is the process's, so it is put back around everything that is not a step."""
     said: list[str] = []
     monkeypatch.setattr("gan_cli.engine.multiply_in", said.append)
-    engine = Engine(torch.device("cuda")).with_settings(EngineSettings(precision="tf32", capture=False))
+    engine = Engine(torch.device("cuda")).with_settings(EngineSettings(precision="tf32", compile=False, capture=False))
     with engine.training():
         assert said == ["tf32"]
     assert said == ["tf32", "ieee"]
     with engine.at_rest.training():
         assert said == ["tf32", "ieee", "ieee"]
     with pytest.raises(UserError, match="tf32 needs a GPU"):
-        Engine().with_settings(EngineSettings(precision="tf32", capture=False))
+        Engine().with_settings(EngineSettings(precision="tf32", compile=False, capture=False))

@@ -36,6 +36,7 @@ from gan_cli.part import nested
 from gan_cli.regularizers.regularizer import Bound, Regularizer
 from gan_cli.schedule import LAST_STEP, value_at
 from gan_cli.seeding import mix
+from gan_cli.shapes import Latents
 from gan_cli.trackers import Tracker
 from gan_cli.turns import PlayTurn, classifier_turn, discriminator_turn, generator_turn
 
@@ -62,6 +63,10 @@ def assemble(config: Config, engine: Engine, dataset: Dataset, training_set: Tra
     check_labels(gan.game, training_set)
     training_set = training_set.to_engine(engine)
     gan = replace(gan, game=replace(gan.game, joins=gan.game.judges_alone(training_set.batch(torch.arange(2)))))
+    if engine.compile:
+        real = training_set.batch(torch.arange(settings.batch_size))
+        latents = Latents(gan.latent_sampler.sample(len(real), real.device), real.labels)
+        gan = replace(gan, game=gan.game.compiling(latents, real))
     players = build_players(config, gan.game, settings)
     warn_of_unused(bounds, {player.name: settings.steps * player.num_turns for player in players})
     labelled = labelled_rows(settings, gan.game.objective, training_set)

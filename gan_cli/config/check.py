@@ -77,7 +77,8 @@ NUM_CLASSES = "num_classes"
 SHAPES = {"latent_dim", "image_shape", "num_outcomes"}
 SETTINGS = [setting.name for setting in fields(RunSettings)]
 ENGINE = typing.get_type_hints(EngineSettings)
-ENGINE_BEFORE = {"precision": "float32", "capture": False}  # of runs of earlier versions, whose configs have none
+# Of runs of earlier versions, whose configs have no engine.
+ENGINE_BEFORE = {"precision": "float32", "compile": False, "capture": False}
 INITIAL = {"sha256": str, "step": int}  # what `init_from` of a config says of the weights that its run began with
 
 

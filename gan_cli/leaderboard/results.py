@@ -38,6 +38,7 @@ NOT_OF_THE_METHOD = {
     "checkpoint_every",
     "keep_checkpoints",
     "on_divergence",
+    "engine.compile",
     "engine.capture",
     *PLACES,
 }
