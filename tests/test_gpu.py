@@ -138,6 +138,17 @@ def test_lower_precision_stays_close_to_single(precision: str) -> None:
     assert low != single
 
 
+@pytest.mark.filterwarnings("ignore")  # of the compiler
+@pytest.mark.parametrize("capture", ["true", "false"])
+def test_compiled_networks_compute_the_same(capture: str) -> None:
+    settings = ["batch_size=16", "steps=10", "regularizer=gradient_penalty", f"engine.capture={capture}"]
+    compiled, plain = build(*settings, "engine.compile=true"), build(*settings)
+    networks = compiled.game.compiled
+    assert networks is not None
+    assert networks.generator is not compiled.game.generator
+    assert trace(compiled) == [pytest.approx(losses, rel=0.05, abs=0.05) for losses in trace(plain)]
+
+
 def test_images_are_made_and_kept_on_the_device(experiment: Callable[..., Experiment]) -> None:
     """They are those that a CPU makes of the same draws, up to rounding; draws of a GPU are its own."""
     tiny = build("engine.capture=false")
