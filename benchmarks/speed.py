@@ -21,13 +21,12 @@ import numpy
 import torch
 from PIL import Image
 from torch.nn.functional import conv2d
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from benchmarks.peers import Peer, count, found
 from gan_cli.config.build import build_experiment
 from gan_cli.config.read import config_of
 from gan_cli.engine import Engine
+from gan_cli.estimate import Flops
 from gan_cli.experiment import Experiment
 from gan_cli.feed import real_batches
 from gan_cli.iteration import update
@@ -157,24 +156,9 @@ def turns_of(experiment: Experiment) -> tuple[dict[str, Callable[[], Any]], torc
 
 def operations(turn: Callable[[], Any]) -> int:
     """The floating-point operations of convolutions and matrix products."""
-    with Operations() as mode:
+    with Flops() as counted:
         turn()
-    return mode.counted
-
-
-class Operations(TorchDispatchMode):
-    """Counts by PyTorch's formulas; its own FlopCounterMode refuses gradients with respect to inputs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.counted = 0
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        output = function(*args, **(kwargs or {}))
-        formula = flop_registry.get(function.overloadpacket)
-        if formula is not None:
-            self.counted += formula(*args, **(kwargs or {}), out_val=output)
-        return output
+    return counted.total
 
 
 def alternately(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.recipes import recipes, row
 from gan_cli.commands.estimate import in_bytes, in_flops, in_time, needs_of
 from gan_cli.config.build import build_experiment
 from gan_cli.config.read import config_of
@@ -158,6 +159,14 @@ def test_steps_are_measured_if_asked_for(command: Command, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+def test_passes_of_a_latent_sampler_are_said(command: Command) -> None:
+    words = ["latent_sampler=ddls", "latent_sampler.steps=7", "num_eval_images=100"]
+    code, printed, _ = command("train", *POINTS, "estimate=true", *words)
+    assert code == 0
+    assert "each of 100 generated images and at least 700 passes of both networks before them" in printed
+
+
+@pytest.mark.slow
 def test_data_that_is_missing_is_assumed(command: Command) -> None:
     code, printed, _ = command("train", "estimate=true", "dataset=cifar10", "model.generator.width=8")
     assert code == 0
@@ -168,6 +177,12 @@ def test_data_that_is_missing_is_assumed(command: Command) -> None:
 def test_a_run_that_goes_on_has_no_estimate(command: Command) -> None:
     code, _, errors = command("train", "estimate=true", "resume=outputs")
     assert (code, errors) == (2, "gan-train: resume continues a run as it was started: remove estimate=true\n")
+
+
+@pytest.mark.slow
+def test_a_recipe_of_1024_pixels_has_a_row() -> None:
+    assert "realness_ffhq1024" in recipes()
+    assert row("realness_ffhq1024").startswith("| `realness_ffhq1024` | 48.1 M / 48.9 M |")
 
 
 def test_units() -> None:

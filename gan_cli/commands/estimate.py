@@ -113,7 +113,9 @@ def of_evaluations(experiment: Experiment) -> str:
     number, count = num_evaluations(experiment), experiment.num_eval_images
     if not generates(experiment):
         return f"{number}, of the discriminator as a classifier"
-    return f"{number}, each of {count:,} generated images"
+    passes = experiment.gan.latent_sampler.passes(count)
+    cost = f" and at least {passes:,} passes of both networks before them" if passes else ""
+    return f"{number}, each of {count:,} generated images{cost}"
 
 
 def generates(experiment: Experiment) -> bool:

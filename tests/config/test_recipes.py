@@ -120,6 +120,8 @@ def test_every_recipe_that_is_promised_is_there_and_in_the_docs() -> None:
     page = (CONF.parent / "docs" / "recipes.md").read_text()
     for name in [*NAMED, *STUDIES]:
         assert f"`{name}`" in page or f"`study={name}`" in page, name
+    needs = page.split("## What a recipe needs")[1]
+    assert all(f"| `{name}` |" in needs for name in NAMED)
 
 
 @pytest.mark.parametrize(
