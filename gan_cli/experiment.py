@@ -124,6 +124,10 @@ class Player:
     batch_size: int
     schedules: Sequence[tuple[int, str, Any]] = ()  # settings that change: which group of parameters, key, value
 
+    @cached_property
+    def parameters(self) -> list[nn.Parameter]:
+        return list(self.network.parameters())
+
     @property
     def rate(self) -> float | None:
         """The learning rate of the last turn, of the first group of parameters; None for an optimizer without one."""

@@ -61,9 +61,10 @@ def iteration(experiment: Experiment, step: int, fed: Fed, decay: float | Tensor
 
 def update(player: Player, losses: Mapping[str, Loss]) -> Tensor:
     """Returns the losses [terms], detached."""
-    player.optimizer.zero_grad(set_to_none=True)
+    for parameter in player.parameters:
+        parameter.grad = None
     # One backward pass for all terms: across ranks, a separate penalty would be averaged wrongly.
     terms = torch.stack(list(losses.values()))
-    terms.sum().backward(inputs=list(player.network.parameters()))
+    terms.sum().backward(inputs=player.parameters)
     player.optimizer.step()
     return terms.detach()
