@@ -138,15 +138,21 @@ class Captured:
     def compared(self, found: Recording, step: int) -> Step:
         """The step in both ways from the same state; if they differ, what the eager one made is kept."""
         state = State(self.experiment)
-        before = state.copied()
+        try:
+            before, after = state.copied(), state.copied()
+        except torch.OutOfMemoryError:
+            self.give_up("there is no memory left to compare captured steps with eager ones")
+            return self.eager(step)
         expected = self.eager(step)
-        after = state.copied()
+        torch._foreach_copy_(after, state.tensors)
         state.restore(before)
         self.begin(step)
         made = self.replayed(found, step)
         if not expected.terms.isfinite().all():  # the run ends; there is nothing to compare
             return made
-        reason = state.difference(before, after) or difference_of("the losses", expected.terms, made.terms)
+        reason = state.difference(before, after) or difference_of(
+            "the losses", [expected.terms], [made.terms], [torch.zeros_like(made.terms)]
+        )
         if not reason:
             return made
         state.restore(after)
@@ -230,14 +236,13 @@ class State:
         return [tensor.clone() for tensor in self.tensors]
 
     def restore(self, values: list[Tensor]) -> None:
-        for tensor, value in zip(self.tensors, values, strict=True):
-            tensor.copy_(value)
+        torch._foreach_copy_(self.tensors, values)
 
     def difference(self, before: list[Tensor], expected: list[Tensor]) -> str:
         """Where the present state is not the expected one, given how far that is from `before`; empty if it is."""
         for name in dict.fromkeys(self.names):
             old, wanted, found = (
-                torch.cat([v.flatten().double() for n, v in zip(self.names, values, strict=True) if n == name])
+                [value for other, value in zip(self.names, values, strict=True) if other == name]
                 for values in (before, expected, self.tensors)
             )
             if reason := difference_of(f"the {name}", wanted, found, old):
@@ -245,13 +250,19 @@ class State:
         return ""
 
 
-def difference_of(what: str, expected: Tensor, found: Tensor, before: Tensor | float = 0.0) -> str:
-    expected, found = expected.double(), found.double()
-    change, error = (expected - before).norm().item(), (found - expected).norm().item()
-    if error <= TOLERANCE * change + 1e-6 * expected.norm().item():
+def difference_of(what: str, expected: list[Tensor], found: list[Tensor], before: list[Tensor]) -> str:
+    change, error, size = distance(expected, before), distance(found, expected), distance(expected, None)
+    if error <= TOLERANCE * change + 1e-6 * size:
         return ""
     share = f" by {error / change:.0%} of what a step changes" if change else ", though nothing should change"
     return f"a captured step differs from an eager one in {what}{share}"
+
+
+def distance(values: list[Tensor], others: list[Tensor] | None) -> float:
+    """The Euclidean one of all values together, in float64; to zero without others."""
+    against = others or [torch.zeros((), device=value.device) for value in values]
+    pairs = zip(values, against, strict=True)
+    return torch.stack([(value.double() - other.double()).norm() for value, other in pairs]).norm().item()
 
 
 def tensors_of(key: str, state: Any) -> Iterator[tuple[str, Tensor]]:

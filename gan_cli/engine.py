@@ -300,6 +300,8 @@ def choose_engine(device: str) -> Engine:
     engine = Engine(choose_device(device))
     if engine.device.type == "cuda":
         multiply_in("ieee")
+        if engine.device.index is not None:
+            torch.cuda.set_device(engine.device)  # where generators of graphs keep their seeds
     return engine
 
 
