@@ -35,6 +35,7 @@ from gan_cli.data import TrainingSet
 from gan_cli.datasets.dataset import Dataset
 from gan_cli.engine import Engine, choose_engine
 from gan_cli.errors import one_line
+from gan_cli.estimate import Sizes, estimated
 from gan_cli.metrics.fidelity import FeatureExtractorInceptionV3
 from gan_cli.runs.folder import RunFolder
 from gan_cli.runs.sessions import cpu_name
@@ -200,9 +201,16 @@ def steps(bench: Bench, overrides: list[str]) -> dict[str, Any]:
         warnings.simplefilter("always")
         stepping = train(experiment)
         found = timed(bench, lambda: next(stepping), warm=12 if bench.on_gpu else 1)
+    peak = bench.engine.peak_memory() - experiment.training_set.values.nbytes if bench.on_gpu else None
     speed = {"seconds": found["seconds"], "images_per_second": images / found["seconds"], "busy": found["busy"]}
-    memory = {"peak_memory_bytes": bench.engine.peak_memory() if bench.on_gpu else None}
-    return speed | memory | ({"said": one_line(said[0].message)} if said else {})  # type: ignore[arg-type]
+    note = {"said": one_line(said[0].message)} if said else {}  # type: ignore[arg-type]
+    estimate = estimated_memory(bench, overrides) if MODES["eager"][0] in overrides else None
+    return speed | {"peak_memory_bytes": peak, "estimated_memory_bytes": estimate} | note
+
+
+def estimated_memory(bench: Bench, overrides: list[str]) -> int:
+    """What `estimate=true` says of eager steps."""
+    return estimated(build_experiment(bench.config(overrides), Sizes())).memory
 
 
 def timed(bench: Bench, step: Callable[[], object], warm: int, seconds: float = 2.0) -> dict[str, Any]:
@@ -362,9 +370,11 @@ Tests of a GPU (`pytest -m gpu`): {tests}.
 Real images a second, with everything that a step does; busy is the share of the time in which a kernel runs, from a
 profile of ten steps. What each way and precision is: [speed.md](speed.md). torch_mimicry trains its own networks of the
 same shape with its own training steps, from images on the device; in its float32 convolutions do not round either.
+Memory is what tensors take at most, without the images of the data set; the estimate is that of `estimate=true`, for
+eager steps.
 
-| network | computed | images/s | busy | peak memory, MiB |
-| --- | --- | --- | --- | --- |
+| network | computed | images/s | busy | peak memory, MiB | estimate, MiB |
+| --- | --- | --- | --- | --- | --- |
 {steps}
 
 ## A run
@@ -382,19 +392,26 @@ RUN_ROWS = {
     "seconds": "seconds of training",
     "images_per_second": "images/s",
     "peak_memory_bytes": "peak memory, bytes",
-    "generating_seconds": "seconds to generate 50,000 images",
-    "scoring_seconds": "seconds of an evaluation, generation included",
+    "num_generated": "images generated and scored",
+    "generating_seconds": "seconds to generate them",
+    "scoring_seconds": "seconds to generate and score them",
 }
 
 
 def step_cells(cell: Mapping[str, Any] | None) -> list[str]:
     if cell is None or "unmeasured" in cell:
         why = f" ({cell['unmeasured']})" if cell else ""
-        return [UNMEASURED + why, "", ""]
-    busy, memory = cell["busy"], cell["peak_memory_bytes"]
+        return [UNMEASURED + why, "", "", ""]
     note = f" ({cell['said']})" if "said" in cell else ""
-    shown = UNMEASURED if busy is None else f"{busy:.0%}"
-    return [number(cell["images_per_second"]) + note, shown, number(memory and memory / 2**20)]
+    busy = UNMEASURED if cell["busy"] is None else f"{cell['busy']:.0%}"
+    peak, estimate = (cell.get(f"{name}_memory_bytes") for name in ("peak", "estimated"))
+    shown = UNMEASURED if peak is None else f"{peak / 2**20:,.0f}"
+    return [
+        number(cell["images_per_second"]) + note,
+        busy,
+        shown,
+        "" if estimate is None else f"{estimate / 2**20:,.0f}",
+    ]
 
 
 def number(value: Any) -> str:

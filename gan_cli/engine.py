@@ -73,8 +73,12 @@ class CudaGraph(Graph):
             stream=recording_stream(self.device),
             capture_error_mode="thread_local",  # what other threads do on the device does not end the recording
         )
-        with torch.cuda.device(self.device), self.streams.recording(self.generators), recording:
-            return function()
+        outer = torch.cuda.current_stream(self.device)
+        try:
+            with torch.cuda.device(self.device), self.streams.recording(self.generators), recording:
+                return function()
+        finally:
+            torch.cuda.set_stream(outer)  # a recording that fails leaves its own stream behind
 
     def replay(self, seeds: Sequence[int]) -> None:
         for generator, seed in zip(self.generators, seeds, strict=True):

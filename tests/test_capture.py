@@ -1,15 +1,17 @@
 """Steps from graphs, on a stand-in for a GPU: a graph that calls again what was recorded, with its old arguments."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from gan_cli import capture
+from gan_cli import capture, engine
 from gan_cli.capture import Captured, CaptureError, State, due, obstacles
 from gan_cli.config.build import build_experiment
 from gan_cli.config.read import config_of
@@ -283,3 +285,73 @@ def test_an_iteration_reads_nothing_of_the_step_but_which_terms_are_due() -> Non
             iteration(tiny, told, gathered(tiny, 7), torch.tensor(0.5))
     for mine, theirs in zip(State(one).tensors, State(other).tensors, strict=True):
         assert torch.equal(mine, theirs)
+
+
+GENERATOR = torch.Generator
+
+
+class OfCuda:
+    """The parts of torch.cuda that graphs and copies need, which note what is asked of them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[Any] = []
+        self.stream = "outer"
+        engine.graph_memory.cache_clear()
+        monkeypatch.setattr(engine, "recording_stream", lambda device: "recording")
+        for name in ("CUDAGraph", "graph", "graph_pool_handle", "current_stream", "set_stream", "device"):
+            monkeypatch.setattr(torch.cuda, name, getattr(self, name))
+        monkeypatch.setattr(torch, "Generator", self.generator)
+
+    def generator(self, device: torch.device) -> torch.Generator:
+        made = create_autospec(GENERATOR, instance=True)
+        made.manual_seed.side_effect = lambda seed: self.asked.append(("seed", seed))
+        return made
+
+    def CUDAGraph(self) -> Any:
+        return self
+
+    def register_generator_state(self, generator: Any) -> None:
+        self.asked.append("register")
+
+    def replay(self) -> None:
+        self.asked.append("replay")
+
+    def graph_pool_handle(self) -> str:
+        return "pool"
+
+    def current_stream(self, device: torch.device) -> str:
+        return self.stream
+
+    def set_stream(self, stream: str) -> None:
+        self.stream = stream
+
+    @contextmanager
+    def device(self, device: torch.device) -> Iterator[None]:
+        yield
+
+    @contextmanager
+    def graph(self, graph: Any, pool: str, stream: str, capture_error_mode: str) -> Iterator[None]:
+        self.asked.append((pool, stream, capture_error_mode))
+        self.stream = stream
+        yield
+        self.stream = "outer"
+
+
+def test_what_is_asked_of_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Generators are registered before and seeded at each replay; a recording that fails leaves no stream behind."""
+    cuda, streams = OfCuda(monkeypatch), Streams()
+    graph = engine.CudaGraph(torch.device("cuda"), streams, 2)
+    assert cuda.asked == ["register", "register"]
+    assert graph.record(lambda: list(streams.recorded or [])) == graph.generators
+    assert cuda.asked[2:] == [("pool", "recording", "thread_local")]
+    graph.replay([5, 6])
+    assert cuda.asked[3:] == [("seed", 5), ("seed", 6), "replay"]
+
+    def fail() -> None:
+        assert cuda.stream == "recording"
+        raise RuntimeError("not permitted")
+
+    with pytest.raises(RuntimeError, match="not permitted"):
+        graph.record(fail)
+    assert cuda.stream == "outer"
+    assert streams.recorded is None
