@@ -250,6 +250,7 @@ def test_fail_fast_stops_the_others(tmp_path: Path) -> None:
         (["device=cuda:77", "objective=hinge"], "device=cuda:77 is not available"),
         (["objective=[a"], "cannot read"),
         (["objective=hinge", "run_dir=x"], "remove run_dir=x"),
+        (["objective=hinge", "estimate=true"], "remove estimate=true: gan-train estimate=true says what one run needs"),
         (["hydra/sweeper=optuna", "dry_run=true"], "remove dry_run"),
         (["hydra/launcher=submitit_slurm", "objective=hinge"], "pip install 'gan-cli[submitit]'"),
     ],
