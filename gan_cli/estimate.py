@@ -18,12 +18,10 @@ from gan_cli.engine import Engine, EngineSettings
 from gan_cli.experiment import Experiment
 from gan_cli.feed import Fed, num_labelled
 from gan_cli.iteration import iteration
-from gan_cli.objectives.realness import expected_tensor, fixed_tensor
+from gan_cli.kept import forget
 from gan_cli.part import Stateful, nested
 from gan_cli.regularizers.regularizer import Bound, Regularizer
 from gan_cli.schedule import value_at
-
-KEPT = (expected_tensor, fixed_tensor)  # what these keep of a step without values is no use to a real one
 
 
 @dataclass(frozen=True)
@@ -110,8 +108,7 @@ def without_values() -> Iterator[None]:
         with FakeTensorMode(allow_non_fake_inputs=True):
             yield
     finally:
-        for kept in KEPT:
-            kept.cache_clear()
+        forget()  # what is kept of tensors without values is no use to others
 
 
 def estimated(experiment: Experiment) -> Estimate:

@@ -15,6 +15,7 @@ GROUND = (
     "seeding",
     "double_backward",
     "gradients",
+    "kept",
     "part",
     "ranges",
     "schedule",

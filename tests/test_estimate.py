@@ -1,5 +1,7 @@
 """What an estimate says against what steps with values allocate, and against operations that are counted by hand."""
 
+import ast
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import torch
 from benchmarks.recipes import recipes, row
 from gan_cli.commands.estimate import in_bytes, in_flops, in_time, needs_of
 from gan_cli.config.build import build_experiment
+from gan_cli.config.compose import CONF
 from gan_cli.config.read import config_of
 from gan_cli.engine import Engine
 from gan_cli.estimate import Estimate, Storages
@@ -136,6 +139,18 @@ def test_an_estimate_leaves_nothing_behind(experiment: Build) -> None:
         [step.terms.tolist() for step in train(experiment(*words))],
     )
     assert before == after
+
+
+def test_functions_that_keep_tensors_forget_them_too() -> None:
+    """They are `kept`: an estimate would leave tensors without values in another cache."""
+    found = [
+        f"{path.stem}.{node.name}"
+        for path in (CONF.parent / "gan_cli").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and node.returns is not None and "Tensor" in ast.unparse(node.returns)
+        if any(re.search(r"\b(lru_)?cache\b", ast.unparse(decorator)) for decorator in node.decorator_list)
+    ]
+    assert found == ["seeding.epoch_order"]  # rows, which an estimate draws none of
 
 
 def test_the_command_says_what_a_run_needs_and_writes_nothing(command: Command, tmp_path: Path) -> None:

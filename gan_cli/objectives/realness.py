@@ -11,6 +11,7 @@ import torch
 from annotated_types import Interval
 from torch import Tensor, nn
 
+from gan_cli.kept import kept
 from gan_cli.networks import embeds, is_conditional, predicts_classes
 from gan_cli.objectives.objective import Objective
 from gan_cli.seeding import mix
@@ -266,13 +267,13 @@ def histogram(draws: Tensor, num_bins: int) -> Tensor:
     return counts.scatter_add_(0, bins, torch.ones_like(draws)) / len(draws)
 
 
-@lru_cache
+@kept
 def expected_tensor(law: Law, num_draws: int, num_bins: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """`expected_histogram` where it is used: copied from the host once, not in every step."""
     return torch.tensor(expected_histogram(law, num_draws, num_bins), dtype=dtype, device=device)
 
 
-@lru_cache
+@kept
 def fixed_tensor(
     law: Law, num_draws: int, num_bins: int, seed: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
@@ -281,7 +282,7 @@ def fixed_tensor(
     return histogram(draws, num_bins).to(device=device, dtype=dtype)
 
 
-@lru_cache
+@kept
 def shift_tensor(
     lowest: float, highest: float, num_outcomes: int, skew: float, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
