@@ -150,7 +150,8 @@ def run_digests(run: Path) -> Iterator[tuple[str, Any]]:
     yield "scores", {key: summary["metrics"][key] for key in ("last", "best", "floor", "trajectory")}
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     for one in records:
-        one.pop("seconds", None)
+        for key in ("seconds", "scoring_seconds"):
+            one.pop(key, None)
         for key in ("spread", "rates", "gradient_norms"):  # earlier versions do not record them
             one.pop(key, None)
         one.get("sampling", {}).pop("seconds", None)

@@ -56,7 +56,7 @@ class Recording:
 class Captured:
     """`iteration` of an experiment, from graphs as soon as they are known to compute the same.
 
-    Tensors that it returns are overwritten at the next step. What does not work is said in one warning, and steps are
+    The turn that it returns is overwritten at the next step. What does not work is said in one warning, and steps are
     eager from then on; with `engine.capture=true` it raises CaptureError.
     """
 
@@ -133,7 +133,14 @@ class Captured:
         found.graph.replay([self.engine.streams.seed_of(number) for number in found.order])
         for weight, gradient in found.gradients:
             weight.grad = gradient
-        return replace(found.made, number=step + 1)
+        made = found.made
+        return replace(
+            made,
+            number=step + 1,
+            losses={player: copies(terms) for player, terms in made.losses.items()},
+            scores=copies(made.scores),
+            terms=made.terms.clone(),
+        )
 
     def compared(self, found: Recording, step: int) -> Step:
         """The step in both ways from the same state; if they differ, what the eager one made is kept."""
@@ -168,6 +175,10 @@ class Captured:
         if self.engine.capture is True:
             raise CaptureError(f"engine.capture=true, but steps cannot be captured: {reason}; set engine.capture=auto")
         warnings.warn(f"steps are not captured in CUDA graphs, and slower: {reason}", stacklevel=4)
+
+
+def copies(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in values.items()}
 
 
 def obstacles(experiment: Experiment) -> Iterator[str]:

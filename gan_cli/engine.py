@@ -4,6 +4,7 @@ import math
 import resource
 import sys
 import time
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -128,6 +129,8 @@ class Engine:
         """Raises UserError for what this device cannot do."""
         if settings.precision == "tf32" and self.device.type != "cuda":
             raise UserError("engine.precision=tf32 needs a GPU of NVIDIA: set engine.precision=float32 or bfloat16")
+        if self.device.type == "cuda":
+            multiply_in_tf32(False)
         if settings.capture is True and not self.has_graphs:
             raise UserError("engine.capture=true needs a GPU of NVIDIA: set engine.capture=auto")
         streams = Streams() if self.has_graphs else None
@@ -152,14 +155,14 @@ class Engine:
     def training(self) -> Iterator[None]:
         """Around a step: multiplications in tf32 round, all others, before and after, too, are in float32."""
         with nullcontext() if self.streams is None else self.streams.in_step():
-            if self.device.type != "cuda":
+            if self.precision != "tf32":
                 yield
                 return
-            multiply_in("tf32" if self.precision == "tf32" else "ieee")
+            multiply_in_tf32(True)
             try:
                 yield
             finally:
-                multiply_in("ieee")
+                multiply_in_tf32(False)
 
     def begin_step(self, seed: int, step: int) -> None:
         """Seeds all random generators: the step's draws depend on nothing before it."""
@@ -303,16 +306,22 @@ def choose_engine(device: str) -> Engine:
     """`auto` is a GPU if there is one; raises UserError for a device that this machine lacks."""
     engine = Engine(choose_device(device))
     if engine.device.type == "cuda":
-        multiply_in("ieee")
+        multiply_in_tf32(False)
         if engine.device.index is not None:
             torch.cuda.set_device(engine.device)  # where generators of graphs keep their seeds
     return engine
 
 
-def multiply_in(precision: Literal["ieee", "tf32"]) -> None:
-    """How a GPU rounds what it multiplies in float32, in matrices and convolutions."""
-    torch.backends.cuda.matmul.fp32_precision = precision
-    torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
+def multiply_in_tf32(allowed: bool) -> None:
+    """Whether a GPU rounds what it multiplies in float32, in matrices and convolutions.
+
+    These switches set the newer ones of `fp32_precision`, too. The other way round, PyTorch raises an error wherever
+    something reads these, as its compiler does.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some versions recommend the newer ones
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+        torch.backends.cudnn.allow_tf32 = allowed
 
 
 def choose_device(name: str) -> torch.device:

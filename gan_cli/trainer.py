@@ -20,6 +20,8 @@ from gan_cli.schedule import value_at
 def train(experiment: Experiment, first_step: int = 0) -> Iterator[Step]:
     """Yields each step as it finishes; the caller reports, evaluates and saves between them.
 
+    A step's `turn` is to be read before the next step, which may overwrite it on a GPU.
+
     Raises DivergedError for a loss that is not finite: in place of its step on a CPU, on a GPU once the host knows.
     """
     settings, engine = experiment.settings, experiment.game.engine

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from gan_cli.engine import Engine, EngineSettings
+from gan_cli.engine import Engine, EngineSettings, multiply_in_tf32
 from gan_cli.errors import UserError
 from gan_cli.experiment import Experiment
 from gan_cli.leaderboard.results import of_the_method
@@ -140,13 +140,29 @@ def test_what_cannot_be_is_refused_in_one_line(command: Command, override: str, 
 
 def test_only_training_may_round_what_is_multiplied(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a GPU; the setting is the process's, so it is put back around everything that is not a step."""
-    said: list[str] = []
-    monkeypatch.setattr("gan_cli.engine.multiply_in", said.append)
+    said: list[bool] = []
+    monkeypatch.setattr("gan_cli.engine.multiply_in_tf32", said.append)
     engine = Engine(torch.device("cuda")).with_settings(EngineSettings(precision="tf32", compile=False, capture=False))
+    assert said == [False]
     with engine.training():
-        assert said == ["tf32"]
-    assert said == ["tf32", "ieee"]
+        assert said == [False, True]
+    assert said == [False, True, False]
     with engine.at_rest.training():
-        assert said == ["tf32", "ieee", "ieee"]
+        assert said == [False, True, False]
     with pytest.raises(UserError, match="tf32 needs a GPU"):
         Engine().with_settings(EngineSettings(precision="tf32", compile=False, capture=False))
+
+
+def test_both_of_torchs_switches_agree() -> None:
+    """An error in one of them would end a run that reads the other."""
+    try:
+        for allowed in (True, False):
+            multiply_in_tf32(allowed)
+            assert torch.backends.cuda.matmul.allow_tf32 is allowed
+            assert torch.backends.cudnn.allow_tf32 is allowed
+            assert (torch.backends.cuda.matmul.fp32_precision == "tf32") is allowed
+            assert (torch.backends.cudnn.conv.fp32_precision == "tf32") is allowed  # type: ignore[attr-defined]
+            assert torch.get_float32_matmul_precision() == ("high" if allowed else "highest")
+    finally:
+        multiply_in_tf32(False)
+        torch.backends.cudnn.allow_tf32 = True
