@@ -28,6 +28,7 @@ from gan_cli import cli
 from gan_cli.config.build import build_experiment
 from gan_cli.config.read import config_of
 from gan_cli.engine import Engine, choose_engine
+from gan_cli.evaluation import generate
 from gan_cli.regularizers.regularizer import Bound
 from gan_cli.trainer import train
 
@@ -312,6 +313,13 @@ def losses(overrides: Sequence[str], device: str) -> list[dict[str, dict[str, fl
         {player: {name: loss.item() for name, loss in terms.items()} for player, terms in step.losses.items()}
         for step in train(experiment)
     ]
+
+
+def place_of_generated(overrides: Sequence[str], free_memory: int) -> str:
+    """Where generated images wait to be scored."""
+    BACKEND.free_memory = free_memory
+    experiment = build_experiment(config_of(overrides), choose_engine(KIND))
+    return generate(experiment.gan, 300, 0, None, experiment.dataset.stored).values.device.type
 
 
 def command(name: str, words: Sequence[str], folder: str, device: str = KIND) -> tuple[int, str]:

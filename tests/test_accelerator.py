@@ -265,6 +265,14 @@ def test_a_network_that_computes_on_the_cpu_is_found(on_device: OnDevice, tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("free_memory", "place"), [(2**40, accelerator.KIND), (0, "cpu")])
+def test_generated_images_are_scored_where_they_are_made_if_they_fit(
+    on_device: OnDevice, free_memory: int, place: str
+) -> None:
+    assert on_device(accelerator.place_of_generated, MODELS["dcgan"], free_memory) == place
+
+
+@pytest.mark.slow
 def test_commands(on_device: OnDevice, tmp_path: Path) -> None:
     """A run is trained and scored, resumed, scored under every sampler and attack, and sampled; all on the device."""
 

@@ -26,6 +26,7 @@ FEW_STEPS = ["steps=3"]
 NARROW = ["dataset.image_size=32", "model.generator.width=16", "model.discriminator.width=16"]
 RUNS = [
     [],
+    ["dataset.image_size=32", "engine.precision=bfloat16"],
     ["model=resnet", *NARROW, "regularizer=gradient_penalty", "batch_size=16"],
     ["objective=realness", "latent_sampler=advlat_qua", "regularizer=[r1,vat]", "batch_size=128"],
     ["model=cnn", *NARROW, "regularizer=spectral_norm", "discriminator_steps=2"],
