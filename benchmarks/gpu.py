@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.peers import mimicry
 from gan_cli.commands import train as command
 from gan_cli.config.build import build_experiment
 from gan_cli.config.nodes import Config
@@ -58,7 +59,11 @@ NETS: dict[str, list[str]] = {
     "RealnessGAN, DCGAN-32, 3 updates of G, batch 32": ["experiment=realness_cifar10"],
     "DCGAN-32 with R1, batch 64": ["dataset=cifar10", "model.generator.width=64", "model.discriminator.width=64"],
 }
-PEERS = dict(zip(NETS, ("sngan", "dcgan", "wgan_gp"), strict=False))  # networks that torch_mimicry has
+PEERS = {  # networks that torch_mimicry has, with the updates of its discriminator for each of its generator
+    "SNGAN, ResNet-32, 5 updates, batch 64": (mimicry("sngan", "SNGAN"), 5),
+    "DCGAN, ResNet-32, batch 64": (mimicry("dcgan", "DCGAN"), 1),
+    "WGAN-GP, ResNet-32, 5 updates, batch 64": (mimicry("wgan_gp", "WGANGP"), 5),
+}
 PEER = "torch_mimicry float32"
 MODES = {
     "eager": ["engine.capture=false"],
@@ -257,28 +262,18 @@ def peer(bench: Bench, net: str) -> dict[str, Any]:
     """The same of torch_mimicry's own networks and training steps, on images that are on the device."""
     if find_spec("torch_mimicry") is None:
         return {"unmeasured": "torch_mimicry is not installed"}
-    from torch_mimicry import nets  # type: ignore[import-not-found]
-    from torch_mimicry.training.metric_log import MetricLog  # type: ignore[import-not-found]
-
     reset_memory(bench)
-    kind = PEERS[net]
-    device, log, updates = bench.engine.device, MetricLog(), 1 if kind == "dcgan" else 5
-    short = {"sngan": "SNGAN", "dcgan": "DCGAN", "wgan_gp": "WGANGP"}[kind]
-    generator, discriminator = (
-        getattr(getattr(nets, kind), f"{short}{player}32")().to(device) for player in ("Generator", "Discriminator")
-    )
-    optimizers = [torch.optim.Adam(net.parameters(), 2e-4, (0.0, 0.9)) for net in (generator, discriminator)]
-    batch = torch.rand(64, 3, 32, 32, device=device) * 2 - 1, torch.zeros(64, dtype=torch.long, device=device)
+    build, updates = PEERS[net]
+    turns = build(torch.rand(64, 3, 32, 32, device=bench.engine.device) * 2 - 1, 1).turns
 
     def step() -> None:
-        given: dict[str, Any] = {"real_batch": batch, "log_data": log, "device": device, "global_step": 1}
         for _ in range(updates):
-            discriminator.train_step(netG=generator, optD=optimizers[1], **given)
-        generator.train_step(netD=discriminator, optG=optimizers[0], **given)
+            turns["discriminator"]()
+        turns["generator"]()
 
     found = timed(bench, step, warm=5 if bench.on_gpu else 1)
     memory = bench.engine.peak_memory() if bench.on_gpu else None
-    return {"images_per_second": 64 * updates / found["seconds"], "busy": found["busy"], "peak_memory_bytes": memory}
+    return {**found, "images_per_second": 64 * updates / found["seconds"], "peak_memory_bytes": memory}
 
 
 def run(bench: Bench) -> dict[str, Any]:

@@ -36,20 +36,19 @@ def found(name: str, num_outcomes: int, images: Tensor) -> list[Peer]:
 
 
 def mimicry(package: str, classes: str) -> Callable[[Tensor, int], Peer]:
-    """Its networks for 32 pixels, as its trainer calls them."""
+    """Its networks for 32 pixels, as its trainer calls them, where the images are."""
 
     def build(images: Tensor, num_outcomes: int) -> Peer:
         nets = import_module(f"torch_mimicry.nets.{package}")
         log = import_module("torch_mimicry.training.metric_log").MetricLog
         generator, discriminator = (
-            getattr(nets, f"{classes}Generator32")(),
-            getattr(nets, f"{classes}Discriminator32")(),
+            getattr(nets, f"{classes}{player}32")().to(images.device) for player in ("Generator", "Discriminator")
         )
         of_generator, of_discriminator = (
             Adam(network.parameters(), 2e-4, betas=(0.0, 0.9)) for network in (generator, discriminator)
         )
-        batch = (images, torch.zeros(len(images)))
-        shared = {"real_batch": batch, "device": "cpu", "global_step": 0}
+        batch = (images, torch.zeros(len(images), device=images.device))
+        shared = {"real_batch": batch, "device": images.device, "global_step": 0}
         turns: Turns = {
             "discriminator": lambda: discriminator.train_step(
                 netG=generator, optD=of_discriminator, log_data=log(), **shared
