@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from gan_cli.config.read import config_of
 from gan_cli.engine import Engine, EngineSettings, multiply_in_tf32
 from gan_cli.errors import UserError
 from gan_cli.experiment import Experiment
@@ -151,6 +152,13 @@ def test_only_training_may_round_what_is_multiplied(monkeypatch: pytest.MonkeyPa
         assert said == [False, True, False]
     with pytest.raises(UserError, match="tf32 needs a GPU"):
         Engine().with_settings(EngineSettings(precision="tf32", compile=False, capture=False))
+
+
+def test_what_does_not_change_results_is_not_part_of_a_method() -> None:
+    for setting in ("engine.compile=true", "engine.capture=false", "engine.precision=float32"):
+        assert of_the_method(config_of([setting])) == of_the_method(config_of([]))
+        assert not any(key.startswith("engine.") for key in of_the_method(config_of([setting])))
+    assert of_the_method(config_of([HALF])) != of_the_method(config_of([]))
 
 
 def test_both_of_torchs_switches_agree() -> None:
