@@ -10,6 +10,7 @@ from itertools import pairwise
 from torch import nn
 
 from gan_cli.models.dcgan_classic import growing
+from gan_cli.models.folded import ImageConv
 from gan_cli.models.shapes import check_generated, check_shape
 from gan_cli.shapes import Codes, Images, Logits
 
@@ -44,7 +45,7 @@ class Discriminator(nn.Module):
         super().__init__()
         shape = check_shape("cdcgan", image_shape, SIZES, width)
         channels = [width, 2 * width, 4 * width]
-        layers = [nn.Conv2d(shape.channels, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        layers = [ImageConv(shape.channels, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
         for fan_in, fan_out in pairwise(channels):
             shrink = nn.Conv2d(fan_in, fan_out, 4, stride=2, padding=1)
             layers += [shrink, nn.BatchNorm2d(fan_out), nn.LeakyReLU(0.2)]

@@ -8,7 +8,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from gan_cli.models.folded import PixelConvTranspose
+from gan_cli.models.folded import ImageConv, ImageConvTranspose, PixelConvTranspose
 from gan_cli.models.shapes import check_generated, check_shape
 from gan_cli.shapes import Codes, Images, Logits
 
@@ -33,7 +33,7 @@ class Generator(nn.Module):
             size, channels = size * 2, channels // 2
             layers[f"grow{size}"] = nn.ConvTranspose2d(channels * 2, channels, 4, stride=2, padding=1, bias=False)
         layers |= {f"norm{size}": nn.BatchNorm2d(channels), f"relu{size}": nn.ReLU()}
-        layers["image"] = nn.ConvTranspose2d(channels, shape.channels, 4, stride=2, padding=1, bias=False)
+        layers["image"] = ImageConvTranspose(channels, shape.channels, 4, stride=2, padding=1, bias=False)
         layers["tanh"] = nn.Tanh()
         self.layers = nn.Sequential(layers)
         self.apply(initialize)
@@ -53,7 +53,7 @@ class Discriminator(nn.Module):
         shape = check_shape("dcgan", image_shape, SIZES, width)
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         size, channels = shape.height // 2, width
-        layers["image"] = nn.Conv2d(shape.channels, channels, 4, stride=2, padding=1, bias=False)
+        layers["image"] = ImageConv(shape.channels, channels, 4, stride=2, padding=1, bias=False)
         layers[f"relu{size}"] = nn.LeakyReLU(0.2)
         while size > 4:
             size, channels = size // 2, channels * 2

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from gan_cli.models.folded import PixelConvTranspose
+from gan_cli.models.folded import ImageConv, ImageConvTranspose, PixelConvTranspose
 from gan_cli.models.shapes import check_generated, check_shape
 from gan_cli.shapes import Codes, Images, Logits
 
@@ -41,7 +41,7 @@ class Discriminator(nn.Module):
         super().__init__()
         shape = check_shape("dcgan_classic", image_shape, SIZES, width)
         channels = [width, 2 * width, 4 * width, 8 * width]
-        layers = [nn.Conv2d(shape.channels, width, 5, stride=2, padding=2, bias=False), nn.LeakyReLU(0.2)]
+        layers = [ImageConv(shape.channels, width, 5, stride=2, padding=2, bias=False), nn.LeakyReLU(0.2)]
         for fan_in, fan_out in pairwise(channels):
             shrink = nn.Conv2d(fan_in, fan_out, 5, stride=2, padding=2, bias=False)
             # After the activation, as in the authors' code; Radford et al. normalise before it.
@@ -56,7 +56,8 @@ class Discriminator(nn.Module):
 def growing(latent_dim: int, channels: Sequence[int], size: int, *, biased: bool) -> list[nn.Module]:
     """Codes [batch, latent_dim, 1, 1] to `size` pixels, which each further layer of `channels` doubles, and tanh."""
     layers: list[nn.Module] = [PixelConvTranspose(latent_dim, channels[0], size, bias=biased)]
-    for fan_in, fan_out in pairwise(channels):
-        grow = nn.ConvTranspose2d(fan_in, fan_out, 4, stride=2, padding=1, bias=biased)
-        layers += [nn.BatchNorm2d(fan_in), nn.ReLU(), grow]
+    *hidden, image = pairwise(channels)
+    grown = [nn.ConvTranspose2d(*pair, 4, stride=2, padding=1, bias=biased) for pair in hidden]
+    for grow in (*grown, ImageConvTranspose(*image, 4, stride=2, padding=1, bias=biased)):
+        layers += [nn.BatchNorm2d(grow.in_channels), nn.ReLU(), grow]
     return [*layers, nn.Tanh()]

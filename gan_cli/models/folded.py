@@ -42,3 +42,33 @@ class PixelConvTranspose(nn.ConvTranspose2d):
         kernel = self.weight.permute(0, 2, 3, 1)  # in channels last, of which nothing is copied
         made = (images.flatten(1) @ kernel.flatten(1)).unflatten(1, kernel.shape[1:]).permute(0, 3, 1, 2)
         return made if self.bias is None else made + self.bias[:, None, None]
+
+
+class ImageConv(nn.Conv2d):
+    """A convolution of images; of grey ones it is a product of their patches with the kernel.
+
+    Convolutions with one channel are slow to differentiate with respect to it.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.in_channels > 1:
+            return super().forward(images)
+        (kernel, _), (stride, _), padding = self.kernel_size, self.stride, int(self.padding[0])
+        patches = functional.unfold(images, kernel, padding=padding, stride=stride)
+        made = patches.transpose(1, 2) @ self.weight.flatten(1).t()
+        size = [(side + 2 * padding - kernel) // stride + 1 for side in images.shape[2:]]
+        made = made.transpose(1, 2).unflatten(2, size)  # channels last
+        return made if self.bias is None else made + self.bias[:, None, None]
+
+
+class ImageConvTranspose(nn.ConvTranspose2d):
+    """A transposed convolution that makes images; grey ones are the sum of patches, products of pixels and kernel."""
+
+    def forward(self, images: Tensor) -> Tensor:  # type: ignore[override]
+        if self.out_channels > 1:
+            return super().forward(images)
+        (kernel, _), (stride, _), padding = self.kernel_size, self.stride, int(self.padding[0])
+        patches = self.weight.flatten(1).t() @ images.flatten(2)
+        size = tuple((side - 1) * stride - 2 * padding + kernel for side in images.shape[2:])
+        made = functional.fold(patches, size, kernel, padding=padding, stride=stride)
+        return made if self.bias is None else made + self.bias[:, None, None]

@@ -274,10 +274,11 @@ def test_spectral_norm_is_put_on_the_initial_weights_of_every_layer(form: str) -
 def test_dcgan_classic_has_the_published_layers() -> None:
     shape = (3, 48, 48)
     names = [type(layer).__name__ for layer in generator("dcgan_classic", shape).layers]
-    assert names == ["PixelConvTranspose"] + ["BatchNorm2d", "ReLU", "ConvTranspose2d"] * 4 + ["Tanh"]
+    between = ["BatchNorm2d", "ReLU"]
+    assert names == ["PixelConvTranspose", *[*between, "ConvTranspose2d"] * 3, *between, "ImageConvTranspose", "Tanh"]
     network = discriminator("dcgan_classic", shape)
     names = [type(layer).__name__ for layer in network.layers]
-    assert names == ["Conv2d", "LeakyReLU"] + ["Conv2d", "LeakyReLU", "BatchNorm2d"] * 3 + ["Flatten", "Linear"]
+    assert names == ["ImageConv", "LeakyReLU"] + ["Conv2d", "LeakyReLU", "BatchNorm2d"] * 3 + ["Flatten", "Linear"]
     assert {layer.negative_slope for layer in network.modules() if isinstance(layer, nn.LeakyReLU)} == {0.2}
 
 

@@ -153,12 +153,10 @@ def test_dcgan_has_the_published_layers() -> None:
     generator: Any = dcgan.Generator(width=4, latent_dim=3, image_shape=(1, 16, 16))
     discriminator: Any = dcgan.Discriminator(width=64, image_shape=(1, 16, 16), num_outcomes=1)
     names = [type(layer).__name__ for layer in generator.layers]
-    between = ["BatchNorm2d", "ReLU", "ConvTranspose2d"]
-    assert names == ["PixelConvTranspose", *between, *between, "Tanh"]
-    assert [type(layer).__name__ for layer in discriminator.layers] == ["Conv2d", "LeakyReLU"] * 2 + [
-        "Flatten",
-        "Linear",
-    ]
+    between = ["BatchNorm2d", "ReLU"]
+    assert names == ["PixelConvTranspose", *between, "ConvTranspose2d", *between, "ImageConvTranspose", "Tanh"]
+    names = [type(layer).__name__ for layer in discriminator.layers]
+    assert names == ["ImageConv", "LeakyReLU", "Conv2d", "LeakyReLU", "Flatten", "Linear"]
     layers = [*generator.modules(), *discriminator.modules()]
     assert {layer.negative_slope for layer in layers if isinstance(layer, nn.LeakyReLU)} == {0.2}
     assert all(layer.bias is None for layer in layers if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d))
