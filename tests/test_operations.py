@@ -45,7 +45,7 @@ def operations(experiment: Experiment) -> Mapping[str, Counter[str]]:
 @pytest.mark.parametrize(
     ("overrides", "discriminator", "generator"),
     [
-        ([], 195, 100),
+        ([], 195, 116),
         ([*RESNET], 325, 320),
         ([*RESNET, "~regularizer.spectral_norm", "objective=stdgan"], 205, 260),
         (["experiment=wgan_gp_resnet_cifar10", *COLOUR, *SMALL], 370, 260),

@@ -129,7 +129,8 @@ def test_the_base_of_image_data_sets_is_no_choice() -> None:
         composed_config("labels=labels")
 
 
-SHARED = ("calibration", "search", "shapes", "initialization", "folded", "no_generator")  # files that several choices use
+# Files that several choices use.
+SHARED = ("calibration", "search", "shapes", "initialization", "folded", "no_generator")
 
 
 def test_one_file_and_one_yaml_of_the_same_name() -> None:
