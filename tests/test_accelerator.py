@@ -2,7 +2,7 @@
 
 import json
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from itertools import combinations, product
 from pathlib import Path
@@ -86,6 +86,9 @@ class IndexesFromTheHost(Fault):
         return turn.fake_logits[torch.arange(2)].mean()
 
 
+pytestmark = pytest.mark.slow  # the device of its own takes seconds to start
+
+
 @pytest.fixture(scope="session")
 def on_device() -> Iterator[OnDevice]:
     """Calls a function of `accelerator` in the process that has the device."""
@@ -106,11 +109,6 @@ def case(objective: str, regularizer: str, sampler: str, model: str) -> list[str
     ]
 
 
-def few_quick(cases: Sequence[Any], every: int) -> list[Any]:
-    """The cases, all but every `every`-th marked slow."""
-    return [pytest.param(each, marks=[pytest.mark.slow] if n % every else []) for n, each in enumerate(cases)]
-
-
 REFUSED = ("semi_supervised", "classification")  # the objective learns the classes by itself
 CASES = [  # every two choices meet
     (objective, regularizer, SAMPLERS[(i + j) % len(SAMPLERS)], list(MODELS)[(i + 3 * j) % len(MODELS)])
@@ -126,19 +124,17 @@ def test_every_two_choices_meet() -> None:
     assert len(met) == sum(len(one) * len(other) for one, other in combinations(groups, 2)) - len({REFUSED})
 
 
-@pytest.mark.parametrize("each", few_quick(CASES, 60), ids="-".join)
+@pytest.mark.parametrize("each", CASES, ids="-".join)
 def test_two_steps(on_device: OnDevice, each: tuple[str, str, str, str]) -> None:
     on_device(accelerator.two_steps, case(*each))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("conditioning", choices("conditioning"))
 @pytest.mark.parametrize("model", MODELS)
 def test_two_steps_under_labels(on_device: OnDevice, model: str, conditioning: str) -> None:
     on_device(accelerator.two_steps, [*MODELS[model], f"conditioning={conditioning}"])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("labels", choices("generator_labels"))
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_two_steps_of_samplers_under_labels(on_device: OnDevice, sampler: str, labels: str) -> None:
@@ -154,7 +150,6 @@ OF_REALNESS = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("form", list(product(*OF_REALNESS.values())), ids=str)
 def test_two_steps_of_realness(on_device: OnDevice, form: tuple[Any, ...]) -> None:
     given = [f"{key}={value}" for key, value in zip(OF_REALNESS, form, strict=True)]
@@ -163,13 +158,10 @@ def test_two_steps_of_realness(on_device: OnDevice, form: tuple[Any, ...]) -> No
 
 @pytest.mark.parametrize(
     "overrides",
-    few_quick(
-        [
-            *([f"regularizer={name}"] for name in ("none", "vat", "adversarial_training", "entropy_minimisation")),
-            ["model=conv_large"],
-        ],
-        5,
-    ),
+    [
+        *([f"regularizer={name}"] for name in ("none", "vat", "adversarial_training", "entropy_minimisation")),
+        ["model=conv_large"],
+    ],
     ids=" ".join,
 )
 def test_two_steps_of_a_classifier(on_device: OnDevice, overrides: list[str]) -> None:
@@ -184,7 +176,6 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("overrides", SETTINGS, ids=" ".join)
 def test_two_steps_with_other_settings(on_device: OnDevice, overrides: list[str]) -> None:
     on_device(accelerator.two_steps, [*MODELS["dcgan"], *overrides])
@@ -196,7 +187,7 @@ def test_two_steps_with_data_that_does_not_fit(on_device: OnDevice) -> None:
 
 @pytest.mark.parametrize(
     "overrides",
-    few_quick([[], ["objective=realness", "latent_sampler=advlat_qua"], ["regularizer=[vat,gradient_penalty]"]], 3),
+    [[], ["objective=realness", "latent_sampler=advlat_qua"], ["regularizer=[vat,gradient_penalty]"]],
     ids=" ".join,
 )
 def test_the_device_computes_what_the_cpu_does(on_device: OnDevice, overrides: list[str]) -> None:
@@ -246,7 +237,6 @@ def test_captured_steps(on_device: OnDevice, each: tuple[str, str, str, str]) ->
     assert on_device(accelerator.captured_steps, case(*each)) >= 4
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("overrides", SETTINGS, ids=" ".join)
 def test_captured_steps_with_other_settings(on_device: OnDevice, overrides: list[str]) -> None:
     assert on_device(accelerator.captured_steps, [*MODELS["dcgan"], *overrides]) >= 4
@@ -258,13 +248,11 @@ def test_a_copy_in_a_captured_step_is_found(on_device: OnDevice) -> None:
         on_device(accelerator.captured_steps, MODELS["dcgan"], fault)
 
 
-@pytest.mark.slow
 def test_a_network_that_computes_on_the_cpu_is_found(on_device: OnDevice, tmp_path: Path) -> None:
     with pytest.raises(accelerator.RefusedError, match="computes on the CPU"):
         on_device(accelerator.command, "train", TINY, str(tmp_path), "cpu")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("free_memory", "place"), [(2**40, accelerator.KIND), (0, "cpu")])
 def test_generated_images_are_scored_where_they_are_made_if_they_fit(
     on_device: OnDevice, free_memory: int, place: str
@@ -272,7 +260,6 @@ def test_generated_images_are_scored_where_they_are_made_if_they_fit(
     assert on_device(accelerator.place_of_generated, MODELS["dcgan"], free_memory) == place
 
 
-@pytest.mark.slow
 def test_commands(on_device: OnDevice, tmp_path: Path) -> None:
     """A run is trained and scored, resumed, scored under every sampler and attack, and sampled; all on the device."""
 
@@ -294,7 +281,6 @@ def test_commands(on_device: OnDevice, tmp_path: Path) -> None:
     run("sample", "run", "num_images=16", "latents=interpolate")
 
 
-@pytest.mark.slow
 def test_commands_on_a_classifier_and_on_toy_points(on_device: OnDevice, tmp_path: Path) -> None:
     for name, words in {"classifier": A_CLASSIFIER, "points": MODELS["mlp"]}.items():
         code, printed = on_device(accelerator.command, "train", [*words, f"run_dir={name}"], str(tmp_path))

@@ -65,7 +65,7 @@ CASES = {
     "draws before each step": ["objective=realness", "objective.anchors=resampled_each_step"],
     "a search": ["latent_sampler=advlat_qua", "latent_sampler.steps=2", "regularizer=spectral_norm"],
 }
-QUICK = ("two lazy penalties", "streams in streams", "schedules")
+QUICK = ("two lazy penalties",)
 SOME_SLOW = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in CASES]
 
 
@@ -100,6 +100,7 @@ def test_there_is_a_graph_for_each_pattern_of_due_penalties() -> None:
     }
 
 
+@pytest.mark.slow
 def test_patterns_beyond_the_most_stay_eager(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capture, "MOST_PATTERNS", 1)
     lazy, eager = (build("regularizer.r1.every=2", setting) for setting in (AUTO, "engine.capture=false"))
@@ -140,11 +141,13 @@ def test_a_step_that_differs_is_said_once_and_the_eager_one_is_kept() -> None:
     assert all(tensor.isfinite().all() for tensor in State(drifting).tensors)
 
 
+@pytest.mark.slow
 def test_with_true_a_step_that_differs_ends_the_run() -> None:
     with pytest.raises(CaptureError, match="capture=true, but steps cannot be captured: a captured step differs"):
         trace(with_drifting(build("engine.capture=true")))
 
 
+@pytest.mark.slow
 def test_a_recording_that_fails_is_said_and_the_step_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken(StandIn):
         def record(self, function: Callable[[], Made]) -> Made:
@@ -179,6 +182,7 @@ def test_what_is_compared_is_the_change_of_a_step() -> None:
     assert "in the ema_generator, though nothing should change" in state.difference(before, before)
 
 
+@pytest.mark.slow
 def test_what_a_graph_would_not_notice_is_an_obstacle() -> None:
     class Own(Bound):
         player = "generator"

@@ -74,6 +74,7 @@ def test_evaluation_is_not_compiled(experiment: Build, called: Called) -> None:
     assert called.passes == {"Generator": 1, "Discriminator": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [[], ["regularizer=spectral_norm"], ["model=cnn", "dataset.image_size=32"]])
 def test_compiling_leaves_nothing_behind(experiment: Build, called: Called, settings: list[str]) -> None:
     """Neither in weights, nor in statistics and singular vectors, nor in random draws, nor in counts of passes."""

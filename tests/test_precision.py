@@ -58,6 +58,7 @@ def test_layers_compute_in_half_precision_and_heads_losses_and_gradients_do_not(
         }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("regularizer", ["r1", "gradient_penalty", "vat"])
 def test_penalties_pass_images_in_single_precision(experiment: Build, regularizer: str) -> None:
     """The term of a network without rounding is that of a run in float32 on the same images, to the last bit."""

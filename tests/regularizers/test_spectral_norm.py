@@ -51,7 +51,7 @@ def test_it_is_pytorchs_where_the_vectors_have_converged() -> None:
     ours, theirs = imposed(a_network()), a_network()
     for index in WEIGHTED:
         parametrizations.spectral_norm(theirs[index])
-    for _ in range(1000):
+    for _ in range(300):
         made, expected = ours(IMAGES), theirs(IMAGES)
     torch.testing.assert_close(made, expected, rtol=0, atol=1e-10)
     for outputs, network in ((made, ours), (expected, theirs)):
