@@ -1,4 +1,4 @@
-"""Cases of a test, of which few are quick: those in which every two choices meet, or every second one."""
+"""Cases of a test, of which few are quick: those in which every two choices meet, or every third one."""
 
 from collections.abc import Iterable, Sequence
 from itertools import combinations, product
@@ -20,10 +20,10 @@ def every_three(first: Sequence[Any], *others: Sequence[Any]) -> list[Any]:
     return marked([(first[sum(n for n, _ in case) % len(first)], *(choice for _, choice in case)) for case in numbered])
 
 
-def every_second_quick(cases: Iterable[Any], *, of_one_value: bool = False) -> list[Any]:
-    """Parameters of a test: the cases, every second one marked slow. A case is a tuple, unless it is `of_one_value`."""
+def every_third_quick(cases: Iterable[Any], *, of_one_value: bool = False) -> list[Any]:
+    """Parameters of a test: the cases, only every third quick. A case is a tuple, unless it is `of_one_value`."""
     return [
-        pytest.param(*([case] if of_one_value else case), marks=[pytest.mark.slow] if number % 2 else [])
+        pytest.param(*([case] if of_one_value else case), marks=[pytest.mark.slow] if number % 3 else [])
         for number, case in enumerate(cases)
     ]
 

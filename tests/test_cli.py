@@ -19,7 +19,7 @@ from gan_cli import __version__
 from gan_cli.config.compose import CONF
 
 from .conftest import TINY, Command
-from .pairwise import every_second_quick
+from .pairwise import every_third_quick
 
 BIN = Path(sys.executable).parent
 SHORT = [*TINY, "steps=4", "evaluate_every=2", "sample_every=2", "checkpoint_every=2", "device=cpu"]
@@ -405,7 +405,7 @@ REFUSED: list[tuple[str, list[str], int, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments", "expected", "message"), every_second_quick(REFUSED), ids=lambda value: str(value)[:50]
+    ("name", "arguments", "expected", "message"), every_third_quick(REFUSED), ids=lambda value: str(value)[:50]
 )
 def test_refusals_are_one_line_and_write_nothing(
     command: Command, name: str, arguments: list[str], expected: int, message: str

@@ -18,7 +18,7 @@ from gan_cli.shapes import Examples, Latents, Outputs
 from gan_cli.trainer import train
 
 from .conftest import TINY, tiny_data
-from .pairwise import every_second_quick
+from .pairwise import every_third_quick
 from .values import scores_of
 
 Build = Callable[..., Experiment]
@@ -122,7 +122,7 @@ CLASSES |= {
 
 @pytest.mark.parametrize(
     "overrides",
-    every_second_quick(
+    every_third_quick(
         [
             *([f"objective={name}"] for name in choices("objective") if name != "classification"),
             *(

@@ -4,7 +4,7 @@ from itertools import combinations, product
 
 import pytest
 
-from .pairwise import every_second_quick, every_three, marked, pairwise_cover
+from .pairwise import every_third_quick, every_three, marked, pairwise_cover
 
 GROUPS = [["a", "b", "c", "d"], ["a", "b", "c"], [True, False], [1]]
 
@@ -45,8 +45,8 @@ def test_every_three_choices_meet() -> None:
     assert len(quick) < 1.5 * 9 * 7
 
 
-def test_every_second_case_is_quick_and_none_is_lost() -> None:
-    pairs = every_second_quick([(1, "a"), (2, "b"), (3, "c")])
-    assert [case.values for case in pairs] == [(1, "a"), (2, "b"), (3, "c")]
-    assert [bool(case.marks) for case in pairs] == [False, True, False]
-    assert [case.values for case in every_second_quick([["a"], ["b"]], of_one_value=True)] == [(["a"],), (["b"],)]
+def test_every_third_case_is_quick_and_none_is_lost() -> None:
+    pairs = every_third_quick([(1, "a"), (2, "b"), (3, "c"), (4, "d")])
+    assert [case.values for case in pairs] == [(1, "a"), (2, "b"), (3, "c"), (4, "d")]
+    assert [bool(case.marks) for case in pairs] == [False, True, True, False]
+    assert [case.values for case in every_third_quick([["a"], ["b"]], of_one_value=True)] == [(["a"],), (["b"],)]

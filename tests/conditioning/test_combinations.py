@@ -21,7 +21,7 @@ from gan_cli.shapes import Examples
 from gan_cli.turns import Batch, Rules
 
 from ..conftest import TINY_MLP, composed_config
-from ..pairwise import every_second_quick
+from ..pairwise import every_third_quick
 
 
 def reads_classes(path: Path) -> bool:
@@ -56,7 +56,7 @@ def one_turn(config: Config) -> dict[str, dict[str, float]]:
     return losses
 
 
-@pytest.mark.parametrize(("objective", "conditioning"), every_second_quick(product(OBJECTIVES, CONDITIONINGS)))
+@pytest.mark.parametrize(("objective", "conditioning"), every_third_quick(product(OBJECTIVES, CONDITIONINGS)))
 def test_every_objective_takes_a_turn_with_every_conditioning(objective: str, conditioning: str) -> None:
     chosen = composed(f"objective={objective}")
     labels = composed(f"conditioning={conditioning}")

@@ -10,7 +10,7 @@ from gan_cli.config.compose import CONF
 from gan_cli.config.overrides import quoted
 from gan_cli.errors import UserError
 
-from ..pairwise import every_second_quick
+from ..pairwise import every_third_quick
 
 
 @pytest.fixture(autouse=True)
@@ -116,7 +116,7 @@ ANSWERS = [
 ]
 
 
-@pytest.mark.parametrize(("command", "given", "answer"), every_second_quick(ANSWERS))
+@pytest.mark.parametrize(("command", "given", "answer"), every_third_quick(ANSWERS))
 def test_a_slip_is_answered_with_what_to_write(
     command: str, given: str, answer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

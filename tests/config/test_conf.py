@@ -27,7 +27,7 @@ from gan_cli.objectives import fgan
 from gan_cli.trainer import train
 
 from ..conftest import A_CLASSIFIER, EVERY_LABEL, TINY, TINY_MLP, composed_config, tiny_data
-from ..pairwise import every_second_quick, every_three
+from ..pairwise import every_third_quick, every_three
 
 Build = Callable[..., Experiment]
 
@@ -56,7 +56,7 @@ def needs(group: str, choice: str) -> list[str]:
     return NEEDS.get(f"{group}/{choice}", NEEDS.get(choice, []))
 
 
-@pytest.mark.parametrize(("group", "choice"), every_second_quick(EVERY))
+@pytest.mark.parametrize(("group", "choice"), every_third_quick(EVERY))
 def test_every_choice_composes_and_names_exactly_its_targets_parameters(group: str, choice: str) -> None:
     config, _ = read_config(composed_config(f"{PLACES.get(group, group)}={choice}", *needs(group, choice)))
     for path, node in targets(config):
@@ -295,7 +295,7 @@ REFUSED: list[tuple[list[str], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("overrides", "message"), every_second_quick(REFUSED), ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("overrides", "message"), every_third_quick(REFUSED), ids=lambda value: str(value)[:40])
 def test_bad_values_are_refused_in_one_line(overrides: list[str], message: str) -> None:
     with pytest.raises(UserError) as refusal:
         read_config(composed_config(*overrides))

@@ -15,7 +15,7 @@ from gan_cli.iteration import update
 from gan_cli.turns import Batch, Rules, discriminator_turn, generator_turn
 
 from ..conftest import composed_config
-from ..pairwise import every_second_quick
+from ..pairwise import every_third_quick
 from ..values import examples
 
 RECIPES = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
@@ -236,7 +236,7 @@ def test_a_recipe_gives_way_to_the_command_line() -> None:
 SMALL = [[f"experiment={name}"] for name in RECIPES if name not in ("realness_celeba256", "realness_ffhq1024")]
 
 
-@pytest.mark.parametrize("overrides", every_second_quick([*SMALL, *QUA_ROWS], of_one_value=True), ids=" ".join)
+@pytest.mark.parametrize("overrides", every_third_quick([*SMALL, *QUA_ROWS], of_one_value=True), ids=" ".join)
 def test_the_players_of_a_recipe_take_a_turn(overrides: list[str]) -> None:
     """With narrow networks, on noise in the shape of its data."""
     config = read_config(composed_config(*overrides))[0]

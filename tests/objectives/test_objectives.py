@@ -10,7 +10,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from gan_cli.objectives import LSGAN, Hinge, Objective, Relativistic, StdGAN, Wasserstein
 
-from ..pairwise import every_second_quick
+from ..pairwise import every_third_quick
 
 REAL = torch.tensor([[0.3], [-1.2], [2.5], [40.0]], dtype=torch.float64)
 FAKE = torch.tensor([[-0.7], [0.4], [1.0], [-40.0]], dtype=torch.float64)
@@ -169,7 +169,7 @@ EQUILIBRIA: list[Objective] = [
 ]
 
 
-@pytest.mark.parametrize("objective", every_second_quick(EQUILIBRIA, of_one_value=True), ids=str)
+@pytest.mark.parametrize("objective", every_third_quick(EQUILIBRIA, of_one_value=True), ids=str)
 def test_equilibrium_loss_is_the_least_that_one_constant_output_can_reach(objective: Objective) -> None:
     """Where p = q no image tells, so the best discriminator is constant: scan for it."""
     outputs = torch.linspace(-5, 5, 10_001, dtype=torch.float64)

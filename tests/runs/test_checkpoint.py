@@ -25,7 +25,7 @@ from gan_cli.runs.origin import signature
 from gan_cli.runs.trained import open_trained, trusted_config
 
 from ..conftest import TINY
-from ..pairwise import every_second_quick
+from ..pairwise import every_third_quick
 
 Build = Callable[..., Experiment]
 NO_RECORDS: Hashed = {"sha256": "", "bytes": 0}
@@ -201,7 +201,7 @@ STATES: list[tuple[str, Callable[[Tensors], object], str]] = [
 
 
 @pytest.mark.parametrize(
-    ("change", "message"), every_second_quick(case[1:] for case in STATES), ids=[case[0] for case in STATES]
+    ("change", "message"), every_third_quick(case[1:] for case in STATES), ids=[case[0] for case in STATES]
 )
 def test_a_state_that_does_not_fit_is_refused_before_anything_is_changed(
     saved: Path, experiment: Build, change: Callable[[Tensors], object], message: str
@@ -310,7 +310,7 @@ HOSTILE: list[tuple[Callable[[dict[str, Any]], object], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("change", "message"), every_second_quick(HOSTILE))
+@pytest.mark.parametrize(("change", "message"), every_third_quick(HOSTILE))
 def test_a_hostile_config_is_refused(saved: Path, change: Callable[[dict[str, Any]], object], message: str) -> None:
     edit(saved, change)
     with pytest.raises(UserError, match=message) as refusal:
