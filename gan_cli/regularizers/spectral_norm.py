@@ -35,6 +35,8 @@ class SpectralNorm(Constraint):
             if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d | nn.Embedding):
                 norm = Normalised(layer.weight.detach(), dim=1 if isinstance(layer, nn.ConvTranspose2d) else 0)
                 register_parametrization(layer, "weight", norm)
+        if not norms_of(network):  # its weights are of other kinds
+            return
         iterate(norms_of(network), FIRST_ITERATIONS)
         network.register_forward_pre_hook(lambda network, _: prepare(network, self.num_power_iterations))
         network.register_forward_hook(lambda network, *_: release(network), always_call=True)

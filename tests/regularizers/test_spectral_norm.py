@@ -131,3 +131,8 @@ def test_passes_are_differentiated_in_any_order_and_isolated_ones_move_nothing()
     with pytest.raises(RuntimeError):
         network(torch.zeros(1, 7, 8, 8))
     assert all(norm.prepared is None for norm, _ in norms_of(network))
+
+
+def test_a_network_without_such_layers_is_left_as_it_is() -> None:
+    network = imposed(nn.Sequential(nn.Flatten(), nn.LayerNorm(4)))
+    assert network(torch.ones(2, 4)).shape == (2, 4)
