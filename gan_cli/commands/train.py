@@ -53,19 +53,21 @@ class Request:
     found: Checkpoint | None = None
     signature: str | None = None  # None: the config is this command line's, so this user signs it
     initial: Checkpoint | None = None
+    pause_at: int | None = None
 
 
 def train(config: Config, options: dict[str, Any], overrides: list[str], composed: str, short_name: str) -> None:
     """gan-train: starts a run in a new folder, or starts or continues the one in `run_dir`."""
     initial = initial_of(options)
     config = initialized(config, initial)
+    overrides = [override for override in overrides if override.partition("=")[0] != "pause_at"]
     if options["run_dir"] is not None:
         request = request_in_folder(Path(options["run_dir"]), config, options, overrides, composed)
     else:
         outputs = Path(options["outputs"])
         make_folder = partial(create, outputs, short_name)
         request = Request(config, config, overrides, composed, options["device"], options["tracker"], make_folder)
-    run(replace(request, initial=initial))
+    run(replace(request, initial=initial, pause_at=options["pause_at"]))
 
 
 def resume(options: dict[str, Any]) -> None:
@@ -86,7 +88,10 @@ def resume(options: dict[str, Any]) -> None:
     built = trusted_config(found, options["trust"], place["root"], download=bool(place["download"]))
     trackers = resumed_trackers(path, options)
     signed = found.signature
-    run(Request(found.config, built, found.overrides, "", options["device"], trackers, lambda: path, found, signed))
+    request = Request(
+        found.config, built, found.overrides, "", options["device"], trackers, lambda: path, found, signed
+    )
+    run(replace(request, pause_at=options["pause_at"]))
 
 
 def resumed_trackers(path: Path, options: dict[str, Any]) -> Config:
@@ -148,6 +153,8 @@ def request_in_folder(
 def run(request: Request) -> None:
     """Trains, unless the run is already complete, and prints its summary."""
     found = request.found
+    if request.pause_at is not None and request.pause_at < 1:
+        raise UserError(f"pause_at={request.pause_at} must be at least 1")
     if found is not None:
         finished = RunFolder(found.folder.parents[1])
         summary = finished.summary()
@@ -158,6 +165,9 @@ def run(request: Request) -> None:
             return
     with prepared(request) as this:
         status = this.train()
+    if status == "interrupted" and this.paused:
+        print(f"paused at step {this.step}; continue with: gan-train resume={this.folder.path}", file=sys.stderr)
+        return
     if status == "interrupted":
         saved = "" if this.saved_step == this.step else f", saved at step {this.saved_step}"
         message = f"interrupted at step {this.step}{saved}; continue with: gan-train resume={this.folder.path}"
@@ -229,6 +239,7 @@ def prepared(request: Request) -> Iterator[Run]:
             saved_step=step,
             seconds=found.seconds if found is not None else 0.0,
             concluded=found.concluded if found is not None else True,
+            pause_at=request.pause_at,
         )
 
 

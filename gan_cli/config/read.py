@@ -33,14 +33,19 @@ OPTIONS: dict[str, Any] = {  # of this process, not of the experiment
     "outputs": str,
     "resume": str | None,
     "init_from": str | None,
+    "pause_at": int | None,
     "estimate": typing.Literal[True, False, "measured"],
     "trust": str | list[str],
     "tracker": dict[str, Any],
 }
-RESUMED = ("resume", "steps", "device", "trust", "dataset.root", "dataset.download", "tracker")  # given with resume
+RESUMED = (  # given with resume
+    *("resume", "steps", "pause_at", "device", "trust"),
+    *("dataset.root", "dataset.download", "tracker"),
+)
 RESUMING: dict[str, Any] = {
     "resume": str,
     "steps": int | None,
+    "pause_at": int | None,
     "device": str,
     "trust": list[str],
     "dataset": dict[str, str | bool | None],
@@ -136,7 +141,9 @@ def read_resuming(composed: DictConfig, overrides: Sequence[str]) -> dict[str, A
     others = [o for o in overrides if key_of(o) not in RESUMED and not key_of(o).startswith("tracker.")]
     if others:
         raise UserError(f"resume continues a run as it was started: remove {' '.join(others)}")
-    options = resolved(OmegaConf.masked_copy(composed, ["resume", "steps", "device", "trust", "tracker"]), "")
+    options = resolved(
+        OmegaConf.masked_copy(composed, ["resume", "steps", "pause_at", "device", "trust", "tracker"]), ""
+    )
     given = {key_of(override) for override in overrides}
     if "steps" not in given:
         options["steps"] = None

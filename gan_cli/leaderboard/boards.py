@@ -40,6 +40,11 @@ class Row:
     def pending(self) -> dict[str, int]:
         return self.counts(PENDING)
 
+    @property
+    def stopped(self) -> dict[str, int]:
+        """The number of runs that a race has stopped."""
+        return self.counts(("stopped",))
+
     def counts(self, states: tuple[str, ...]) -> dict[str, int]:
         counts = {state: sum(result.state == state for result in self.results) for state in states}
         return {state: count for state, count in counts.items() if count}

@@ -229,7 +229,7 @@ def runs_in(folder: Path) -> Iterator[Result]:
                 ended = {"exit_code": job.get("exit_code"), "error": job.get("error", "")}
             yield Result(
                 run,
-                state_of(run, summary or None, ended["exit_code"]),
+                state_of(run, summary or None, ended),
                 [printable(override) for override in job["overrides"]],
                 job["config"],
                 summary,

@@ -94,7 +94,7 @@ def table(title: str, board: Board, columns: Columns) -> TextTable:
 
 def runs(row: Row) -> str:
     """3, or 2 of 3 (1 diverged)."""
-    others = ", ".join(f"{number} {state}" for state, number in (row.lost | row.pending).items())
+    others = ", ".join(f"{number} {state}" for state, number in (row.lost | row.stopped | row.pending).items())
     return f"{len(row.completed)} of {len(row.results)} ({others})" if others else str(len(row.completed))
 
 
@@ -254,6 +254,9 @@ def notes(board: Board) -> list[str]:
             f"Not all runs of {listed(lost)} have a result: their scores are means over the completed runs, which "
             "are biased, so they are listed last."
         )
+    stopped = [row.method for row in board.rows if row.stopped]
+    if stopped:
+        said.append(f"Stopped by a race before their last step, and so without a score: {listed(stopped)}.")
     if any(row.pending for row in board.rows):
         said.append("Not all runs are finished: repeat the command that started them.")
     return said + differences(board)
@@ -436,6 +439,7 @@ def flat_row(board: Board, row: Row) -> dict[str, object]:
         "diverged": row.lost.get("diverged", 0),
         "collapsed": row.lost.get("collapsed", 0),
         "failed": row.lost.get("failed", 0),
+        "stopped": sum(row.stopped.values()),
         "unfinished": sum(row.pending.values()),
     }
     cells |= {f"published_{metric}": row.published.get(metric) for metric in board.published}

@@ -53,6 +53,7 @@ class Run:
     saved_step: int = 0  # of the newest checkpoint
     seconds: float = 0.0
     concluded: bool = True
+    pause_at: int | None = None  # the step after which the run is saved and ends, to be continued
     floor: dict[str, float] = field(default_factory=dict)
     best: Record | None = None  # the evaluation with the best leading metric
     health: Health = field(init=False)
@@ -144,12 +145,20 @@ class Run:
     def stops_if_lost(self) -> bool:
         return self.experiment.settings.on_divergence == "stop"
 
+    @property
+    def paused(self) -> bool:
+        """Whether it has come to the step at which it is to pause, and no signal has stopped it."""
+        return self.pause_at is not None and self.step >= self.pause_at and self.concluded and self.stop.signal is None
+
     def loop(self) -> None:
         if self.health.lost is not None and self.stops_if_lost:  # it was, before the run was continued
             return
+        if self.paused:
+            return
         started, first_step, first_seconds = time.perf_counter(), self.step, self.seconds
         for step in train(self.experiment, self.step):
-            stopping = self.stop.signal is not None  # read once: a later signal is for the next step
+            # read once: a later signal is for the next step
+            stopping = self.stop.signal is not None or step.number == self.pause_at
             due = self.due(step.number)
             due["checkpoint"] |= stopping
             numbers = fetch(step, self.experiment) if any(due.values()) else None  # waits for the device

@@ -16,6 +16,7 @@ class Ending(TypedDict):
 
     exit_code: int | None
     error: str
+    stopped: NotRequired[int]  # the step of the rung at which a race has stopped it
 
 
 class Entry(TypedDict):

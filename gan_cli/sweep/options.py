@@ -8,11 +8,14 @@ SWEEPING: dict[str, Any] = {
     "fail_fast": bool,
     "slots_per_device": int | None,
     "baseline": str | None,
+    "race": bool,
+    "race_factor": int,
     "seeds": list[int] | None,
     "study": dict[str, Any] | None,
 }
 NOT_OF_A_SWEEP = {  # settings of gan-train that a job cannot have, and why
     "run_dir": "each job has its own folder in sweep_dir",
     "resume": "each job has its own folder in sweep_dir",
+    "pause_at": "race=true pauses its jobs itself",
     "estimate": "gan-train estimate=true says what one run needs",
 }

@@ -96,8 +96,9 @@ def command(job: Job, folder: SweepFolder, searched: Sequence[str]) -> list[str]
     """
     kept = [o for o in job.point if key_of(o) != "run_dir" and not o.startswith("device=cuda")]
     directories = [part for directory in config_folders()[1:] for part in ("--config-dir", str(directory))]
+    pause = [] if job.pause_at is None else [f"pause_at={job.pause_at}"]
     python = [sys.executable, "-P", "-m", "gan_cli.cli", str(os.getpid())]
-    return [*python, *directories, *kept, *searched, f"run_dir={quoted(folder.path.absolute() / job.name)}"]
+    return [*python, *directories, *kept, *searched, *pause, f"run_dir={quoted(folder.path.absolute() / job.name)}"]
 
 
 def run_all(

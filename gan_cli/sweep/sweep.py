@@ -25,6 +25,7 @@ from gan_cli.sweep.command_line import kind_of
 from gan_cli.sweep.options import SWEEPING
 from gan_cli.sweep.plan import job_name, plan, read_run, run_part
 from gan_cli.sweep.processes import device_slots, run_all
+from gan_cli.sweep.race import plan_text, races, run_races
 from gan_cli.sweep.sweep_folder import ENDED, Job, State, SweepFolder
 from gan_cli.sweep.watch import Watch
 from gan_cli.text import printable
@@ -57,19 +58,35 @@ def sweep(
     jobs = folder.named(planned)
     states = folder.states(jobs)
     due = [job for job in jobs if states[job.name] not in ENDED]
+    raced = races(jobs, options["race_factor"]) if options["race"] else []
     if local:
         device_slots(config.device, options["slots_per_device"], len(due))  # refuses a device that is not there
     check_jobs(due, here=local)
     print_jobs(jobs, states, folder.path, sys.stdout if options["dry_run"] else sys.stderr)
+    if raced:
+        print(*plan_text(raced), sep="\n", file=sys.stdout if options["dry_run"] else sys.stderr)
     if options["dry_run"]:
         return
+
+    def launch(jobs: Sequence[Job]) -> None:
+        launcher.launch([[*job.point, *folder_overrides(job, folder)] for job in jobs], 0)
+
+    def to_rung(jobs: Sequence[Job]) -> None:
+        launch(jobs)
+        failed = [name for name, state in folder.states(jobs).items() if state == "failed"]
+        if failed and options["fail_fast"]:
+            raise EndError(f"stopped, as fail_fast=true says: {', '.join(failed)} failed; see {folder.logs}")
+
     with folder.locked():
         facts = {"picture": study.get("picture"), "baseline": options["baseline"], "command": list(command)}
         folder.add(due, kind=kind_of(arguments), **facts)
         folder.quote(jobs)
+        if raced:
+            left = {job.name for race in run_races(raced, folder, to_rung, say) for job in race.jobs}
+            due = [job for job in jobs if job.name in left and folder.state(job) not in ENDED]
         if due:
-            launcher.launch([[*job.point, *folder_overrides(job, folder)] for job in due], 0)
-    broken = {name: state for name, state in folder.states(jobs).items() if state != "completed"}
+            launch(due)
+    broken = {name: state for name, state in folder.states(jobs).items() if state not in ("completed", "stopped")}
     if broken:
         listed = ", ".join(f"{name} ({state})" for name, state in broken.items())
         raise EndError(f"{len(broken)} of {len(jobs)} jobs did not complete: {listed}; see {folder.logs}")
@@ -77,7 +94,12 @@ def sweep(
 
 def folder_overrides(job: Job, folder: SweepFolder) -> list[str]:
     path = folder.path.absolute()
-    return [f"sweep_dir={quoted(path)}", f"run_dir={quoted(path / job.name)}"]
+    pause = [] if job.pause_at is None else [f"pause_at={job.pause_at}"]
+    return [f"sweep_dir={quoted(path)}", f"run_dir={quoted(path / job.name)}", *pause]
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def shortest(path: str) -> Path:
@@ -125,12 +147,13 @@ def launch_locally(
 
 def known_jobs(job_overrides: Sequence[Sequence[str]], folder: SweepFolder) -> list[Job]:
     """The jobs of a grid sweep, as recorded in sweep.json under the names of their run_dir; none for a search."""
-    places = [
-        value_of(override) for overrides in job_overrides for override in overrides if key_of(override) == "run_dir"
-    ]
-    names = [Path(place.strip("'")).name for place in places]
+    given = [{key_of(override): value_of(override) for override in overrides} for overrides in job_overrides]
+    names = [Path(own["run_dir"].strip("'")).name for own in given if "run_dir" in own]
     known = folder.read()["jobs"] if names else {}
-    return [Job(name, known[name]["overrides"], dict(known[name]["config"])) for name in names]
+    return [
+        Job(name, known[name]["overrides"], dict(known[name]["config"]), pause_at=int(own["pause_at"]) or None)
+        for name, own in zip(names, [{"pause_at": "0"} | own for own in given], strict=False)
+    ]
 
 
 def new_trials(

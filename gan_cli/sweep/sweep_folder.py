@@ -24,7 +24,7 @@ from gan_cli.text import printable
 if TYPE_CHECKING:  # at run time where it is used: pydantic takes a tenth of a second
     from gan_cli.sweep.formats import Content, Ending, Entry, Kind
 
-State = Literal["completed", "diverged", "collapsed", "failed", "interrupted", "unfinished", "waiting"]
+State = Literal["completed", "diverged", "collapsed", "failed", "stopped", "interrupted", "unfinished", "waiting"]
 Point = list[str]  # overrides, as gan-train takes them
 ENDED: tuple[State, ...] = ("completed", "diverged", "collapsed")  # results that a repeated run would give again
 NOT_OF_A_JOB = {"run_dir", *SWEEPING}
@@ -34,7 +34,8 @@ NOT_OF_A_JOB = {"run_dir", *SWEEPING}
 class Job:
     """One run: `name` is its folder's name, `point` its overrides, `config` the resolved config.
 
-    `published` has scores by metric that others report for this setting, and `source` says where.
+    `published` has scores by metric that others report for this setting, and `source` says where. With `pause_at` the
+    run is to pause after that step.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Job:
     config: dict[str, Any]
     published: Mapping[str, float] = field(default_factory=dict)
     source: str = ""
+    pause_at: int | None = None
 
 
 class SweepFolder:
@@ -152,6 +154,12 @@ class SweepFolder:
         self.logs.mkdir(exist_ok=True)
         write_json(self.ending(name), {"exit_code": exit_code, "error": error})
 
+    def stop(self, job: Job, step: int) -> None:
+        """Records that a race has stopped the job at its rung of this step."""
+        self.logs.mkdir(exist_ok=True)
+        why = f"stopped at step {step} of {job.config['steps']} by the race"
+        write_json(self.ending(job.name), {"exit_code": 0, "error": why, "stopped": step})
+
     def ending(self, name: str) -> Path:
         return self.logs / f"{name}.json"
 
@@ -181,7 +189,7 @@ class SweepFolder:
 
     def state(self, job: Job) -> State:
         run = self.run(job.name)
-        return state_of(run, run.summary(), self.how_it_ended(job.name)["exit_code"])
+        return state_of(run, run.summary(), self.how_it_ended(job.name))
 
 
 def dumped(value: Any) -> str:
@@ -208,10 +216,13 @@ def started_with(run: RunFolder) -> tuple[dict[str, Any], list[str]]:
     return (found.config, found.overrides) if found is not None else ({}, [])
 
 
-def state_of(run: RunFolder, summary: Record | None, exit_code: int | None) -> State:
+def state_of(run: RunFolder, summary: Record | None, ending: "Ending") -> State:
     """The state in the run's summary, or, if its process ended before it wrote one, from the exit code."""
     if summary is not None and summary["status"] in ENDED:
         return summary["status"]
+    if "stopped" in ending:
+        return "stopped"
+    exit_code = ending["exit_code"]
     stopped = {number for signal_number in STOPPING for number in (128 + signal_number, -signal_number)}
     if exit_code not in {None, 0, *stopped}:
         return "failed"

@@ -20,7 +20,7 @@ from gan_cli.text import printable
 SECONDS_BETWEEN_READINGS = 1.0
 MOST_OF_LOG = 2000  # bytes: a longer line than is shown
 STYLES = {"running": "bold", "completed": "green", "failed": "bold red", "diverged": "red", "collapsed": "red"}
-ORDER = ("running", "failed", "diverged", "collapsed", "waiting", "interrupted", "completed")
+ORDER = ("running", "failed", "diverged", "collapsed", "waiting", "interrupted", "paused", "completed")
 
 
 @dataclass
@@ -32,6 +32,7 @@ class Line:
     run: RunFolder
     log: Path
     state: str = "waiting"
+    pauses: bool = False  # after its `total` steps
     device: str = ""
     read: int = 0
     losses: Record = field(default_factory=dict)
@@ -90,8 +91,17 @@ class Watch:
     def __init__(self, jobs: Sequence[Job], folder: SweepFolder, num_slots: int) -> None:
         self.console = Console(stderr=True)
         self.lines = {
-            job.name: Line(job.name, job.config["steps"], folder.run(job.name), folder.log(job.name)) for job in jobs
+            job.name: Line(
+                job.name,
+                job.pause_at or job.config["steps"],
+                folder.run(job.name),
+                folder.log(job.name),
+                pauses=job.pause_at is not None,
+            )
+            for job in jobs
         }
+        rungs = dict.fromkeys(f"step {job.pause_at} of {job.config['steps']}" for job in jobs if job.pause_at)
+        self.goal = f"to the rung at {', '.join(rungs)}" if rungs else ""
         self.num_slots = num_slots
         self.looked = 0.0
         self.durations: list[float] = []
@@ -115,12 +125,14 @@ class Watch:
     def ended(self, name: str, state: State, reason: str, seconds: float) -> None:
         line = self.lines[name]
         line.read_new()
-        line.state = state
-        if state == "completed":
+        paused = state == "interrupted" and line.pauses and line.step >= line.total
+        done = state == "completed" or paused
+        line.state = "paused" if paused else state
+        if done:
             self.durations.append(seconds)
         counted = sum(one.state not in ("waiting", "running") for one in self.lines.values())
-        what = line.score if state == "completed" else reason
-        shown = state if state != "failed" else "FAILED"
+        what = line.score if done else reason
+        shown = line.state if state != "failed" else "FAILED"
         text = f"[{counted}/{len(self.lines)}] {shown}  {name}  {what}  {seconds:.0f} s"
         self.note(f"{text}  {self.estimate()}".rstrip())
 
@@ -170,4 +182,5 @@ class Watch:
             )
         counts = Counter(line.state for line in self.lines.values())
         totals = ", ".join(f"{count} {state}" for state, count in counts.items())
-        return Group(table, Text(f"{totals}   {self.estimate()}".rstrip(), "dim"))
+        told = "   ".join(filter(None, [totals, self.goal, self.estimate()]))
+        return Group(table, Text(told, "dim"))
