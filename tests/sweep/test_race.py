@@ -114,7 +114,7 @@ class Stream:
 
 
 def states(folder: SweepFolder) -> dict[str, str]:
-    return {name: state for name, state in folder.states(GRID).items()}
+    return dict(folder.states(GRID))
 
 
 def test_the_worst_stop_at_each_rung_and_a_lost_seed_is_worse_than_any_score(tmp_path: Path) -> None:
