@@ -1,6 +1,7 @@
 """Rows and boards: a method over its seeds, and methods whose scores were measured in the same way."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +10,7 @@ from typing import Any
 from gan_cli.config.overrides import key_of, labels
 from gan_cli.errors import UserError
 from gan_cli.leaderboard.results import NOT_OF_THE_METHOD, Result
-from gan_cli.leaderboard.statistics import Difference, Spread, difference, is_number, spread
+from gan_cli.leaderboard.statistics import Difference, Scores, Spread, apart, differences, groups, is_number, spread
 from gan_cli.metrics.metrics import Direction
 from gan_cli.sweep.options import SWEEPING
 from gan_cli.text import printable
@@ -17,6 +18,9 @@ from gan_cli.text import printable
 NOT_IN_A_LABEL = NOT_OF_THE_METHOD | set(SWEEPING) | {"device", "run_dir", "outputs", "trust", "resume"}
 CHOICE_OF_METHOD = {"objective", "experiment"}
 LOST = ("diverged", "collapsed", "failed")
+WORST = ("diverged", "collapsed")  # runs that count as the worst, where ranks are compared
+MARGIN = 0.1  # of the real-against-real score: differences within it are equivalent, unless another margin is given
+MOST_RANKED = 40  # methods; of more the tests of all pairs could show nothing
 PENDING = ("interrupted", "unfinished", "waiting")
 
 
@@ -79,6 +83,12 @@ class Row:
     def by_seed(self, metric: str) -> dict[int, float]:
         return {r.seed: r.scores[metric] for r in self.completed if is_number(r.scores.get(metric))}
 
+    def outcomes(self, metric: str, better: Direction | None) -> Scores:
+        """The scores by seed, with the worst there is, inf or -inf, of a run that diverged or collapsed."""
+        scores = {r.seeds: r.scores[metric] for r in self.completed if is_number(r.scores.get(metric))}
+        worst = -math.inf if better == "higher" else math.inf
+        return scores | {result.seeds: worst for result in self.results if result.state in WORST}
+
 
 @dataclass(frozen=True)
 class Board:
@@ -90,6 +100,8 @@ class Board:
     headlines: list[str]  # those shown in detail, the leading one first
     directions: dict[str, Direction]  # as the runs' summaries say
     baseline: Row
+    given_margin: float | None  # of equivalence, in the units of the leading metric
+    paired: bool  # whether runs of one seed are compared with each other
 
     @property
     def leading(self) -> str | None:
@@ -107,23 +119,65 @@ class Board:
         return [source for source in dict.fromkeys(found) if source]
 
     @cached_property
-    def differences(self) -> dict[str, Difference]:
-        """By method, for each that has one: its difference from the baseline in the leading metric."""
+    def outcomes(self) -> dict[str, Scores]:
+        """By method, for each that has some: its scores in the leading metric, with the runs that were lost."""
         if self.leading is None:
             return {}
-        scores = {row.method: row.by_seed(self.leading) for row in self.rows}
-        baseline = scores.pop(self.baseline.method)
-        found = {method: difference(own, baseline) for method, own in scores.items()}
-        return {method: one for method, one in found.items() if one is not None}
+        found = {row.method: row.outcomes(self.leading, self.directions.get(self.leading)) for row in self.rows}
+        return {method: scores for method, scores in found.items() if scores}
+
+    @cached_property
+    def differences(self) -> dict[str, Difference]:
+        """By method, for each that has one: its difference from the baseline in the leading metric."""
+        others = {method: scores for method, scores in self.outcomes.items() if method != self.baseline.method}
+        baseline = self.outcomes.get(self.baseline.method, {})
+        return differences(others, baseline, margin=self.margin, paired=self.paired)
 
     def difference(self, row: Row) -> Difference | None:
         return self.differences.get(row.method)
 
     @property
+    def margin(self) -> float | None:
+        """As given, else a tenth of the real-against-real score; None without one."""
+        if self.given_margin is not None:
+            return self.given_margin
+        return MARGIN * abs(self.floor) if self.floor else None
+
+    @cached_property
+    def apart(self) -> set[tuple[str, str]]:
+        """The pairs (better, worse) of methods that can be told apart; none if there are too many methods."""
+        if len(self.outcomes) > MOST_RANKED:
+            return set()
+        found = apart(self.outcomes, self.paired)
+        return found if self.directions.get(self.leading or "") == "lower" else {(b, a) for a, b in found}
+
+    @cached_property
+    def ranks(self) -> dict[str, tuple[int, int]]:
+        """By method: the best and the worst rank that it may have, after how many it is told apart from.
+
+        All of them hold together with 95 % confidence (Mogstad et al. 2024, Inference for Ranks, Section 3).
+        """
+        if len(self.outcomes) > MOST_RANKED:
+            return {}
+        better = {method: sum(method == worse for _, worse in self.apart) for method in self.outcomes}
+        worse = {method: sum(method == first for first, _ in self.apart) for method in self.outcomes}
+        return {method: (1 + better[method], len(better) - worse[method]) for method in better}
+
+    @property
+    def groups(self) -> list[list[str]]:
+        """The largest groups of methods that cannot be told apart, in the order of the rows."""
+        return groups(list(self.ranks), sorted(self.apart))
+
+    @cached_property
+    def floors(self) -> dict[str, float]:
+        """By metric: that of one half of the real images against the other."""
+        found = [result.summary["metrics"].get("floor", {}) for row in self.rows for result in row.completed]
+        return {name: score for floor in reversed(found) for name, score in floor.items() if is_number(score)}
+
+    @property
     def floor(self) -> float | None:
-        """The leading metric of one half of the real images against the other."""
-        floors = [result.summary["metrics"].get("floor", {}) for row in self.rows for result in row.completed]
-        return next((floor[self.leading] for floor in floors if is_number(floor.get(self.leading))), None)
+        """That of the leading metric."""
+        return self.floors.get(self.leading or "")
 
     @property
     def updates(self) -> list[str]:
@@ -157,7 +211,9 @@ def sampler_name(node: Mapping[str, Any]) -> str:
     return str(node["_target_"]).rsplit(".", 1)[-1] + (f"({', '.join(inner)})" if inner else "")
 
 
-def boards(results: Sequence[Result], baseline: str | None) -> list[Board]:
+def boards(
+    results: Sequence[Result], baseline: str | None, margin: float | None = None, paired: bool = False
+) -> list[Board]:
     """One board for each protocol.
 
     A run without a summary, and so without a protocol, is on the board of other runs on its data, or on one that has
@@ -175,7 +231,13 @@ def boards(results: Sequence[Result], baseline: str | None) -> list[Board]:
     places = [places_of(group) for group in groups.values()]
     told = len(set(places)) > 1
     return [
-        board(json.loads(protocol) | ({"root": place} if told and place else {}), rows(group, labels), baseline)
+        board(
+            json.loads(protocol) | ({"root": place} if told and place else {}),
+            rows(group, labels),
+            baseline,
+            margin,
+            paired,
+        )
         for (protocol, group), place in zip(groups.items(), places, strict=True)
     ]
 
@@ -197,7 +259,7 @@ def rows(results: Sequence[Result], labels: Mapping[str, str]) -> list[Row]:
     return [Row(labels[method], found) for method, found in methods.items()]
 
 
-def board(protocol: dict[str, Any], rows: list[Row], baseline: str | None) -> Board:
+def board(protocol: dict[str, Any], rows: list[Row], baseline: str | None, margin: float | None, paired: bool) -> Board:
     measured = [result.summary["metrics"] for row in rows for result in row.completed]
     names = dict.fromkeys(key for metrics in measured for key in metrics["last"] if not key.endswith("_std"))
     leading = [metrics["leading"] for metrics in measured if metrics.get("leading") in names][:1]
@@ -220,6 +282,8 @@ def board(protocol: dict[str, Any], rows: list[Row], baseline: str | None) -> Bo
         headlines=headlines,
         directions=directions,
         baseline=next(iter(named + scored + rows)),
+        given_margin=margin,
+        paired=paired,
     )
 
 

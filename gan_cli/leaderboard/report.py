@@ -142,6 +142,8 @@ def show(found: Sequence[Board], out: Path) -> None:
             )
         for row in text.rows[:ROWS_SHOWN]:
             table.add_row(*(Text(row[number]) for number in shown))
+        if text.last:
+            table.add_row(*(Text(text.last[number]) for number in shown))
         printer.print(table)
         if len(text.rows) > ROWS_SHOWN:
             printer.print(Text(f"and {len(text.rows) - ROWS_SHOWN:,} more methods, which the files have"))

@@ -102,6 +102,11 @@ class Result:
     def seed(self) -> int:
         return self.config["seed"]
 
+    @property
+    def seeds(self) -> tuple[int, int]:
+        """The training seed, and which images keep their label."""
+        return self.seed, int(flatten(dict(self.config)).get(LABEL_SEED) or 0)
+
     @cached_property
     def method(self) -> str:
         """The part of the config that runs of one method share: all that can change results, except the seed."""
@@ -136,7 +141,7 @@ class Result:
     def identity(self) -> tuple[str, int, str]:
         """The method, its seeds and the images: two runs that agree in all of them are the same run."""
         images = self.protocol.get("images_sha256") or [self.data.get(place) for place in sorted(PLACES)]
-        return self.method, self.seed, json.dumps([images, flatten(dict(self.config)).get(LABEL_SEED)])
+        return self.method, self.seed, json.dumps([images, self.seeds[1]])
 
     @property
     def scores(self) -> dict[str, Any]:

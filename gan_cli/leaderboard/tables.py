@@ -4,14 +4,14 @@ import csv
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, get_args
 
-from gan_cli.leaderboard.boards import Board, Row
+from gan_cli.leaderboard.boards import MOST_RANKED, WORST, Board, Row
 from gan_cli.leaderboard.results import Result
-from gan_cli.leaderboard.statistics import Difference, Spread, spread
+from gan_cli.leaderboard.statistics import MOST_SEEDS, Difference, Spread, Verdict, fewest_seeds, spread
 from gan_cli.metrics.metrics import Direction
-from gan_cli.runs.summary import short
+from gan_cli.runs.summary import REAL, short
 from gan_cli.text import printable
 
 OF_HARDWARE = ("seconds", "scoring_seconds", "images_per_second", "peak_memory_bytes")  # never averaged over several
@@ -32,16 +32,21 @@ Columns = list[tuple[str, Callable[[Row], str]]]
 
 @dataclass(frozen=True)
 class TextTable:
-    """`links`, if there are any, lead from the first cell of each row of a page to a folder."""
+    """`links`, if there are any, lead from the first cell of each row of a page to a folder; `last` is no method's."""
 
     title: str
     header: list[str]
     rows: list[list[str]]
     links: list[str] = field(default_factory=list)
+    last: list[str] = field(default_factory=list)
+
+    @property
+    def all_rows(self) -> list[list[str]]:
+        return [*self.rows, *([self.last] if self.last else [])]
 
 
 def text_tables(board: Board) -> list[TextTable]:
-    """At the last step; the best checkpoint and along training; cost."""
+    """At the last step; what the seeds tell; the best checkpoint and along training; cost."""
     arrows = {
         name: f"{name.removesuffix('_mean')} {ARROWS.get(board.directions.get(name), '')}".rstrip()
         for name in board.metrics
@@ -58,9 +63,14 @@ def text_tables(board: Board) -> list[TextTable]:
             last.append((EXTENT, lambda row, metric=metric: extent(row.last(metric))))  # type: ignore[misc]
         if metric == board.leading:
             last.append((f"Δ to {board.baseline.method}", lambda row: shown_difference(board.difference(row))))
-    tables = [table("At the last step, mean ± SD over training seeds", board, last)]
+    first = table("At the last step, mean ± SD over training seeds", board, last)
+    names = {arrows[metric]: metric for metric in board.metrics}
+    floors = [number_or_dash(board.floors.get(names.get(title, ""))) for title in first.header[1:]]
+    tables = [replace(first, last=[REAL, *floors])] if board.floors else [first]
     if board.leading is not None:
         leading = board.leading
+        if board.differences:
+            tables.append(told_table(board, arrows[leading]))
         along: Columns = [("method", lambda row: row.method)]
         best: Columns = [
             (f"best {arrows[metric]}", lambda row, metric=metric: shown(row.best(metric)))  # type: ignore[misc]
@@ -86,6 +96,49 @@ def text_tables(board: Board) -> list[TextTable]:
         ("gradient calls an image sampled", lambda row: number_or_dash(mean(row.sampling("gradient_calls")))),
     ]
     return [*tables, table("Cost of a run", board, cost)]
+
+
+def told_table(board: Board, leading: str) -> TextTable:
+    columns: Columns = [
+        ("method", lambda row: row.method),
+        ("rank", lambda row: rank(board, row)),
+        (f"than {board.baseline.method}", lambda row: told(board.difference(row))),
+        ("p", lambda row: probability(getattr(board.difference(row), "p", None))),
+        ("could show", lambda row: number_or_dash(getattr(board.difference(row), "detectable", None))),
+        ("seeds needed", lambda row: seeds_needed(board.difference(row))),
+        ("CV", lambda row: variation(row.last(board.metrics[0]))),
+    ]
+    return table(f"What the seeds tell of {leading}", board, columns)
+
+
+def rank(board: Board, row: Row) -> str:
+    """1 to 4: which ranks the method may have."""
+    return " to ".join(map(str, dict.fromkeys(board.ranks[row.method]))) if row.method in board.ranks else "-"
+
+
+def told(difference: Difference | None) -> str:
+    return "-" if difference is None else difference.verdict
+
+
+def probability(p: float | None) -> str:
+    return "-" if p is None else "<0.0001" if p < 1e-4 else f"{p:.2g}"
+
+
+def seeds_needed(difference: Difference | None) -> str:
+    if difference is None or difference.verdict != "cannot tell" or difference.n < 2:
+        return "-"
+    return f">{MOST_SEEDS:,}" if difference.seeds is None else f"{difference.seeds:,}"
+
+
+def variation(values: Spread | None) -> str:
+    """The coefficient of variation over training seeds, in percent."""
+    found = coefficient(values)
+    return "-" if found is None else f"{100 * found:.2g} %"
+
+
+def coefficient(values: Spread | None) -> float | None:
+    """SD over the mean's size; None without one."""
+    return values.std / abs(values.mean) if values is not None and values.std is not None and values.mean else None
 
 
 def table(title: str, board: Board, columns: Columns) -> TextTable:
@@ -226,10 +279,10 @@ def notes(board: Board) -> list[str]:
     said = [f"Protocol: {protocol}."] if protocol else []
     if board.leading is not None:
         said.append("SD and ± are sample standard deviations, with n - 1: over training seeds, or a run's evaluations.")
-    if board.floor is not None:
+    if board.floors:
         said.append(
-            f"Real against real, one random half of the real images against the other: {board.leading} "
-            f"{number(board.floor)}; it gives a scale, and a method can be better."
+            "Real against real: one random half of the real images against the other; it gives a scale, and a method "
+            "can be better."
         )
     if board.published:
         where = f" ({'; '.join(board.sources)})" if board.sources else ""
@@ -272,21 +325,62 @@ def mixed(row: Row) -> str:
 
 
 def differences(board: Board) -> list[str]:
-    """Sentences about the interval of each method's difference from the baseline."""
+    """Sentences about each method's difference from the baseline, the margin, the test and the ranks."""
     found = {row.method: difference for row in board.rows if (difference := board.difference(row)) is not None}
-    said = []
-    for verdict in ("lower", "higher", "no difference shown", "too few seeds to tell"):
-        methods = [f"{method} (n = {d.n})" for method, d in found.items() if d.verdict == verdict]
+    if not found:
+        return []
+    said, baseline, count = [], board.baseline.method, len(found)
+    for verdict in get_args(Verdict):
+        methods = [needing(method, one) for method, one in found.items() if one.verdict == verdict]
         if methods:
-            named = f"all {len(methods)}" if len(methods) == len(found) > 1 else listed(methods)
-            said.append(f"Difference (Δ) of {board.leading} from {board.baseline.method}, {verdict}: {named}.")
-    if found:
+            words = f"equivalent to {baseline}" if verdict == "equivalent" else f"{verdict} than {baseline}"
+            words = f"cannot be told from {baseline}" if verdict == "cannot tell" else words
+            said.append(
+                f"{board.leading}, {words}: {f'all {count}' if len(methods) == count > 1 else listed(methods)}."
+            )
+    fewest = fewest_seeds(count, board.paired)
+    if fewest is not None and all(one.detectable is None for one in found.values()):
         said.append(
-            f"Δ is a method's mean minus that of {board.baseline.method}, in parentheses its 95 % bootstrap interval "
-            "over training seeds, paired where seeds are shared; with fewer than 6 shared seeds, even the same sign in "
-            "all of them arises by chance more than one time in twenty."
+            f"These are too few seeds for any difference to show: it takes {fewest} for each method, where "
+            f"{'one is' if count == 1 else f'{count} are'} compared with {baseline}."
+        )
+    if board.margin is not None:
+        source = "a tenth of the real-against-real score" if board.given_margin is None else "as given"
+        said.append(
+            f"Equivalent: within {number(board.margin)} of {baseline} ({source}), by two one-sided t tests at 5 %."
+        )
+    tests = (
+        "sign flips of pairs of one seed, and of Student's t test of them"
+        if board.paired
+        else "relabelled runs, and of Welch's t test"
+    )
+    said.append(
+        f"Δ is a method's mean minus that of {baseline}, in parentheses its 95 % interval by Student's t, for this "
+        f"method alone. Lower and higher follow p, the larger one of a permutation test, of {tests}; it is corrected "
+        f"for {count} method{'s' * (count != 1)} by Holm, and so is the test of equivalence."
+    )
+    said.append(
+        "Could show: the smallest difference that these seeds would have shown four times in five. Seeds needed: for "
+        "each method, to tell as often, if the difference and the SDs are as seen here. CV: SD over mean."
+    )
+    if board.ranks:
+        said.append(
+            "Rank: from one more than the methods that are shown to be better, to all that are not shown to be worse, "
+            "by the same test of every pair, corrected for all pairs."
+        )
+    elif len(board.outcomes) > MOST_RANKED:
+        said.append(f"Ranks are told of at most {MOST_RANKED} methods.")
+    if any(result.state in WORST for row in board.rows for result in row.results):
+        said.append(
+            "In tests, runs that diverged or collapsed count as the worst: methods with such runs are compared by the "
+            "ranks of their runs. Means and intervals are without them."
         )
     return said
+
+
+def needing(method: str, difference: Difference) -> str:
+    seeds = seeds_needed(difference)
+    return method if seeds == "-" else f"{method} ({seeds} seeds needed)"
 
 
 def listed(names: Sequence[str]) -> str:
@@ -314,7 +408,7 @@ def fitting(text: TextTable, width: int, frame: Callable[[list[int]], int]) -> t
     `frame` says how wide a table is whose columns have these widths. The first two columns are always shown. A name
     of more than WIDEST_NAME letters does not count: its row is longer, or is folded.
     """
-    widths = [max(map(len, column)) for column in zip(text.header, *text.rows, strict=True)]
+    widths = [max(map(len, column)) for column in zip(text.header, *text.all_rows, strict=True)]
     widths[0] = min(widths[0], WIDEST_NAME)
     kept = [0]
     for position in sorted(range(1, len(widths)), key=lambda n: (n > 2, text.header[n] == EXTENT, n)):
@@ -338,9 +432,9 @@ def markdown(boards: Sequence[Board]) -> str:
 
 def markdown_table(text: TextTable) -> list[str]:
     escaped = TextTable(
-        text.title, [*map(markdown_cell, text.header)], [[*map(markdown_cell, row)] for row in text.rows]
+        text.title, [*map(markdown_cell, text.header)], [[*map(markdown_cell, row)] for row in text.all_rows]
     )
-    kept, left = fitting(escaped, WIDTH, lambda widths: sum(widths) + 3 * len(widths) + 1)
+    kept, left = fitting(escaped, WIDTH, lambda widths: sum(max(3, width) + 3 for width in widths) + 1)
     chosen = [[row[n] for n in kept] for row in (escaped.header, *escaped.rows)]
     widths = [max(3, *map(len, column)) for column in zip(*chosen, strict=True)]
     widths[0] = min(widths[0], WIDEST_NAME)
@@ -376,6 +470,7 @@ def latex(boards: Sequence[Board]) -> str:
         for text in text_tables(board):
             columns = "l" + "r" * (len(text.header) - 1)
             body = [rf"{' & '.join(map(latex_cell, row))} \\" for row in text.rows]
+            body += [r"\midrule", rf"{' & '.join(map(latex_cell, text.last))} \\"] if text.last else []
             parts += [
                 r"\begin{table}",
                 r"\centering",
@@ -445,12 +540,17 @@ def flat_row(board: Board, row: Row) -> dict[str, object]:
     cells |= {f"published_{metric}": row.published.get(metric) for metric in board.published}
     for metric in board.metrics:
         cells |= flat_spread(f"{metric}_last", row.last(metric)) | flat_spread(f"{metric}_best", row.best(metric))
+        cells[f"{metric}_last_cv"] = coefficient(row.last(metric))
         cells |= {f"{metric}_trajectory_{name}": value for name, value in row.trajectory(metric).items()}
+        cells[f"{metric}_floor"] = board.floors.get(metric)
     found = board.difference(row)
     if found is not None:
         low, high = found.interval or (None, None)
         cells |= {"baseline": board.baseline.method, "difference": found.mean, "difference_low": low}
         cells |= {"difference_high": high, "difference_n": found.n, "difference_verdict": found.verdict}
+        cells |= {"difference_p": found.p, "difference_p_equivalent": found.p_equivalent, "margin": found.margin}
+        cells |= {"difference_detectable": found.detectable, "seeds_needed": found.seeds}
+    cells |= dict(zip(("rank_best", "rank_worst"), board.ranks.get(row.method, (None, None)), strict=True))
     cells["hardware"] = " / ".join(by_hardware(row))
     for key in (*COSTS, *board.updates):
         averaged = key not in OF_HARDWARE or len(by_hardware(row)) < 2
