@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -10,7 +11,7 @@ from hydra._internal.utils import create_config_search_path
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.utils import setup_globals
 from hydra.types import RunMode
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir())  # wheel, or repository
@@ -47,6 +48,13 @@ def composed_files(name: str, overrides: Sequence[str], folders: Sequence[Path] 
     return [
         (folder / file, place) for file, place in places for folder in (CONF, *folders) if (folder / file).is_file()
     ]
+
+
+def studies(folders: Sequence[Path] = ()) -> dict[str, dict[str, Any]]:
+    """Every study of conf/ and of `folders` as its file says, by name."""
+    files = sorted(file for folder in (CONF, *folders) for file in (folder / "study").glob("*.yaml"))
+    read: dict[str, Any] = {file.stem: OmegaConf.to_container(OmegaConf.load(file), resolve=False) for file in files}
+    return {name: study for name, study in read.items() if isinstance(study, dict)}
 
 
 @contextmanager

@@ -87,6 +87,7 @@ REPORTING: dict[str, Any] = {
     "baseline": str | None,
     "outputs": str,
     "out": str | None,
+    "claims": str | None,
     "trust": list[str],
 }
 

@@ -12,10 +12,12 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from gan_cli.config.compose import studies
 from gan_cli.config.trust import trusted_function
 from gan_cli.errors import UserError, one_line
-from gan_cli.files import atomic, is_there
+from gan_cli.files import atomic, is_there, write_json
 from gan_cli.leaderboard.boards import Board, boards
+from gan_cli.leaderboard.claims_page import keep, outcome, sentences, write_page
 from gan_cli.leaderboard.figures import curves, own_picture, save, study_picture
 from gan_cli.leaderboard.page import ROWS_SHOWN, page
 from gan_cli.leaderboard.results import gather, only_sweep
@@ -31,7 +33,7 @@ from gan_cli.leaderboard.tables import (
 )
 from gan_cli.runs.folder import fresh
 from gan_cli.runs.summary import console
-from gan_cli.sweep.formats import Picture
+from gan_cli.sweep.formats import Outcome, Picture
 from gan_cli.text import printable
 
 if TYPE_CHECKING:
@@ -43,9 +45,20 @@ MOST_OF_COMMAND = 2000  # letters
 def report(options: dict[str, Any]) -> None:
     """gan-report: the tables of existing runs."""
     folders = [Path(folder) for folder in options["folders"]]
-    if not folders:
+    claims = None if options["claims"] is None else Path(options["claims"])
+    if not folders and claims is None:
         raise UserError("which runs? give folders: gan-report outputs/sweeps/<sweep>")
-    write_report(folders, place(folders, options), options["baseline"], options["trust"])
+    if folders:
+        out = place(folders, options)
+        found = write_report(folders, out, options["baseline"], options["trust"])
+        if claims is not None:
+            if found is None:
+                raise UserError(
+                    f"claims={options['claims']}: {printable(folders[0])} is not a sweep of a study with a claim"
+                )
+            keep(found, claims, out / "study.png" if is_there(out / "study.png") else None)
+    if claims is not None:
+        print(f"written: {printable(write_page(claims, studies()))}")
 
 
 def place(folders: Sequence[Path], options: Mapping[str, Any]) -> Path:
@@ -57,10 +70,13 @@ def place(folders: Sequence[Path], options: Mapping[str, Any]) -> Path:
     return fresh(Path(options["outputs"]) / "reports", "report")
 
 
-def write_report(folders: Sequence[Path], out: Path, baseline: str | None, trust: Sequence[str] = ()) -> None:
-    """Writes everything into `out`, and prints the first table of each board.
+def write_report(
+    folders: Sequence[Path], out: Path, baseline: str | None, trust: Sequence[str] = ()
+) -> "Outcome | None":
+    """Writes everything into `out`, and prints the first table of each board, and what became of the study's claim.
 
-    A study's own picture is drawn if its function is in a package of `trust`.
+    A study's own picture is drawn if its function is in a package of `trust`. Returns the outcome of the claim, if the
+    runs are of one sweep whose study has one.
 
     Raises UserError for folders without runs, a baseline that is not a method, and a folder that cannot be written.
     """
@@ -68,6 +84,7 @@ def write_report(folders: Sequence[Path], out: Path, baseline: str | None, trust
     sweep = only_sweep(folders)
     found = boards(results, baseline or sweep.get("baseline"))
     suffixes = ["", *(f"-{position}" for position in range(2, len(found) + 1))]
+    claimed = outcome(sweep, results)
     draw_study = study_drawing(sweep.get("picture"), trust)
     command = sweep.get("command", []) if is_sweep(folders) else report_command(folders, out, baseline)
     try:
@@ -88,9 +105,14 @@ def write_report(folders: Sequence[Path], out: Path, baseline: str | None, trust
         for name, text in texts.items():
             with atomic(out / name) as partial:
                 partial.write_text(text, encoding="utf-8")
+        if claimed is not None:
+            write_json(out / "claim.json", claimed)
     except OSError as error:
         raise UserError(f"the report cannot be written: {one_line(error)}") from error
     show(found, out)
+    for line in sentences(claimed) if claimed is not None else []:
+        console().print(Text(line), soft_wrap=True)
+    return claimed
 
 
 def is_sweep(folders: Sequence[Path]) -> bool:

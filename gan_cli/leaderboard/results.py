@@ -53,13 +53,15 @@ class Series:
     """What a run recorded, as far as curves need it: a run of 200,000 lines takes 20 MB, not 300.
 
     `seconds` of training by step; `scores` by metric and step; `losses` by player and interval: their sum, the sum of
-    their steps, and their number.
+    their steps, and their number. `latest` are the last record's losses and norms of gradients, such as
+    `loss.discriminator` and `gradient_norm.generator`.
     """
 
     width: int  # of an interval, in steps
     seconds: dict[int, float] = field(default_factory=dict)
     scores: dict[str, dict[int, float]] = field(default_factory=dict)
     losses: dict[str, dict[int, tuple[float, int, int]]] = field(default_factory=dict)
+    latest: dict[str, float] = field(default_factory=dict)
 
     def add(self, record: Record) -> None:
         """Numbers that are not finite, and names beyond the number that is sensible, are left out."""
@@ -75,6 +77,10 @@ class Series:
                 intervals = self.losses.setdefault(player, {})
                 known, steps, count = intervals.get(step // self.width, (0.0, 0, 0))
                 intervals[step // self.width] = (known + total, steps + step, count + 1)
+                self.latest[f"loss.{player}"] = total
+        for player, norm in record.get("gradient_norms", {}).items():
+            if player in self.losses:
+                self.latest[f"gradient_norm.{player}"] = norm
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """What sweep.json and logs/<job>.json hold, as types: files from elsewhere are data, and are checked."""
 
 import re
-from typing import Annotated, NotRequired
+from typing import Annotated, Literal, NotRequired
 
-from annotated_types import Predicate
+from annotated_types import Len, Predicate
 from typing_extensions import TypedDict
 
 from gan_cli.runs.formats import RunConfig
@@ -43,6 +43,63 @@ class Picture(TypedDict):
     logarithmic: NotRequired[bool]
 
 
+Word = Literal["shown", "not shown", "contradicted"]
+Setting = str | int | float | bool
+
+
+class Rule(TypedDict):
+    """How a number of the finished runs is judged; docs/claims.md says what each kind reads."""
+
+    rule: Literal["value", "difference", "trend", "interaction", "correlation"]
+    says: str
+    reading: str
+    expected: Literal["lower", "higher"] | Annotated[list[float], Len(2, 2)]
+    where: NotRequired[dict[str, Setting | list[Setting]]]
+    than: NotRequired[dict[str, Setting | list[Setting]]]  # of a difference: the other runs
+    against: NotRequired[str]  # of a value: another number of the same run, which is subtracted
+    along: NotRequired[str | list[str]]  # a setting, of an interaction two; of a correlation a player
+    logarithmic: NotRequired[bool]
+    each: NotRequired[dict[str, list[Setting]]]
+
+
+class Claim(TypedDict):
+    """What a study is to show, who says so, and how its runs are judged; `remarks` are sentences for the page."""
+
+    says: str
+    source: str
+    rules: list[Rule]
+    remarks: NotRequired[list[str]]
+
+
+class PartOfOutcome(TypedDict):
+    """What one rule found: gan_cli/leaderboard/claims.py."""
+
+    says: str
+    expected: str
+    mean: float | None
+    interval: Annotated[list[float], Len(2, 2)] | None
+    n: int
+    word: Word
+
+
+class Outcome(TypedDict):
+    """claim.json: what a sweep's runs say to its study's claim, and what they cost."""
+
+    study: str
+    says: str
+    source: str
+    remarks: list[str]
+    command: list[str]
+    verdict: Word
+    parts: list[PartOfOutcome]
+    runs: int
+    lost: dict[str, int]
+    seconds: float
+    machines: list[str]
+    ended: str
+    versions: dict[str, str]
+
+
 class Kind(TypedDict):
     settings: list[str]
     swept: list[str]
@@ -60,11 +117,14 @@ def is_folder_name(name: str) -> bool:
 class Content(TypedDict):
     """sweep.json: what the sweep's commands have in common, and its jobs by the names of their folders.
 
-    `picture` may be the name of the user's own function, and `command` is the last command line, word by word.
+    `study` is the name of the study that was chosen, and `claim` what it is to show. `picture` may be the name of the
+    user's own function, and `command` is the last command line, word by word.
     """
 
     jobs: dict[Annotated[str, Predicate(is_folder_name)], Entry]
     kind: NotRequired[Kind]
     picture: NotRequired[Picture | Annotated[str, Predicate(is_dotted)] | None]
+    claim: NotRequired[Claim | None]
+    study: NotRequired[str | None]
     baseline: NotRequired[str | None]
     command: NotRequired[list[str]]

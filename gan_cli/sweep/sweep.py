@@ -78,7 +78,9 @@ def sweep(
             raise EndError(f"stopped, as fail_fast=true says: {', '.join(failed)} failed; see {folder.logs}")
 
     with folder.locked():
-        facts = {"picture": study.get("picture"), "baseline": options["baseline"], "command": list(command)}
+        named: Any = config.hydra.runtime.choices.get("study")
+        facts = {"study": named, "picture": study.get("picture"), "claim": study.get("claim")}
+        facts |= {"baseline": options["baseline"], "command": list(command)}
         folder.add(due, kind=kind_of(arguments), **facts)
         folder.quote(jobs)
         if raced:
@@ -229,6 +231,7 @@ def read_sweep(config: DictConfig) -> dict[str, Any]:
     own = OmegaConf.masked_copy(config, [key for key in SWEEPING if key in config])
     options = {"study": None} | read_plain(own, {str(key): SWEEPING[str(key)] for key in own}, "")
     check_picture((options["study"] or {}).get("picture"))
+    check_claim((options["study"] or {}).get("claim"))
     if options["slots_per_device"] is not None and options["slots_per_device"] < 1:
         raise UserError(f"slots_per_device={options['slots_per_device']} must be at least 1")
     return options
@@ -236,8 +239,6 @@ def read_sweep(config: DictConfig) -> dict[str, Any]:
 
 def check_picture(picture: Any) -> None:
     """Raises UserError for a study's picture that could not be drawn."""
-    from pydantic import ValidationError
-
     from gan_cli.sweep.formats import Picture, is_dotted
 
     if isinstance(picture, str):
@@ -246,9 +247,24 @@ def check_picture(picture: Any) -> None:
                 f"picture: {printable(picture)} in the study names no function, as in picture: mine.own.draw"
             )
         return
+    check_form("picture", picture, Picture | None, "picture: {x: objective}")
+
+
+def check_claim(claim: Any) -> None:
+    """Raises UserError for a study's claim that could not be judged."""
+    from gan_cli.sweep.formats import Claim
+
+    rule = "{rule: value, says: all modes, reading: last.modes_covered, expected: [7.5, 8.5]}"
+    check_form("claim", claim, Claim | None, f"claim: {{says: ..., source: ..., rules: [{rule}]}}")
+
+
+def check_form(key: str, value: Any, hint: Any, example: str) -> None:
+    """Raises UserError for a key of a study that is not as it has to be."""
+    from pydantic import ValidationError
+
     try:
-        adapter(Picture | None).validate_python(picture, strict=True)
+        adapter(hint).validate_python(value, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, ("picture", *first["loc"])))
-        raise UserError(printable(f"{place} in the study: {first['msg']}; as in picture: {{x: objective}}")) from error
+        place = ".".join(map(str, (key, *first["loc"])))
+        raise UserError(printable(f"{place} in the study: {first['msg']}; as in {example}")) from error
