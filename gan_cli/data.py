@@ -20,10 +20,11 @@ GOLDEN = (math.sqrt(5) - 1) / 2
 
 @dataclass(frozen=True)
 class Modes:
-    """The centers of a toy mixture's Gaussians, [modes, 2], and their standard deviation."""
+    """The centers of a toy mixture's Gaussians, [modes, dimensions], their standard deviation, and their shares."""
 
-    centers: Float[Tensor, "modes 2"]
+    centers: Float[Tensor, "modes dimensions"]
     std: float
+    weights: Float[Tensor, "modes"]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Two-dimensional mixtures of Gaussians, whose modes can be counted."""
+"""Mixtures of Gaussians in one or two dimensions, whose modes can be counted."""
 
 import math
 from abc import abstractmethod
@@ -16,9 +16,10 @@ from gan_cli.seeding import mix
 
 @dataclass(frozen=True, kw_only=True)
 class Mixture(Dataset):
-    """Equally likely round Gaussians of standard deviation `std`, as images [2, 1, 1] in their own units.
+    """Round Gaussians of standard deviation `std`, as images [dimensions, 1, 1] in their own units.
 
-    The points are the same at every load. Raises ValueError for a setting outside its range.
+    `points_per_mode` is the mean over modes. The points are the same at every load. Raises ValueError for a setting
+    outside its range.
     """
 
     std: Annotated[float, Gt(0)]
@@ -28,18 +29,25 @@ class Mixture(Dataset):
 
     @abstractmethod
     def centers(self) -> Tensor:
-        """The modes, [modes, 2]."""
+        """The modes, [modes, dimensions]."""
+
+    def shares(self) -> Tensor:
+        """The share of each mode, [modes]: the same."""
+        num_modes = len(self.centers())
+        return torch.full((num_modes,), 1 / num_modes)
 
     def load(self) -> TrainingSet:
-        centers = self.centers()
-        labels = torch.arange(len(centers)).repeat_interleave(self.points_per_mode)
-        noise = torch.randn(len(labels), 2, generator=torch.Generator().manual_seed(mix("mixture")))
-        points = centers[labels] + self.std * noise
-        return TrainingSet(points[:, :, None, None], labels, Modes(centers, self.std))
+        centers, shares = self.centers(), self.shares()
+        counts = (shares.double() * (len(centers) * self.points_per_mode)).round().long()
+        labels = torch.arange(len(centers)).repeat_interleave(counts)
+        generator = torch.Generator().manual_seed(mix("mixture"))
+        points = centers[labels] + self.std * torch.randn(len(labels), centers.shape[1], generator=generator)
+        return TrainingSet(points[:, :, None, None], labels, Modes(centers, self.std, shares))
 
     @property
     def protocol(self) -> dict[str, str | int | float]:
-        settings = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "metrics"}
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "metrics"}
+        settings = {name: ", ".join(map(str, one)) if isinstance(one, list) else one for name, one in values.items()}
         return {"dataset": type(self).__name__.lower(), "split": "all"} | settings
 
 
@@ -65,3 +73,24 @@ class Grid(Mixture):
     def centers(self) -> Tensor:
         line = (torch.arange(self.side) - (self.side - 1) / 2) * self.spacing
         return torch.cartesian_prod(line, line)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line(Mixture):
+    """Gaussians on a line, around `means`, with the shares `weights` (f-GAN, Nowozin et al. 2016, section 2.4)."""
+
+    means: list[float]
+    weights: list[float]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.means) != len(self.weights) or min(self.weights) <= 0 or abs(sum(self.weights) - 1) > 1e-6:
+            raise ValueError(
+                f"weights={self.weights} must be a positive share for each of means={self.means}, 1 in sum"
+            )
+
+    def centers(self) -> Tensor:
+        return torch.tensor(self.means)[:, None]
+
+    def shares(self) -> Tensor:
+        return torch.tensor(self.weights)

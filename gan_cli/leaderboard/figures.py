@@ -10,6 +10,7 @@ import numpy as np
 
 from gan_cli.errors import one_line, own_code
 from gan_cli.leaderboard.boards import Board, Row
+from gan_cli.leaderboard.claims import read
 from gan_cli.leaderboard.curves import LOG_RATIO, MOST_DRAWN, Panel, drawn, panels
 from gan_cli.leaderboard.results import Result
 from gan_cli.leaderboard.statistics import interval_of_mean, is_number
@@ -94,17 +95,19 @@ def draw(axes: "Axes", panel: Panel) -> None:
 def study_picture(board: Board, picture: Mapping[str, Any]) -> "Figure | None":
     """The last score of every run against the setting `x`, with a colour for each value of `lines`.
 
-    `picture` may also give the metric `y`, `title` and `xlabel`, and `categories` if numbers are only names. With
+    `picture` may also give `y` (a metric, or a reading of claims.py), `title` and `xlabel`, and `categories` if numbers are only names. With
     `intervals` the means have 95 % intervals over seeds, with `logarithmic` the axis of `x` is one. None if nothing has
     been scored.
     """
-    metric = picture["y"] if picture.get("y") in board.metrics else board.leading or ""
+    asked = picture.get("y") or ""
+    metric = asked if asked in board.metrics or "." in asked else board.leading or ""
     points: dict[str, list[tuple[Any, float]]] = {}
     for row in board.rows:
         for result in row.completed:
-            if is_number(result.scores.get(metric)):
+            score = read(result, metric if "." in metric else f"last.{metric}")
+            if score is not None:
                 line = str(result.value(picture["lines"])) if "lines" in picture else ""
-                points.setdefault(line, []).append((result.value(picture["x"]), result.scores[metric]))
+                points.setdefault(line, []).append((result.value(picture["x"]), score))
     if not points:
         return None
     values = [as_number(x) for line in points.values() for x, _ in line]
