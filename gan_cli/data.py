@@ -24,7 +24,7 @@ class Modes:
 
     centers: Float[Tensor, "modes dimensions"]
     std: float
-    weights: Float[Tensor, "modes"]
+    weights: Float[Tensor, " modes"]
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,9 @@ class Mixture(Dataset):
     @property
     def protocol(self) -> dict[str, str | int | float]:
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "metrics"}
-        settings = {name: ", ".join(map(str, one)) if isinstance(one, list) else one for name, one in values.items()}
-        return {"dataset": type(self).__name__.lower(), "split": "all"} | settings
+        for name, value in values.items():
+            values[name] = ", ".join(map(str, value)) if isinstance(value, list) else value
+        return {"dataset": type(self).__name__.lower(), "split": "all"} | values
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,19 +56,27 @@ def overall(parts: Sequence[Part]) -> Word:
 
 
 def spelled_out(rule: "Rule") -> "list[Rule]":
-    """The rule once for each combination of the values in `each`, which `{key}` stands for in its texts."""
+    """The rule once for each combination of the values in `each`; `{key}` stands for the value in texts and `than`."""
     axes = rule.get("each", {})
     found = []
     for values in product(*axes.values()):
         chosen = dict(zip(axes, values, strict=True))
-        one: Any = dict(rule)
-        one["where"] = dict(rule.get("where", {})) | chosen
-        for name in ("says", "reading", "against"):
-            for key, value in chosen.items():
-                if name in one:
-                    one[name] = one[name].replace(f"{{{key}}}", str(value))
+        one: Any = filled(dict(rule), chosen)
+        one["where"] = one.get("where", {}) | chosen
         found.append(one)
     return found
+
+
+def filled(value: Any, chosen: Mapping[str, Any]) -> Any:
+    """The value with its texts filled in, at any depth."""
+    if isinstance(value, dict):
+        return {key: filled(inner, chosen) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [filled(inner, chosen) for inner in value]
+    if isinstance(value, str):
+        for key, setting in chosen.items():
+            value = value.replace(f"{{{key}}}", str(setting))
+    return value
 
 
 def judged(rule: "Rule", runs: Sequence[Result]) -> Part:
@@ -108,11 +116,11 @@ def fits(run: Result, wanted: Mapping[str, Any]) -> bool:
 
 
 def read(run: Result, reading: str) -> float | None:
-    """A number of the run.
+    """A number of the run; None if it has no such number.
 
-    `last`, `best`, `mean`, `min`, `max` are of a metric, the last three along a run; `floor` is real against real;
-    `cost` is of summary.json's costs; `loss` and `gradient_norm` are a player's in the last record. The metric `leading`
-    is the one that selects the best checkpoint.
+    `last`, `best`, `mean`, `min` and `max` are of a metric, the last three along a run; `floor` is its value for real
+    images against real ones; `cost` is of summary.json's costs; `loss` and `gradient_norm` are a player's in the last
+    record. The metric `leading` is the one that selects the best checkpoint. Raises UserError for another kind.
     """
     kind, _, name = reading.partition(".")
     metrics = run.summary["metrics"]

@@ -95,9 +95,9 @@ def draw(axes: "Axes", panel: Panel) -> None:
 def study_picture(board: Board, picture: Mapping[str, Any]) -> "Figure | None":
     """The last score of every run against the setting `x`, with a colour for each value of `lines`.
 
-    `picture` may also give `y` (a metric, or a reading of claims.py), `title` and `xlabel`, and `categories` if numbers are only names. With
-    `intervals` the means have 95 % intervals over seeds, with `logarithmic` the axis of `x` is one. None if nothing has
-    been scored.
+    `picture` may also give `y` (a metric, or a number as rules of claims read them), `title` and `xlabel`, and
+    `categories` if numbers are only names. With `intervals` the means have 95 % intervals over seeds, with
+    `logarithmic` the axis of `x` is one. None if nothing has been scored.
     """
     asked = picture.get("y") or ""
     metric = asked if asked in board.metrics or "." in asked else board.leading or ""

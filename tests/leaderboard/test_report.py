@@ -470,7 +470,7 @@ def test_names_of_240_letters_and_an_odd_locale_are_no_obstacle(runs: Path, tmp_
 
 
 def test_tables_go_to_outputs_unless_a_sweep_has_its_own(runs: Path, tmp_path: Path) -> None:
-    options: dict[str, Any] = {"outputs": str(tmp_path / "outputs"), "baseline": None, "trust": []}
+    options: dict[str, Any] = {"outputs": str(tmp_path / "outputs"), "baseline": None, "trust": [], "claims": None}
     report(options | {"folders": [str(runs)], "out": None})
     (written,) = (tmp_path / "outputs" / "reports").glob("*/*/leaderboard.csv")
     assert not (runs / "leaderboard.csv").exists()
