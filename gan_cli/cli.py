@@ -57,6 +57,10 @@ def report() -> None:
     launch("report")
 
 
+def verify() -> None:
+    launch("verify")
+
+
 def main() -> None:
     """python -m gan_cli: runs one of the commands, or lists them."""
     name, *words = sys.argv[1:] or ["--help"]
@@ -285,12 +289,20 @@ def run_report(composed: DictConfig, overrides: list[str], choices: Choices) -> 
     report(read_plain(composed, REPORTING, "which runs? give folders: gan-report outputs/sweeps/<sweep>"))
 
 
+def run_verify(composed: DictConfig, overrides: list[str], choices: Choices) -> None:
+    from gan_cli.config.read import VERIFYING, read_plain
+    from gan_cli.leaderboard.verify import verify
+
+    verify(read_plain(composed, VERIFYING, "which run or sweep? give its folder: gan-verify outputs/<run>"))
+
+
 COMMANDS: dict[str, Callable[[DictConfig, list[str], Choices], Any]] = {
     "train": run_train,
     "eval": run_evaluate,
     "sample": run_sample,
     "sweep": run_sweep,
     "report": run_report,
+    "verify": run_verify,
 }
 
 

@@ -261,6 +261,10 @@ class Engine:
         """Of the CPU, for one operation."""
         return torch.get_num_threads()
 
+    def use_threads(self, count: int) -> None:
+        """Of the CPU, for one operation, from now on."""
+        torch.set_num_threads(count)
+
     def gain_of_threads(self) -> float:
         """How much faster all threads convolve than one, from short bursts: below 1 where other programs run.
 

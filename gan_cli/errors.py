@@ -48,6 +48,10 @@ class CollapsedError(LostError):
     status = "collapsed"
 
 
+class DifferenceError(EndError):
+    """A run or a table is not what its own record gives; the message says what differs first."""
+
+
 class OutOfMemoryError(EndError):
     """The device has too little memory; the message says what to lower."""
 

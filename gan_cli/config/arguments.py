@@ -16,7 +16,8 @@ from gan_cli.config.hints import choices_of, chosen, composed_choices, known_key
 from gan_cli.config.overrides import key_of, placed, quoted, value_of
 from gan_cli.errors import UserError
 
-BARE = {"eval": "checkpoint", "sample": "checkpoint", "report": "folders"}  # keys that a word without one is for
+# keys that a word without one is for
+BARE = {"eval": "checkpoint", "sample": "checkpoint", "report": "folders", "verify": "folder"}
 PATHS = {
     "checkpoint",
     "resume",
@@ -29,6 +30,7 @@ PATHS = {
     "images",
     "reference",
     "init_from",
+    "folder",
 }  # last parts of keys
 FOLDER_OF = {"train": "run_dir=<folder> or outputs=<folder>", "sweep": "sweep_dir=<folder>"}
 NOT_USED = ("hydra.run", "hydra.sweep", "hydra.output_subdir", "hydra.job.chdir")

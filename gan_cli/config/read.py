@@ -90,7 +90,17 @@ REPORTING: dict[str, Any] = {
     "claims": str | None,
     "trust": list[str],
 }
-
+VERIFYING: dict[str, Any] = {
+    "folder": str,
+    "spot": int,
+    "spot_steps": int,
+    "full": bool,
+    "seed": int | None,
+    "dataset": dict[str, str | None],
+    "init_from": str | None,
+    "device": str,
+    "trust": list[str],
+}
 
 OF_A_CHECKPOINT = ("which", "num_eval_images", "evaluation_seed", "latent_sampler", "attack", "trust")
 OF_IMAGES = ("reference", "metrics")
