@@ -23,7 +23,16 @@ from gan_cli.leaderboard.curves import LOG_RATIO, drawn, left_out, panels
 from gan_cli.leaderboard.figures import last_grid, step_of
 from gan_cli.leaderboard.results import Result
 from gan_cli.leaderboard.styles import COLOURS, ON_BLACK, Style, outline, style
-from gan_cli.leaderboard.tables import TextTable, all_hardware, notes, number, separation, shown, text_tables
+from gan_cli.leaderboard.tables import (
+    TextTable,
+    all_hardware,
+    machine_name,
+    notes,
+    number,
+    separation,
+    shown,
+    text_tables,
+)
 from gan_cli.text import printable
 
 HERE = Path(__file__).parent
@@ -273,9 +282,18 @@ def runs_table(board: Board, out: Path) -> TextTable:
         warned = [f"{len(result.warnings)} warning{'s' * (len(result.warnings) != 1)}"] * bool(result.warnings)
         why = "; ".join(filter(None, [result.error, *warned, *result.warnings[:MOST_WARNINGS]]))
         step = str(result.summary.get("step", ""))
-        rows.append([result.name, method, result.state, str(result.seed), step, why])
+        rows.append([result.name, method, result.state, str(result.seed), step, proved(result), why])
         links.append(link(result, out))
-    return TextTable("Runs", ["run", "method", "state", "seed", "step", "why"], rows, links)
+    return TextTable("Runs", ["run", "method", "state", "seed", "step", "verified", "why"], rows, links)
+
+
+def proved(result: Result) -> str:
+    """What gan-verify has computed again of the run as it is, when and where; empty if nothing."""
+    verdict = result.verdict
+    if verdict is None:
+        return ""
+    done, where = verdict["proved"], machine_name(verdict["hardware"])
+    return f"{done['replayed']:,} of {done['steps']:,} steps, {minutes(verdict['date'])}, {where}"
 
 
 def link(result: Result, out: Path) -> str:

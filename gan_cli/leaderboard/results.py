@@ -18,6 +18,7 @@ from gan_cli.leaderboard.statistics import is_number
 from gan_cli.runs.folder import RunFolder
 from gan_cli.runs.formats import MOST_LINE_BYTES, MOST_NAMES, read_record, read_summary
 from gan_cli.runs.sink import Record
+from gan_cli.runs.verdict import Verification, read_verdict
 from gan_cli.sweep.formats import Content
 from gan_cli.sweep.sweep_folder import State, SweepFolder, state_of
 from gan_cli.text import printable
@@ -174,6 +175,11 @@ class Result:
                 break
             found.add(record)
         return found
+
+    @cached_property
+    def verdict(self) -> Verification | None:
+        """What this user's gan-verify says of its files as they are."""
+        return read_verdict(self.run)
 
     def value(self, key: str) -> Any:
         """A setting's value in the overrides, else in the objective's facts, else in the config."""

@@ -12,6 +12,7 @@ from gan_cli.leaderboard.results import Result
 from gan_cli.leaderboard.statistics import MOST_SEEDS, Difference, Spread, Verdict, fewest_seeds, spread
 from gan_cli.metrics.metrics import Direction
 from gan_cli.runs.summary import REAL, short
+from gan_cli.runs.verdict import Verification
 from gan_cli.text import printable
 
 OF_HARDWARE = ("seconds", "scoring_seconds", "images_per_second", "peak_memory_bytes")  # never averaged over several
@@ -312,7 +313,34 @@ def notes(board: Board) -> list[str]:
         said.append(f"Stopped by a race before their last step, and so without a score: {listed(stopped)}.")
     if any(row.pending for row in board.rows):
         said.append("Not all runs are finished: repeat the command that started them.")
-    return said + differences(board)
+    return [*said, *differences(board), *verdicts(board)]
+
+
+def verdicts(board: Board) -> list[str]:
+    """A sentence about the runs that gan-verify has computed again, if there are some."""
+    results = [result for row in board.rows for result in row.results]
+    found = [verdict for result in results if (verdict := result.verdict) is not None]
+    if not found:
+        return []
+    replayed, steps = (sum(verdict["proved"][key] for verdict in found) for key in ("replayed", "steps"))
+    partly = [row.method for row in board.rows if any(result.verdict is None for result in row.results)]
+    others = f"; not all of {listed(partly)}" if partly else ""
+    of_steps = f"{replayed:,} of their {steps:,} steps replayed"
+    return [
+        f"Verified by gan-verify: {len(found)} of {len(results)} runs, {of_steps} ({when_and_where(found)}){others}."
+    ]
+
+
+def verified(row: Row) -> str:
+    """3 of 3 (2026-11-29, the machine); empty if none of its runs has a verdict on its files as they are."""
+    found = [verdict for result in row.results if (verdict := result.verdict) is not None]
+    return f"{len(found)} of {len(row.results)} ({when_and_where(found)})" if found else ""
+
+
+def when_and_where(found: Sequence[Verification]) -> str:
+    days = sorted({verdict["date"][:10] for verdict in found})
+    machines = dict.fromkeys(machine_name(verdict["hardware"]) for verdict in found)
+    return f"{' to '.join(dict.fromkeys((days[0], days[-1])))}, {' / '.join(machines)}"
 
 
 def mixed(row: Row) -> str:
@@ -537,6 +565,7 @@ def flat_row(board: Board, row: Row) -> dict[str, object]:
         "stopped": sum(row.stopped.values()),
         "unfinished": sum(row.pending.values()),
     }
+    cells |= {"verified": words} if (words := verified(row)) else {}
     cells |= {f"published_{metric}": row.published.get(metric) for metric in board.published}
     for metric in board.metrics:
         cells |= flat_spread(f"{metric}_last", row.last(metric)) | flat_spread(f"{metric}_best", row.best(metric))

@@ -33,7 +33,7 @@ class Proved(TypedDict):
     seed: Annotated[int, Ge(0), Le(2**64)]
 
 
-class Verdict(TypedDict):
+class Verification(TypedDict):
     """verified.json; `files` has the SHA-256 of every file that it is about, and `signature` is of all the rest."""
 
     verdict: Literal["verified"]
@@ -71,17 +71,17 @@ def is_own(folder: Path) -> bool:
     return folder.stat().st_uid == os.geteuid() and os.access(folder, os.W_OK)
 
 
-def signed_verdict(run: RunFolder) -> Verdict | None:
+def signed_verdict(run: RunFolder) -> Verification | None:
     """What this user's gan-verify has written, even if files have changed since; nobody else's is believed."""
     try:
-        verdict: dict[str, Any] = read_json(run.path / NAME, Verdict)
+        verdict: dict[str, Any] = read_json(run.path / NAME, Verification)
     except (OSError, ValueError):
         return None
     content = {key: value for key, value in verdict.items() if key != "signature"}
-    return Verdict(**verdict) if is_ours(content, verdict["signature"]) else None  # type: ignore[typeddict-item]
+    return Verification(**verdict) if is_ours(content, verdict["signature"]) else None  # type: ignore[typeddict-item]
 
 
-def read_verdict(run: RunFolder) -> Verdict | None:
+def read_verdict(run: RunFolder) -> Verification | None:
     """The verdict of this user's gan-verify on the files as they are; None without one, or if one of them changed."""
     verdict = signed_verdict(run)
     try:
