@@ -41,6 +41,8 @@ IN_THE_LAST_BITS = ("torch", "torchvision", "numpy", "torch-fidelity")  # versio
 # rounding error after each step; and at least this far, relative to itself.
 TIMES, ROUNDING = 10.0, {"float32": 1e-6, "bfloat16": 1e-6, "tf32": 1e-4}
 LEAST, LEAST_OF_A_SCORE = 1e-4, 1e-2
+SCORES = "metrics."
+SMALLEST = 1e-30  # that something is divided by
 
 LEAST_SECONDS = 5.0  # to be announced
 
@@ -93,16 +95,23 @@ class Margin:
     largest: float = 0.0
     moved: dict[str, float] = field(default_factory=dict)
 
-    def allowed(self, key: str, size: float, moved: float = 0.0) -> float:
-        """`size` is the number's, `moved` how far rounding moves it on this machine, now and in earlier steps."""
+    def holds(self, apart: float, size: float, key: str, moved: float) -> bool:
+        """Whether a number of this size may be `apart`.
+
+        `moved` says how far rounding moves it on this machine, now; it counts in later steps, too.
+        """
         if self.exact:
-            return 0.0
+            return apart == 0
         self.moved[key] = max(self.moved.get(key, 0.0), moved)
-        least = LEAST_OF_A_SCORE if key.startswith(("metrics.", "floor.")) else LEAST
+        least = LEAST_OF_A_SCORE if key.startswith(SCORES) else LEAST
         allowed = max(TIMES * self.moved[key], least * size)
-        if size > 0:
-            self.largest = max(self.largest, allowed / size)
-        return allowed
+        if 0 < apart <= allowed:
+            self.largest = max(self.largest, allowed / max(size, SMALLEST))
+        return apart <= allowed
+
+    @property
+    def found_exact(self) -> bool:
+        return self.largest == 0
 
 
 def verify_run(path: Path, options: Mapping[str, Any], seed: int, tell: Tell) -> Proved:
@@ -261,12 +270,12 @@ def prove(claims: Claims, options: Mapping[str, Any], seed: int, tell: Tell) -> 
                     f"steps 0 to {segments[0].last} cannot be replayed, as they began with another run's weights: add "
                     "init_from=<its folder>"
                 )
-            most_steps = math.inf if options["full"] else options["spot_steps"]
+            most_steps = math.inf if options["full"] else float(options["spot_steps"])
             replayed = replay_all(chosen, len(segments), claims, again, margin, most_steps, tell)
     except DifferenceError as error:
         raise DifferenceError("; ".join([str(error), *unlike])) from error
     return Proved(
-        exact=margin.exact,
+        exact=margin.found_exact,
         tolerance=margin.largest,
         replayed=sum(replayed.values()),
         steps=claims.last_step,
@@ -398,10 +407,8 @@ def compare_values(
     for key, value in ours.items():
         if key not in theirs:
             raise DifferenceError(f"{place}: {printable(key)} is missing, and {origin} gives {shown(value)}")
-        moved = 0.0 if others is None else distance(value, others.get(key, value))
-        if not close(
-            theirs[key], value, key.removeprefix("metrics.last.").removeprefix("metrics.best."), margin, moved
-        ):
+        size, moved = abs(float(value)) if is_number(value) else 0.0, distance(value, (others or {}).get(key, value))
+        if not margin.holds(distance(theirs[key], value), size, key, moved):
             raise DifferenceError(
                 f"{place}: {printable(key)} is {shown(theirs[key])}, and {origin} gives {shown(value)}"
             )
@@ -416,17 +423,13 @@ def is_number(value: Any) -> bool:
 
 
 def distance(first: Any, second: Any) -> float:
-    if not (is_number(first) and is_number(second)) or not math.isfinite(first) or not math.isfinite(second):
+    """Between numbers: infinite if only one of them is finite; of other values, 0 if they are equal."""
+    if not (is_number(first) and is_number(second)):
+        return 0.0 if first == second else math.inf
+    if first == second or (math.isnan(first) and math.isnan(second)):
         return 0.0
-    return abs(first - second)
-
-
-def close(theirs: Any, ours: Any, key: str, margin: Margin, moved: float = 0.0) -> bool:
-    if not (is_number(theirs) and is_number(ours)):
-        return bool(theirs == ours)
-    if math.isnan(theirs) or math.isnan(ours):
-        return math.isnan(theirs) and math.isnan(ours)
-    return theirs == ours or abs(theirs - ours) <= margin.allowed(key, abs(ours), moved)
+    apart = abs(float(first) - float(second))
+    return math.inf if math.isnan(apart) else apart
 
 
 def numbers(record: Record) -> dict[str, Any]:
@@ -535,7 +538,7 @@ def counted(records: int) -> str:
 def same(margin: Margin) -> str:
     return (
         "the same to the last bit"
-        if margin.exact
+        if margin.found_exact
         else f"the same within rounding (at most {margin.largest:.1g} of a number)"
     )
 
@@ -620,14 +623,12 @@ def compare_states(found: Checkpoint, plain: Replay, moved: Replay | None, margi
                 f"{place}: {printable(key)} is {described(their)}, and {origin} gives {described(our)}"
             )
         if not isinstance(our, Tensor):
-            if not close(their, our, key, margin, distance(our, other)):
-                raise DifferenceError(f"{place}: {printable(key)} is {shown(their)}, and {origin} gives {shown(our)}")
-        elif not same_bits(their, our):
-            apart, size = norm_of(their, our), norm_of(our, torch.zeros_like(our))
-            if not apart <= margin.allowed(key, size, norm_of(our, other)):
-                raise DifferenceError(
-                    f"{place}: {printable(key)} differs from {origin} by {apart / max(size, 1e-30):.1g} of its size"
-                )
+            compare_values(place, {key: their}, {key: our}, margin, {key: other}, origin)
+            continue
+        apart, size = norm_of(their, our), norm_of(our, torch.zeros_like(our))
+        if (margin.exact and not same_bits(their, our)) or not margin.holds(apart, size, key, norm_of(our, other)):
+            far = f"by {apart / max(size, SMALLEST):.1g} of its size"
+            raise DifferenceError(f"{place}: {printable(key)} differs from {origin} {far}")
 
 
 def same_bits(first: Tensor, second: Tensor) -> bool:

@@ -13,7 +13,7 @@ from gan_cli.config.help import help_text
 from gan_cli.latent_samplers.latent_sampler import Refinement
 from gan_cli.sweep.options import NOT_OF_A_SWEEP
 
-COMMANDS = ("train", "eval", "sample", "sweep", "report")
+COMMANDS = ("train", "eval", "sample", "sweep", "report", "verify")
 PARTS = [
     ["objective=realness", "regularizer=[r1,vat]", "dataset=image_folder", "latent_sampler=advlat_z"],
     ["experiment=toy_grid", "objective=fgan", "regularizer=none", "debug=fast"],
@@ -45,8 +45,8 @@ def choices(text: str) -> dict[str, list[str]]:
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("parts", [[], *PARTS])
 def test_every_setting_can_be_typed_and_is_what_it_says(command: str, parts: list[str]) -> None:
-    if command in ("eval", "sample", "report"):
-        parts = ["latent_sampler=drs"] * bool(parts and command != "report")
+    if command in ("eval", "sample", "report", "verify"):
+        parts = ["latent_sampler=drs"] * bool(parts and command in ("eval", "sample"))
     text = shown(command, *parts)
     found = settings(text)
     assert len(found) >= 3
