@@ -21,7 +21,8 @@ import sys
 import torch
 from gan_cli import cli
 from gan_cli.metrics.classifier import ClassifierExtractor
-from gan_cli.metrics.feature_metrics import FeatureMetrics, ImageFeatures
+from gan_cli.metrics.feature_metrics import FeatureMetrics
+from gan_cli.metrics.features import ImageFeatures
 from gan_cli.shapes import unlabelled
 from gan_cli.work import listening
 

@@ -16,12 +16,14 @@ from gan_cli.config.build import (
     build_dataset,
     build_sampler,
     build_scorer,
+    build_scorer_or_other,
     build_settings,
     check_scorer,
     engine_settings,
     load_training_set,
 )
 from gan_cli.config.nodes import on_prior
+from gan_cli.config.pretrained import check_weights_families, trained_weights
 from gan_cli.data import TrainingSet, sha256_of
 from gan_cli.datasets.given_images import GivenImages, first_size, read_given
 from gan_cli.engine import Engine, choose_engine
@@ -29,7 +31,7 @@ from gan_cli.errors import UserError, one_line
 from gan_cli.evaluation import Generated, classifying, generate, scoring
 from gan_cli.files import is_there, slug
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
-from gan_cli.metrics.metrics import Subject
+from gan_cli.metrics.metrics import NearestImages, Subject
 from gan_cli.runs import pictures
 from gan_cli.runs.progress import showing_work
 from gan_cli.runs.summary import console, costs_table, protocol, scores_table, with_floor
@@ -67,6 +69,7 @@ def evaluate(options: dict[str, Any]) -> None:
         if scorer is None:
             raise UserError(unavailable)
         check_scorer(scorer, trained.gan)
+        check_weights_families(trained.config, scorer)
         count = count if scorer.reads_images else 0
         for name, sampler in samplers.items():
             gan = trained.gan.with_sampler(sampler)
@@ -74,7 +77,8 @@ def evaluate(options: dict[str, Any]) -> None:
         classify = classifying(trained.gan)
         subjects = {name: Subject(each.values, each.labels, classify) for name, each in made.items()}
         scores = {name: scorer.score(each) for name, each in subjects.items()}
-        confusion = scorer.confusion(subjects[list(samplers)[-1]])
+        last = subjects[list(samplers)[-1]]
+        nearest, confusion = scorer.nearest(last), scorer.confusion(last)
         floor = scorer.floor()
     console(stderr=True).print(scores_table(f"step {trained.found.step}", with_floor(scores, floor)))
     costs = {name: made[name].cost.as_dict() if count else {} for name in samplers}
@@ -89,7 +93,8 @@ def evaluate(options: dict[str, Any]) -> None:
         "floor": floor,
         "protocol": protocol(
             trained.dataset, training_set, scorer, count or None, seed, engine_settings(trained.config).precision
-        ),
+        )
+        | trained_weights(trained.config),
     }
     if plain:
         console(stderr=True).print(costs_table({name: images.cost for name, images in made.items()}))
@@ -98,6 +103,7 @@ def evaluate(options: dict[str, Any]) -> None:
     if plain:
         with writing(out):
             draw_side_by_side(out, trained, training_set, made)
+    draw_nearest(out, nearest)
     if confusion is not None:
         with writing(out):
             pictures.save_confusion(out / "confusion.png", confusion)
@@ -120,16 +126,24 @@ def evaluate_images(options: dict[str, Any], engine: Engine) -> None:
         with refused():
             given = read_given(path, dataset, training_set.image_shape)
         count = len(given.values)
-        scorer, unavailable = build_scorer(dataset, training_set, count)
+        _, dataset, scorer, unavailable = build_scorer_or_other({"dataset": node}, dataset, training_set, count)
         if scorer is None:
             raise UserError(unavailable)
-        scores, floor = scorer.score(Subject(given.values, unlabelled(count))), scorer.floor()
+        subject = Subject(given.values, unlabelled(count))
+        scores, nearest, floor = scorer.score(subject), scorer.nearest(subject), scorer.floor()
         digest = sha256_of(given.values, "given images")
     warn_of_images(given, len(training_set), training_set.image_shape)
     console(stderr=True).print(scores_table(f"{count:,} images", with_floor({"images": scores}, floor)))
     measured = protocol(dataset, training_set, scorer, count, None)
     stamp = {"num_resized": given.num_resized, "fake_sha256": digest}
     conclude(out, {"images": str(path), "metrics": scores, "floor": floor, "protocol": measured | stamp})
+    draw_nearest(out, nearest)
+
+
+def draw_nearest(out: Path, nearest: NearestImages | None) -> None:
+    if nearest is not None:
+        with writing(out):
+            pictures.save_nearest(out / "nearest.png", nearest)
 
 
 def images_at(given: str) -> Path:

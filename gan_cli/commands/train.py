@@ -11,13 +11,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gan_cli.config.build import build_experiment, build_scorer, build_trackers, check_scorer
+from gan_cli.config.build import (
+    build_experiment,
+    build_scorer,
+    build_scorer_or_other,
+    build_trackers,
+    check_scorer,
+    with_other_extractor,
+)
 from gan_cli.config.check import tracker_problems
 from gan_cli.config.nodes import Config, flatten
+from gan_cli.config.pretrained import check_weights_families
 from gan_cli.config.trust import check_trust
 from gan_cli.engine import Engine, choose_engine
 from gan_cli.errors import InterruptedRunError, UserError, one_line
+from gan_cli.experiment import Experiment
 from gan_cli.files import sweep_partial
+from gan_cli.metrics.metrics import Scorer
 from gan_cli.runs import checkpoint, pictures
 from gan_cli.runs.checkpoint import Checkpoint
 from gan_cli.runs.folder import RunFolder, create
@@ -141,6 +151,8 @@ def request_in_folder(
     if present and ".hydra" not in present:
         raise UserError(f"run_dir={path} holds files that are not a run's: choose an empty or a new folder")
     found = checkpoint.newest(path)
+    if found is not None and found.config == with_other_extractor(config):  # its weights were not there when it began
+        config = found.config
     if found is not None and found.config != config:
         changes = difference(found.config, config)
         advice = "choose another run_dir"
@@ -194,13 +206,9 @@ def prepared(request: Request) -> Iterator[Run]:
         with showing_work():
             with nullcontext() if found is None else within(found):
                 experiment = build_experiment(request.built, choose_engine(request.device))
-            scorer, unavailable = build_scorer(
-                experiment.dataset,
-                experiment.training_set,
-                experiment.num_eval_images,
-                conditional=experiment.game.conditional,
-            )
+            experiment, scorer, unavailable, request = with_scorer(experiment, request)
         check_scorer(scorer, experiment.gan)
+        check_weights_families(request.config, scorer)
         if unavailable:
             warnings.warn(f"training continues without scores: {unavailable}", stacklevel=1)
         warn_of_threads(experiment.game.engine)
@@ -241,6 +249,19 @@ def prepared(request: Request) -> Iterator[Run]:
             concluded=found.concluded if found is not None else True,
             pause_at=request.pause_at,
         )
+
+
+def with_scorer(experiment: Experiment, request: Request) -> tuple[Experiment, Scorer | None, str, Request]:
+    """The scorer, or why there is none. A new run may need another extractor, which its config then names."""
+    training_set, num_fake = experiment.training_set, experiment.num_eval_images
+    conditional = experiment.game.conditional
+    if request.found is not None:
+        scorer, unavailable = build_scorer(experiment.dataset, training_set, num_fake, conditional=conditional)
+        return experiment, scorer, unavailable, request
+    config, dataset, scorer, unavailable = build_scorer_or_other(
+        request.config, experiment.dataset, training_set, num_fake, conditional=conditional
+    )
+    return replace(experiment, dataset=dataset), scorer, unavailable, replace(request, config=config, built=config)
 
 
 def warn_of_threads(engine: Engine) -> None:

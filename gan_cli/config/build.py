@@ -160,13 +160,41 @@ def build_scorer(
     """
     real = training_set if conditional else training_set.without_labels()
     try:
-        if dataset.metrics.reads_held_out:
+        if dataset.metrics.reads_held_out or (dataset.metrics.compares_held_out and dataset.holds_out):
             real = replace(real, held_out=dataset.held_out())
         return dataset.metrics.against(real, num_fake), ""
     except WeightsUnavailableError as error:
         return None, one_line(error)
     except ValueError as error:
         raise UserError(one_line(error)) from error
+
+
+def build_scorer_or_other(
+    config: Config, dataset: Dataset, training_set: TrainingSet, num_fake: int, *, conditional: bool = False
+) -> tuple[Config, Dataset, Scorer | None, str]:
+    """`build_scorer`, of a new run or of images: with the extractor `otherwise` if the weights are unavailable.
+
+    Returns the config and the data set with the extractor that is used; a warning says that it is another one.
+    """
+    scorer, unavailable = build_scorer(dataset, training_set, num_fake, conditional=conditional)
+    other = with_other_extractor(config)
+    if scorer is not None or other is None:
+        return config, dataset, scorer, unavailable
+    instead = build_dataset(other)
+    scorer, also_unavailable = build_scorer(instead, training_set, num_fake, conditional=conditional)
+    if scorer is None:
+        return config, dataset, None, f"{unavailable}; {also_unavailable}"
+    warnings.warn(f"scoring with another network, as {scorer.leading}: {unavailable}", stacklevel=2)
+    return other, instead, scorer, ""
+
+
+def with_other_extractor(config: Config) -> Config | None:
+    """The config with the extractor `otherwise` in place of its own, if that names one."""
+    dataset = config["dataset"]
+    extractor = dataset["metrics"].get("extractor", {})
+    if extractor.get("otherwise") is None:
+        return None
+    return config | {"dataset": dataset | {"metrics": dataset["metrics"] | {"extractor": extractor["otherwise"]}}}
 
 
 def check_scorer(scorer: Scorer | None, gan: GAN) -> None:

@@ -45,6 +45,11 @@ class Dataset(Ranged, ABC):
         loaded = self.load()
         return Probed(loaded.image_shape, len(loaded))
 
+    @property
+    def holds_out(self) -> bool:
+        """Whether `held_out` has images; a data set that has such images defines it."""
+        return False
+
     def held_out(self) -> TrainingSet:
         """Images like those of `load` that training never sees, with their labels; raises ValueError if there are none.
 

@@ -38,6 +38,10 @@ class LabelledDataset(Dataset):
             whole = rows_of(whole, self.order_of_held_out(whole)[self.num_held_out :])
         return whole if self.num_labelled is None else replace(whole, labels=self.few_labels(whole.labels))
 
+    @property
+    def holds_out(self) -> bool:
+        return self.num_held_out > 0
+
     def held_out(self) -> TrainingSet:
         """The images that training never sees, each with its label; raises ValueError if there are none."""
         if not self.num_held_out:

@@ -56,12 +56,19 @@ class TorchvisionSet(LabelledImages):
     def source(self) -> Source:
         return TorchvisionSource(self.name, self.split, Path(self.root), self.download)
 
+    @property
+    def holds_out(self) -> bool:
+        return self.num_held_out > 0 or self.split in self.other_splits
+
     def held_out(self) -> TrainingSet:
         """The held-out part of the split, if there is one, else the other split."""
-        other = {"train": "val", "val": "train"} if self.name == "imagenet" else HELD_OUT
-        if self.num_held_out or self.split not in other:
+        if self.num_held_out or self.split not in self.other_splits:
             return super().held_out()
-        return replace(self, split=other[self.split], num_labelled=None).load()
+        return replace(self, split=self.other_splits[self.split], num_labelled=None).load()
+
+    @property
+    def other_splits(self) -> dict[str, str]:
+        return {"train": "val", "val": "train"} if self.name == "imagenet" else HELD_OUT
 
     @property
     def named(self) -> dict[str, str]:

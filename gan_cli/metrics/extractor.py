@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 
@@ -32,7 +33,13 @@ class LoadedExtractor:
 
 
 class Extractor(ABC):
-    """Which network, and where its weights are: settings only."""
+    """Which network, and where its weights are: settings only.
+
+    `weights_family` names the kind of the network: a part of a run may say with the same word, in its class, that it
+    has trained weights of that kind (`gan_cli/config/pretrained.py`).
+    """
+
+    weights_family: ClassVar[str | None] = None
 
     @abstractmethod
     def load(self) -> LoadedExtractor:

@@ -2,53 +2,60 @@
 
 FID: see frechet.py; within classes: Miyato and Koyama 2018 (arXiv:1802.05637), who call it intra-FID; IS: Salimans et
 al. 2016 (arXiv:1606.03498); KID: Binkowski et al. 2018 (arXiv:1801.01401); precision and recall: Kynkaanniemi et al.
-2019 (arXiv:1904.06991); CAS: see cas.py.
+2019 (arXiv:1904.06991). Density, coverage, authenticity, copying and CAS have modules of their own.
 """
 
-import hashlib
-import json
-import os
-import warnings
+import re
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
-from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Literal
+from weakref import WeakKeyDictionary
 
 import torch
 from annotated_types import Ge
-from filelock import FileLock, Timeout
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from gan_cli.data import TrainingSet
-from gan_cli.errors import one_line
-from gan_cli.files import atomic, cache_folder, sync
+from gan_cli.metrics.authenticity import authenticity
 from gan_cli.metrics.cas import CAS
+from gan_cli.metrics.copying import copying
+from gan_cli.metrics.density_coverage import density_coverage
 from gan_cli.metrics.extractor import Extractor, LoadedExtractor
+from gan_cli.metrics.features import ImageFeatures, cached, extract
 from gan_cli.metrics.fidelity import isc_features_to_metric, kid_features_to_metric, prc_features_to_metric
 from gan_cli.metrics.frechet import Moments, frechet_distance
-from gan_cli.metrics.metrics import Direction, Metric, Metrics, Protocol, Sample, Scorer, Subject
+from gan_cli.metrics.metrics import (
+    NUM_NEIGHBOURS,
+    Direction,
+    Metric,
+    Metrics,
+    NearestImages,
+    Protocol,
+    Sample,
+    Scorer,
+    Subject,
+)
+from gan_cli.metrics.nearest_images import nearest_images
 from gan_cli.seeding import mix
-from gan_cli.shapes import Features, Labels, Stored
-from gan_cli.text import printable
+from gan_cli.shapes import Labels, Stored
 from gan_cli.work import doing, in_background, track
 
-Name = Literal["fid", "inception_score", "kid", "precision_recall", "class_fid", "class_accuracy", "cas"]
-DIRECTIONS: dict[Name, dict[str, Direction]] = {  # of the metrics that each of `names` gives
-    "fid": {"fid": "lower"},
-    "inception_score": {"inception_score_mean": "higher"},
-    "kid": {"kid_mean": "lower"},
-    "precision_recall": {"precision": "higher", "recall": "higher"},
-    "class_fid": {"class_fid": "lower"},
-    "class_accuracy": {"class_accuracy": "higher"},
-    "cas": {"cas_mean": "higher", "cas_real_mean": "higher", "cas_both_mean": "higher"},
-}
-OF_LABELS = ("class_fid", "class_accuracy", "cas")  # of `names`, those of images that have labels
-MIN_IMAGES = 10  # precision and recall need a third neighbour, also in one half of the real images
+Name = Literal[
+    "fid",
+    "inception_score",
+    "kid",
+    "precision_recall",
+    "density_coverage",
+    "authenticity",
+    "copying",
+    "held_out",
+    "class_fid",
+    "class_accuracy",
+    "cas",
+]
+MIN_IMAGES = 10  # density and coverage need a fifth neighbour, also in one half of the real images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +63,8 @@ class FeatureMetrics(Metrics):
     """Which metrics to compute on `extractor`'s features; KID averages `kid_subsets` subsets of `kid_subset_size`.
 
     The subset size is at most the number of images. `batch_size` is only the extractor's. `names` may hold a `Metric`;
-    `class_fid` and `class_accuracy` are left out where images have no labels. `cas` trains `cas_seeds` classifiers of
+    `class_fid` and `class_accuracy` are left out where images have no labels, `copying` and `held_out` (FID against
+    held-out images) where the data set holds none out. `cas` trains `cas_seeds` classifiers of
     each kind for `cas_steps` steps. Of the extractors in `also`, FID alone is computed, on the same images, and
     recorded beside the other scores.
     """
@@ -75,7 +83,8 @@ class FeatureMetrics(Metrics):
         super().__post_init__()
         if "fid" not in self.names:
             raise ValueError("names must hold fid: it picks the best checkpoint")
-        keys = [*(key for metric in DIRECTIONS.values() for key in metric), *(metric.key for metric in self.own)]
+        standard = [key for name, each in COMPARISONS.items() if name in self.names for key in each.keys]
+        keys = [*standard, *CAS_DIRECTIONS, *(metric.key for metric in self.own)]
         if twice := [key for key in dict.fromkeys(keys) if keys.count(key) > 1]:
             raise ValueError(f"two of names have the key {twice[0]}")
 
@@ -87,6 +96,10 @@ class FeatureMetrics(Metrics):
     @property
     def reads_held_out(self) -> bool:
         return "cas" in self.names
+
+    @property
+    def compares_held_out(self) -> bool:
+        return any(each.of_held_out for name, each in COMPARISONS.items() if name in self.names)
 
     def against(self, training_set: TrainingSet, num_fake: int) -> "FeatureScorer":
         if training_set.values.dtype != torch.uint8:
@@ -102,6 +115,10 @@ class FeatureMetrics(Metrics):
                 f"the data set has {len(training_set)} images, its metrics need at least {2 * fewest}: add some"
             )
         self.check_classes(extractor, training_set)
+        held_out = training_set.held_out.identified() if self.compares_held_out and training_set.held_out else None
+        training_set = training_set if held_out is None else replace(training_set, held_out=held_out)
+        if held_out is not None and len(held_out) < MIN_IMAGES:
+            raise ValueError(f"{len(held_out)} held-out images are too few to compare with: hold out {MIN_IMAGES}")
         return FeatureScorer(
             self,
             extractor,
@@ -109,7 +126,11 @@ class FeatureMetrics(Metrics):
             training_set,
             num_fake,
             [(each, self.real_features(each, training_set)) for each in also],
+            None if held_out is None else self.held_out_sample(extractor, held_out),
         )
+
+    def held_out_sample(self, extractor: LoadedExtractor, held_out: TrainingSet) -> Sample:
+        return self.real_features(extractor, held_out, "held-out").of(held_out.values, held_out.labels)
 
     def check_classes(self, extractor: LoadedExtractor, training_set: TrainingSet) -> None:
         """Raises ValueError for a metric that these labels cannot have."""
@@ -124,59 +145,30 @@ class FeatureMetrics(Metrics):
                 f"which the {extractor.name} does not: take it out of dataset.metrics.names"
             )
 
-    def features(self, extractor: LoadedExtractor, pixels: Stored, whose: str) -> "ImageFeatures":
-        """Features in batches of `batch_size`, each moved from the pixels' device to the extractor's."""
-        return in_background(f"features of {whose} images", self.extract, extractor, pixels)
+    def features(self, extractor: LoadedExtractor, pixels: Stored, whose: str) -> ImageFeatures:
+        return in_background(f"features of {whose} images", extract, extractor, pixels, self.batch_size)
 
-    @torch.no_grad()
-    def extract(self, extractor: LoadedExtractor, pixels: Stored) -> "ImageFeatures":
-        outputs = []
-        for batch in track(pixels.split(self.batch_size), "batch"):
-            batch = batch.to(extractor.device)
-            if batch.shape[1] != extractor.channels:
-                batch = match_channels(batch, extractor.channels)
-            outputs.append([output.cpu() for output in extractor.network(batch)])
-        features, logits = (torch.cat(parts) for parts in zip(*outputs, strict=True))
-        return ImageFeatures(features, logits)
+    def real_features(
+        self, extractor: LoadedExtractor, training_set: TrainingSet, whose: str = "real"
+    ) -> ImageFeatures:
+        return cached(extractor, training_set, lambda: self.features(extractor, training_set.values, whose))
 
-    def real_features(self, extractor: LoadedExtractor, training_set: TrainingSet) -> "ImageFeatures":
-        """Features from the cache, whose key holds all they depend on; a corrupt file is computed again."""
-        key = {
-            "pixels": training_set.identified().digest,
-            "shape": list(training_set.values.shape),
-            "extractor": extractor.name,
-            "weights": extractor.weights_sha256,
-            "torch_fidelity": version("torch-fidelity"),
+    def standard(self, labels: Labels, held_out: bool) -> dict[str, "Comparison"]:
+        """Those of `names` that are no classes of their own, and that these real images can have."""
+        return {
+            name: each
+            for name, each in COMPARISONS.items()
+            if name in self.names
+            and (held_out or not each.of_held_out)
+            and (not each.of_labels or bool((labels >= 0).any()))
         }
-        stamp = json.dumps(key, sort_keys=True)
-        path = cache_folder() / "features" / f"{hashlib.sha256(stamp.encode()).hexdigest()}.safetensors"
-        if os.path.lexists(path):
-            try:
-                rows = len(training_set.values)
-                return in_background("reading the real images' features", read_features, path, stamp, rows)
-            except (OSError, ValueError, SafetensorError) as error:
-                warnings.warn(
-                    f"computing real features again: {printable(path)} is corrupt or foreign ({one_line(error)})",
-                    stacklevel=2,
-                )
-        real = self.features(extractor, training_set.values, "real")
-        try:
-            write_features(path, stamp, real)
-        except (OSError, SafetensorError) as error:
-            warnings.warn(f"real features are not cached: {one_line(error)}", stacklevel=2)
-        return real
-
-    def standard(self, real: Labels) -> list[Name]:
-        """Those of `names` that are no classes of their own; without labels, the metrics of labels are left out."""
-        named = [name for name in self.names if not isinstance(name, Metric)]
-        return [name for name in named if name not in OF_LABELS or bool((real >= 0).any())]
 
     def compare(self, fake: Sample, real: Sample) -> dict[str, float]:
         """The metrics of features, by their names without a suffix."""
         scores: dict[str, float] = {}
-        names = self.standard(real.labels)
-        for name in track([name for name in COMPARISONS if name in names], "comparing"):
-            scores |= in_background(name, COMPARISONS[name], self, fake, real)
+        comparisons = self.standard(real.labels, real.held_out is not None)
+        for name, comparison in track(comparisons.items(), "comparing"):
+            scores |= in_background(name, comparison.measure, self, fake, real)
         return scores
 
     def measure(self, fake: Sample, real: Sample) -> dict[str, float]:
@@ -188,6 +180,11 @@ class FeatureMetrics(Metrics):
 
     def fid(self, fake: Sample, real: Sample) -> dict[str, float]:
         return {"fid": frechet_distance(fake.moments, real.moments)}
+
+    def held_out(self, fake: Sample, real: Sample) -> dict[str, float]:
+        """FID against images that no training sees, which copies of the training images do not lower."""
+        assert real.held_out is not None
+        return {"fid_held_out": frechet_distance(fake.moments, real.held_out.moments)}
 
     def class_fid(self, fake: Sample, real: Sample) -> dict[str, float]:
         """The mean over classes of FID within the class; without one that has two images on both sides, no score."""
@@ -222,38 +219,38 @@ class FeatureMetrics(Metrics):
 
 
 @dataclass(frozen=True)
-class ImageFeatures:
-    features: Features
-    logits: Features
+class Comparison:
+    """How one of `names` is computed, and which values of its metrics are better: of some neither, as 0 is best."""
 
-    @cached_property
-    def moments(self) -> Moments:
-        return Moments(self.features)
+    measure: Callable[[FeatureMetrics, Sample, Sample], dict[str, float]]
+    directions: dict[str, Direction]
+    without_direction: tuple[str, ...] = ()
+    of_labels: bool = False  # left out where images have no labels
+    of_held_out: bool = False  # left out where no images are held out
 
-    def take(self, rows: torch.Tensor) -> "ImageFeatures":
-        return ImageFeatures(self.features[rows], self.logits[rows])
-
-    def of(self, images: Stored, labels: Labels, rows: torch.Tensor | None = None) -> Sample:
-        """The images of these rows with their features, and of all `labels` theirs; without rows, all images."""
-        labels = labels.cpu()
-        return Sample(images, self.features, self.logits, labels if rows is None else labels[rows], rows)
-
-    def sha256(self) -> str:
-        digest = hashlib.sha256()
-        for values in (self.features, self.logits):
-            digest.update(f"{values.dtype} {tuple(values.shape)}".encode())
-            digest.update(values.contiguous().numpy().data)
-        return digest.hexdigest()
+    @property
+    def keys(self) -> list[str]:
+        return [*self.directions, *self.without_direction]
 
 
-COMPARISONS: dict[str, Callable[[FeatureMetrics, Sample, Sample], dict[str, float]]] = {
-    "fid": FeatureMetrics.fid,
-    "inception_score": FeatureMetrics.inception_score,
-    "kid": FeatureMetrics.kid,
-    "precision_recall": FeatureMetrics.precision_recall,
-    "class_fid": FeatureMetrics.class_fid,
-    "class_accuracy": FeatureMetrics.class_accuracy,
+def of_features(measure: Callable[[Sample, Sample], dict[str, float]]) -> Callable[..., dict[str, float]]:
+    """A measure that has no settings."""
+    return lambda metrics, fake, real: measure(fake, real)
+
+
+COMPARISONS: dict[str, Comparison] = {  # in the order of their keys
+    "fid": Comparison(FeatureMetrics.fid, {"fid": "lower"}),
+    "inception_score": Comparison(FeatureMetrics.inception_score, {"inception_score_mean": "higher"}),
+    "kid": Comparison(FeatureMetrics.kid, {"kid_mean": "lower"}),
+    "precision_recall": Comparison(FeatureMetrics.precision_recall, {"precision": "higher", "recall": "higher"}),
+    "density_coverage": Comparison(of_features(density_coverage), {"density": "higher", "coverage": "higher"}),
+    "authenticity": Comparison(of_features(authenticity), {"authenticity": "higher"}),
+    "copying": Comparison(of_features(copying), {}, ("copying",), of_held_out=True),
+    "held_out": Comparison(FeatureMetrics.held_out, {"fid_held_out": "lower"}, of_held_out=True),
+    "class_fid": Comparison(FeatureMetrics.class_fid, {"class_fid": "lower"}, of_labels=True),
+    "class_accuracy": Comparison(FeatureMetrics.class_accuracy, {"class_accuracy": "higher"}, of_labels=True),
 }
+CAS_DIRECTIONS: dict[str, Direction] = dict.fromkeys(("cas_mean", "cas_real_mean", "cas_both_mean"), "higher")
 
 
 @dataclass(frozen=True)
@@ -264,6 +261,8 @@ class FeatureScorer(Scorer):
     training_set: TrainingSet
     num_fake: int
     also: list[tuple[LoadedExtractor, ImageFeatures]]  # further extractors, with their real features
+    held_out: Sample | None = None
+    of_subjects: WeakKeyDictionary[Subject, Sample] = field(default_factory=WeakKeyDictionary)
 
     @property
     def leading(self) -> str:  # type: ignore[override]
@@ -276,16 +275,27 @@ class FeatureScorer(Scorer):
 
     @property
     def directions(self) -> dict[str, Direction]:  # type: ignore[override]
-        names = self.metrics.standard(self.training_set.labels)
-        standard = {self.named(key): way for name in names for key, way in DIRECTIONS[name].items()}
+        comparisons = self.metrics.standard(self.training_set.labels, self.held_out is not None)
+        standard = {self.named(key): way for each in comparisons.values() for key, way in each.directions.items()}
+        standard |= CAS_DIRECTIONS if self.cas is not None else {}
         own = {metric.key: metric.better for metric in self.metrics.own}
         return standard | own | {f"fid{extractor.suffix}": "lower" for extractor, _ in self.also}
+
+    @property
+    def weights_families(self) -> list[str]:  # type: ignore[override]
+        families = (extractor.weights_family for extractor in (self.metrics.extractor, *self.metrics.also))
+        return [family for family in families if family is not None]
 
     @property
     def protocol(self) -> Protocol:
         settings = [(f"{own.key}_{name}", value) for own in self.metrics.own for name, value in vars(own).items()]
         if self.cas is not None:
             settings += [(f"cas_{name}", value) for name, value in self.cas.protocol.items()]
+        if self.held_out is not None and self.training_set.held_out is not None:
+            settings += [("num_compared_held_out", len(self.held_out.features))]
+            settings += [("held_out_sha256", self.training_set.held_out.digest)]
+        if "density_coverage" in self.metrics.names:
+            settings += [("density_neighbours", NUM_NEIGHBOURS)]
         also = {"also": [extractor.name for extractor, _ in self.also]}
         also["also_sha256"] = [extractor.weights_sha256 for extractor, _ in self.also]
         return {
@@ -308,13 +318,22 @@ class FeatureScorer(Scorer):
         return CAS(self.training_set, self.training_set.held_out, self.metrics.cas_seeds, self.metrics.cas_steps)
 
     def score(self, subject: Subject) -> dict[str, float]:
-        images = subject.images
-        fake = self.metrics.features(self.extractor, images, "generated").of(images, subject.labels)
+        images, fake = subject.images, self.sample_of(subject)
         scores = self.metrics.compare(fake, self.real_sample)
         own = self.metrics.measure(fake, self.real_sample)
         also = self.beside(lambda extractor, real: (self.metrics.features(extractor, images, "generated"), real))
         cas = {} if self.cas is None else in_background("cas", self.cas.score, images, subject.labels)
         return {self.named(name): value for name, value in scores.items()} | own | also | cas
+
+    def nearest(self, subject: Subject) -> NearestImages:
+        return in_background("nearest training images", nearest_images, self.sample_of(subject), self.real_sample)
+
+    def sample_of(self, subject: Subject) -> Sample:
+        """The generated images with their features, which are computed once."""
+        if subject not in self.of_subjects:
+            features = self.metrics.features(self.extractor, subject.images, "generated")
+            self.of_subjects[subject] = features.of(subject.images, subject.labels)
+        return self.of_subjects[subject]
 
     def floor(self) -> dict[str, float]:
         with doing("two halves of the real images"):
@@ -333,7 +352,8 @@ class FeatureScorer(Scorer):
         return self.of_real(self.real)
 
     def of_real(self, features: ImageFeatures, rows: torch.Tensor | None = None) -> Sample:
-        return features.of(self.training_set.values, self.training_set.labels, rows)
+        sample = features.of(self.training_set.values, self.training_set.labels, rows)
+        return replace(sample, held_out=self.held_out)
 
     def beside(
         self, sides: Callable[[LoadedExtractor, ImageFeatures], tuple[ImageFeatures, ImageFeatures]]
@@ -355,49 +375,7 @@ class FeatureScorer(Scorer):
 
     def named(self, name: str) -> str:
         """The metric's key: `kid_mean` is `kid_digits_mean` under the digits classifier, which CAS does not use."""
-        if name in DIRECTIONS["cas"]:
+        if name in CAS_DIRECTIONS:
             return name
-        stem, ending = next(
-            ((name.removesuffix(ending), ending) for ending in ("_mean", "_std") if name.endswith(ending)), (name, "")
-        )
-        return stem + self.extractor.suffix + ending
-
-
-def match_channels(pixels: Stored, channels: int) -> Stored:
-    """Grey repeated to RGB, or RGB averaged to grey."""
-    if channels == 1:
-        return pixels.float().mean(1, keepdim=True).round().to(torch.uint8)
-    return pixels.expand(-1, channels, -1, -1)
-
-
-def read_features(path: Path, stamp: str, rows: int) -> ImageFeatures:
-    """Raises OSError, ValueError or SafetensorError for a file that does not hold what was written under this stamp."""
-    if not path.is_file():  # a pipe would be waited for
-        raise ValueError("it is not a file")
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata() or {}
-        if metadata.get("stamp") != stamp or set(file.keys()) != {"features", "logits"}:
-            raise ValueError("it was made from something else")
-        parts = {name: file.get_slice(name) for name in ("features", "logits")}
-        if any(part.get_dtype() != "F32" or len(part.get_shape()) != 2 for part in parts.values()):
-            raise ValueError("it does not hold rows of numbers")
-        if any(part.get_shape()[0] != rows for part in parts.values()):
-            raise ValueError("it does not hold one row for each image")
-        real = ImageFeatures(*(file.get_tensor(name) for name in parts))
-    if metadata.get("sha256") != real.sha256():
-        raise ValueError("it is not what was written")
-    if not (real.features.isfinite().all() and real.logits.isfinite().all()):
-        raise ValueError("it holds numbers that are not finite")
-    return real
-
-
-def write_features(path: Path, stamp: str, real: ImageFeatures) -> None:
-    """Unless another process is writing the same."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with suppress(Timeout), FileLock(path.with_suffix(".lock"), blocking=False):
-        for leftover in path.parent.glob(f".{path.name}.*.partial"):  # of a killed process
-            leftover.unlink()
-        with atomic(path) as partial:
-            tensors = {"features": real.features, "logits": real.logits}
-            save_file(tensors, partial, metadata={"stamp": stamp, "sha256": real.sha256()})
-            in_background("writing the real images' features", sync, partial)
+        stem, ending = re.fullmatch(r"(.*?)((?:_held_out)?(?:_mean|_std)?)", name).groups()  # type: ignore[union-attr]
+        return f"{stem}{self.extractor.suffix}{ending}"

@@ -27,11 +27,15 @@ class InceptionExtractor(Extractor):
     """Inception-v3 with the weights converted from TensorFlow (2015-12-05), in torch-fidelity's format.
 
     `weights` is their file; without one, it is looked for in torch's hub cache, and downloaded into it once. Their
-    SHA-256 has to begin with `sha256`. Only with the standard weights do metrics have names without a suffix.
+    SHA-256 has to begin with `sha256`. Only with the standard weights do metrics have names without a suffix. A new
+    run whose weights cannot be had is scored with the extractor `otherwise`, and its config then names that one.
     """
+
+    weights_family = "inception"
 
     weights: str | None
     sha256: str
+    otherwise: Extractor | None
 
     def __post_init__(self) -> None:
         if len(self.sha256) < 8 or set(self.sha256) - set("0123456789abcdef"):

@@ -1,7 +1,7 @@
 """How generated images are scored against real ones."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from torch import Tensor
 
 from gan_cli.data import TrainingSet
+from gan_cli.metrics.neighbours import nearest
 from gan_cli.ranges import Ranged
 from gan_cli.shapes import Features, Images, Labels, Logits, Stored
 
@@ -23,6 +24,7 @@ class WeightsUnavailableError(Exception):
     """The extractor's weights are not available on this machine; the message says where to put them."""
 
 
+NUM_NEIGHBOURS = 5  # of a real image, whose distances say how dense the data are around it
 Classify = Callable[[Images], Logits]
 
 
@@ -46,6 +48,7 @@ class Scorer(ABC):
     """
 
     reads_images: ClassVar[bool] = True  # False: no images are generated for it
+    weights_families: Collection[str] = ()  # of the networks that score
 
     leading: str
     headlines: Sequence[str]
@@ -64,6 +67,10 @@ class Scorer(ABC):
     @abstractmethod
     def score(self, subject: Subject) -> dict[str, float]:
         """Every metric, the leading one first."""
+
+    def nearest(self, subject: Subject) -> "NearestImages | None":
+        """Generated images beside their nearest training images; None where nothing measures how near they are."""
+        return None
 
     def confusion(self, subject: Subject) -> Tensor | None:
         """How many images of each class were taken for each class, [true, predicted]; None if none are classified."""
@@ -87,6 +94,11 @@ class Metrics(Ranged, ABC):
         """Whether `against` needs the training set's held-out images."""
         return False
 
+    @property
+    def compares_held_out(self) -> bool:
+        """Whether `against` reads held-out images of a data set that holds some out, and does without elsewhere."""
+        return False
+
     @abstractmethod
     def against(self, training_set: TrainingSet, num_fake: int) -> Scorer:
         """The scorer for `num_fake` generated images. The real ones have labels only if those will have some, too.
@@ -98,7 +110,8 @@ class Metrics(Ranged, ABC):
 class Sample:
     """Real or generated images with labels (-1: none), and what the extractor makes of them, on the CPU.
 
-    `rows` chooses among the `stored` images, which may be a file larger than memory; None means all of them.
+    `rows` chooses among the `stored` images, which may be a file larger than memory; None means all of them. Real
+    images may have others beside them that were held out of training.
     """
 
     stored: Stored
@@ -106,6 +119,7 @@ class Sample:
     logits: Features
     labels: Labels
     rows: Tensor | None = None
+    held_out: "Sample | None" = None
 
     @cached_property
     def moments(self) -> "Moments":
@@ -114,10 +128,26 @@ class Sample:
 
         return Moments(self.features)
 
+    @cached_property
+    def neighbour_distances(self) -> Tensor:
+        """From each image to its nearest others, nearest first: [images, 5]."""
+        return nearest(self.features, self.features, NUM_NEIGHBOURS + 1)[0][:, 1:]
+
     @property
     def images(self) -> Stored:
         """As bytes, [images, channels, height, width]."""
         return (self.stored if self.rows is None else self.stored[self.rows.to(self.stored.device)]).cpu()
+
+
+@dataclass(frozen=True)
+class NearestImages:
+    """Generated images [images, ...], each with its nearest training images [images, neighbours, ...], nearest first.
+
+    The `first` ones that were made, and among more of them the `closest` to a training image.
+    """
+
+    first: tuple[Stored, Stored]
+    closest: tuple[Stored, Stored]
 
 
 class Metric(Ranged, ABC):

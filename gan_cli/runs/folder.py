@@ -35,6 +35,7 @@ class RunFolder(Sink):
         self.metrics = path / "metrics.jsonl"
         self.sessions = Sessions(path / "sessions.jsonl")
         self.curves = path / "curves.png"
+        self.nearest = path / "nearest.png"
         self.confusion = path / "confusion.png"
         self.diagnosis = path / "diagnosis.png"
         self.activity_file = path / ".activity"

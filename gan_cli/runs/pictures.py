@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from gan_cli.files import atomic
+from gan_cli.metrics.metrics import NearestImages
 from gan_cli.shapes import Codes, Images, Labels, Scores, Stored
 
 if TYPE_CHECKING:
@@ -100,11 +101,15 @@ def grid_of(pixels: Stored, columns: int) -> torch.Tensor:
 
 def save_image(path: Path, pixels: torch.Tensor, scale: int = 1) -> None:
     """One image [1 or 3, height, width] of bytes, each pixel `scale` pixels wide."""
+    with atomic(path) as partial:
+        enlarged(pixels, scale).save(partial, format="PNG")
+
+
+def enlarged(pixels: torch.Tensor, scale: int) -> Image.Image:
+    """One image [1 or 3, height, width] of bytes, each pixel `scale` pixels wide."""
     array = pixels.cpu().numpy()
     image = Image.fromarray(array[0] if len(array) == 1 else array.transpose(1, 2, 0))
-    enlarged = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
-    with atomic(path) as partial:
-        enlarged.save(partial, format="PNG")
+    return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
 
 
 def read_image(path: Path, image_shape: Sequence[int]) -> torch.Tensor:
@@ -114,6 +119,38 @@ def read_image(path: Path, image_shape: Sequence[int]) -> torch.Tensor:
         if (image.size, image.mode) != ((width, height), "L" if channels == 1 else "RGB"):
             raise ValueError(f"it has {image.width} x {image.height} pixels of kind {image.mode}")
         return torch.from_numpy(np.array(image).reshape(height, width, channels)).permute(2, 0, 1)
+
+
+def save_nearest(path: Path, nearest: NearestImages) -> None:
+    """Generated images in a row, under each its nearest training images; below, the same of the closest ones."""
+    bands = {
+        "the first generated images": nearest.first,
+        "of the first 1,000, those that are closest to a training image": nearest.closest,
+    }
+    channels, height, width = nearest.first[0].shape[1:]
+    scale = max(1, round(64 / max(height, width)))
+    sheets = []
+    for title, (fake, real) in bands.items():
+        rows = [fake, *real.transpose(0, 1)]
+        sheets.append((title, [enlarged(grid_of(row, len(row)), scale) for row in rows]))
+    left, line, between, apart = 150, 40, 4, 14  # pixels
+    band = sum(image.height + between for image in sheets[0][1]) + between
+    sheet = Image.new("RGB", (left + sheets[0][1][0].width + apart, len(sheets) * (line + band + apart)), "white")
+    write, top = ImageDraw.Draw(sheet), 0
+    for title, rows in sheets:
+        write.text((apart, top + line // 2), title, fill="black", anchor="lm", font=ImageFont.load_default(18))
+        top += line
+        for number, image in enumerate(rows):
+            name = "generated" if number == 0 else "nearest in training" if number == 1 else ""
+            colour = FAKE if number == 0 else REAL
+            write.text(
+                (apart, top + image.height // 2), name, fill=colour, anchor="lm", font=ImageFont.load_default(14)
+            )
+            sheet.paste(image, (left, top))
+            top += image.height + (3 * between if number == 0 else between)
+        top += apart - between
+    with atomic(path) as partial:
+        sheet.crop((0, 0, sheet.width, top)).save(partial, format="PNG")
 
 
 def save_confusion(path: Path, counts: torch.Tensor) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from gan_cli.config.pretrained import trained_weights
 from gan_cli.ema import tensors
 from gan_cli.errors import DivergedError, EndError, LostError, one_line
 from gan_cli.evaluation import Generated, class_grid, classifying, generate, scoring, snapshot
@@ -215,10 +216,14 @@ class Run:
             made = self.generate(max(num_drawn, num_scored))  # once for both: image n does not depend on the count
             subject = Subject(made.values[:num_scored], made.labels[:num_scored], classifying(gan))
             scored = None if scorer is None else scorer.score(subject)
+            nearest = None if scorer is None else scorer.nearest(subject)
             confusion = self.scorer.confusion(subject) if draw and self.scorer is not None else None
         scoring_seconds = time.perf_counter() - started
         if num_drawn:  # the same latents at every step
             self.draw(made.values[:num_drawn], made.labels[:num_drawn])
+        if nearest is not None:
+            with self.drawing():
+                pictures.save_nearest(self.folder.nearest, nearest)
         if confusion is not None:
             self.draw_confusion(confusion)
         if scored is None or self.scorer is None:
@@ -332,7 +337,8 @@ class Run:
             "objective": experiment.game.objective.facts(),
             "protocol": protocol(
                 experiment.dataset, data, scorer, count, settings.evaluation_seed, experiment.game.engine.precision
-            ),
+            )
+            | trained_weights(self.config),
             "cost": cost,
             "parameters": {p.name: sum(map(Tensor.numel, p.network.parameters())) for p in experiment.players},
             **times_and_machine(self.folder.sessions.all()),

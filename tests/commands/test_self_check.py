@@ -72,6 +72,6 @@ def test_missing_data_is_named(tmp_path: Path) -> None:
 def test_missing_weights_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from gan_cli.metrics.inception import InceptionExtractor
 
-    extractor = InceptionExtractor(weights=str(tmp_path / "none.pth"), sha256="6726825d")
+    extractor = InceptionExtractor(weights=str(tmp_path / "none.pth"), sha256="6726825d", otherwise=None)
     with pytest.raises(UserError, match="is not a file"):
         measured(metrics(extractor=extractor), noise(4, 0), noise(4, 1))

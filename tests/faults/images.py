@@ -260,7 +260,9 @@ def damaged_weights(folder: Path, rng: random.Random) -> None:
     else:
         torch.save(state, path, _use_new_zipfile_serialization=rng.random() < 0.7)
     path.write_bytes(damaged(path.read_bytes(), rng))
-    extractor = InceptionExtractor(weights=str(path), sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    extractor = InceptionExtractor(
+        weights=str(path), sha256=hashlib.sha256(path.read_bytes()).hexdigest(), otherwise=None
+    )
     with own_cache(folder / "cache"), pytest.raises(ValueError, match="does not hold Inception weights") as refusal:
         extractor.load()
     assert str(refusal.value).isprintable()

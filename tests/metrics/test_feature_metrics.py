@@ -31,7 +31,8 @@ from gan_cli.datasets import Digits
 from gan_cli.files import cache_folder
 from gan_cli.metrics.classifier import Classifier, ClassifierExtractor, convolutions
 from gan_cli.metrics.extractor import Extractor, LoadedExtractor
-from gan_cli.metrics.feature_metrics import FeatureMetrics, ImageFeatures, match_channels
+from gan_cli.metrics.feature_metrics import FeatureMetrics
+from gan_cli.metrics.features import ImageFeatures, match_channels
 from gan_cli.metrics.inception import FILE_NAME, InceptionExtractor, fold_batch_norms, network_with
 from gan_cli.metrics.metrics import Metric, Sample, WeightsUnavailableError
 from gan_cli.seeding import mix
@@ -72,7 +73,9 @@ def inception(tmp_path_factory: pytest.TempPathFactory) -> InceptionExtractor:
     path = tmp_path_factory.mktemp("weights") / "inception.pth"
     torch.manual_seed(0)
     torch.save(random_inception(), path)
-    return InceptionExtractor(weights=str(path), sha256=hashlib.sha256(path.read_bytes()).hexdigest()[:16])
+    return InceptionExtractor(
+        weights=str(path), sha256=hashlib.sha256(path.read_bytes()).hexdigest()[:16], otherwise=None
+    )
 
 
 def random_inception() -> dict[str, Tensor]:
@@ -323,7 +326,11 @@ def test_folded_inception_has_the_features_of_torch_fidelitys(tmp_path: Path) ->
             values.uniform_(0.5, 2.0)
     torch.save(state, tmp_path / "inception.pth")
     digest = hashlib.sha256((tmp_path / "inception.pth").read_bytes()).hexdigest()
-    ours = InceptionExtractor(weights=str(tmp_path / "inception.pth"), sha256=digest).load().to(torch.device("cpu"))
+    ours = (
+        InceptionExtractor(weights=str(tmp_path / "inception.pth"), sha256=digest, otherwise=None)
+        .load()
+        .to(torch.device("cpu"))
+    )
     theirs = network_with(tmp_path / "inception.pth")
     shown = images(8, 0, channels=3, size=32)
     for found, expected in zip(ours.network(shown), theirs(shown), strict=True):
@@ -496,7 +503,9 @@ def test_inception_weights_that_hold_code_are_refused_and_not_run(tmp_path: Path
 
     path = tmp_path / "weights.pth"
     torch.save({"fc.weight": Payload()}, path)
-    extractor = InceptionExtractor(weights=str(path), sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    extractor = InceptionExtractor(
+        weights=str(path), sha256=hashlib.sha256(path.read_bytes()).hexdigest(), otherwise=None
+    )
     with pytest.raises(ValueError, match="does not hold Inception weights"):
         extractor.load()
     assert not canary.exists()
@@ -522,7 +531,7 @@ def test_damaged_inception_weights_are_one_line(inception: InceptionExtractor, t
         torch.save([1, 2], path)
     digest = "0" * 8 if damage == "pipe" else hashlib.sha256(path.read_bytes()).hexdigest()
     with pytest.raises(ValueError, match=r"does not hold Inception weights|is not a file"):
-        InceptionExtractor(weights=str(path), sha256=digest).load()
+        InceptionExtractor(weights=str(path), sha256=digest, otherwise=None).load()
 
 
 @pytest.mark.parametrize("cut", [True, False])
@@ -541,7 +550,7 @@ def test_a_download_that_is_cut_or_wrong_is_never_used(
 
     monkeypatch.setattr(torch.hub, "urlopen", lambda request: Answer(b"not the weights"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    extractor = InceptionExtractor(weights=None, sha256="6726825d")
+    extractor = InceptionExtractor(weights=None, sha256="6726825d", otherwise=None)
     for _ in range(2):  # what the first has left is not taken for the file
         with pytest.raises(WeightsUnavailableError, match="IncompleteRead" if cut else "6726825d.*got") as refusal:
             extractor.load()
@@ -559,9 +568,9 @@ def test_missing_weights_without_a_network_say_where_to_put_the_file(
     monkeypatch.setattr(torch.hub, "urlopen", refuse)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(WeightsUnavailableError, match=rf"put {FILE_NAME} \(from https://"):
-        InceptionExtractor(weights=None, sha256="6726825d").load()
+        InceptionExtractor(weights=None, sha256="6726825d", otherwise=None).load()
     with pytest.raises(ValueError, match="is not a file"):
-        InceptionExtractor(weights=str(tmp_path / "absent"), sha256="6726825d").load()
+        InceptionExtractor(weights=str(tmp_path / "absent"), sha256="6726825d", otherwise=None).load()
 
 
 def test_weights_in_the_hub_cache_are_found(
@@ -660,7 +669,8 @@ from gan_cli.data import TrainingSet
 from gan_cli.metrics import feature_metrics
 from gan_cli.metrics.classifier import ClassifierExtractor
 from gan_cli.metrics.extractor import LoadedExtractor
-from gan_cli.metrics.feature_metrics import FeatureMetrics, FeatureScorer, ImageFeatures
+from gan_cli.metrics.feature_metrics import FeatureMetrics, FeatureScorer
+from gan_cli.metrics.features import ImageFeatures
 from gan_cli.metrics.metrics import Subject
 from gan_cli.shapes import unlabelled
 
@@ -679,7 +689,9 @@ for module in network.modules():
         setattr(module, name, nn.Parameter(moved, requires_grad=False))
 extractor = LoadedExtractor(network, "digits_v2", "0" * 64, "_digits_v2", 1, torch.device("fakegpu"))
 compared = []
-feature_metrics.COMPARISONS["fid"] = lambda metrics, fake, real: compared.append(fake.features) or {"fid": 1.0}
+feature_metrics.COMPARISONS["fid"] = feature_metrics.Comparison(
+    lambda metrics, fake, real: compared.append(fake.features) or {"fid": 1.0}, {"fid": "lower"}
+)
 metrics = FeatureMetrics(
     extractor=ClassifierExtractor(name="digits_v2"),
     also=[],
