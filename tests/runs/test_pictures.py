@@ -1,5 +1,6 @@
 """Pictures hold what they are given."""
 
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from gan_cli.metrics.metrics import NearestImages
 from gan_cli.runs import pictures
 from gan_cli.runs.pictures import GAP, save_curves, save_grid, save_latents, save_points, save_side_by_side
 
@@ -76,6 +78,20 @@ def test_pictures_beside_each_other_keep_their_pixels(tmp_path: Path) -> None:
     assert 200 not in sheet[60:-60, : middle - 20]
     grid = np.asarray(Image.open(tmp_path / "right.png"))
     assert np.array_equal(sheet[40:-16, -16 - grid.shape[1] : -16], grid)
+
+
+@pytest.mark.parametrize(("size", "channels", "tile"), [(8, 1, 64), (300, 3, 128)])
+def test_generated_images_are_above_their_nearest_ones(tmp_path: Path, size: int, channels: int, tile: int) -> None:
+    """Every tile has the colour of its place: of each band four rows, the generated images first."""
+    values = torch.arange(24, dtype=torch.uint8).mul(10).reshape(2, 4, 3)
+    tiles = values.reshape(2, 4, 3, 1, 1, 1).expand(2, 4, 3, channels, size, size)
+    bands = ((band[0], band[1:].transpose(0, 1)) for band in tiles)
+    pictures.save_nearest(tmp_path / "nearest.png", NearestImages(*bands))
+    sheet = np.asarray(Image.open(tmp_path / "nearest.png").convert("L"))
+    rows = sheet[:, 150 + tile // 2 : 150 + 3 * tile : tile + 1]  # one pixel of the tiles of each column
+    lengths = [(row, len(list(same))) for row, same in groupby(map(tuple, rows.tolist()))]
+    shown = [row for row, length in lengths if length == tile]
+    assert shown == [tuple(row) for row in values.reshape(8, 3).tolist()]
 
 
 def test_the_density_of_latents_is_drawn_on_the_same_shades(tmp_path: Path) -> None:
