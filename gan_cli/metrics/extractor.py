@@ -15,7 +15,8 @@ class LoadedExtractor:
 
     `network` maps bytes [batch, `channels`, height, width] to (features, logits). `suffix` ends the metrics' names:
     only the standard Inception weights have none. Features are computed on `device`. The logits of a network that
-    classifies the data are those of its `num_classes` classes; 0 says that its classes are others.
+    classifies the data are those of its `num_classes` classes; 0 says that its classes are others. Without
+    logits there is no inception score.
     """
 
     network: FeatureExtractorBase
@@ -25,6 +26,7 @@ class LoadedExtractor:
     channels: int
     device: torch.device = torch.device("cpu")
     num_classes: int = 0
+    has_logits: bool = True
 
     def to(self, device: torch.device) -> "LoadedExtractor":
         """Its convolutions compute with channels last, which is faster and the same but for rounding."""

@@ -20,6 +20,7 @@ from annotated_types import Ge
 from gan_cli.data import TrainingSet
 from gan_cli.metrics.authenticity import authenticity
 from gan_cli.metrics.cas import CAS
+from gan_cli.metrics.cmmd import cmmd
 from gan_cli.metrics.copying import copying
 from gan_cli.metrics.density_coverage import density_coverage
 from gan_cli.metrics.extractor import Extractor, LoadedExtractor
@@ -51,6 +52,7 @@ Name = Literal[
     "authenticity",
     "copying",
     "held_out",
+    "cmmd",
     "class_fid",
     "class_accuracy",
     "cas",
@@ -138,6 +140,11 @@ class FeatureMetrics(Metrics):
             raise ValueError(
                 "cas trains classifiers on generated images, and these have no labels: choose a conditioning, for data "
                 "with labels, or take cas out of dataset.metrics.names"
+            )
+        if "inception_score" in self.names and not extractor.has_logits:
+            raise ValueError(
+                f"inception_score reads class logits, which {extractor.name} has not: take it out of "
+                "dataset.metrics.names"
             )
         if "class_accuracy" in self.names and training_set.num_classes > extractor.num_classes:
             raise ValueError(
@@ -247,6 +254,7 @@ COMPARISONS: dict[str, Comparison] = {  # in the order of their keys
     "authenticity": Comparison(of_features(authenticity), {"authenticity": "higher"}),
     "copying": Comparison(of_features(copying), {}, ("copying",), of_held_out=True),
     "held_out": Comparison(FeatureMetrics.held_out, {"fid_held_out": "lower"}, of_held_out=True),
+    "cmmd": Comparison(of_features(cmmd), {"cmmd": "lower"}),
     "class_fid": Comparison(FeatureMetrics.class_fid, {"class_fid": "lower"}, of_labels=True),
     "class_accuracy": Comparison(FeatureMetrics.class_accuracy, {"class_accuracy": "higher"}, of_labels=True),
 }
