@@ -116,13 +116,19 @@ def test_data_sets_are_what_they_were_before_they_shared_a_base(choice: str) -> 
     if choice == "digits" or choice in IMAGES:
         assert EVERY_LABEL.items() <= node.items()
     by_itself = composed_config("metrics@dataset.metrics=" + metrics).dataset.metrics
-    names = {"names": ["fid", "inception_score", "kid", "precision_recall"]} if choice == "image_folder" else {}
+    names = (
+        {"names": ["fid", "inception_score", "kid", "precision_recall", "copying", "held_out"]}
+        if choice == "image_folder"
+        else {}
+    )
     assert node["metrics"] == {**by_itself, **names}
 
 
 def test_the_base_of_image_data_sets_is_no_choice() -> None:
     assert choices("dataset") == sorted([*IMAGES, "digits", "ring", "grid", "grid3"])
-    assert choices("metrics") == ["attacked", "classification", "digits", "inception", "mnist", "modes"]
+    assert choices("metrics") == [
+        *("attacked", "classification", "clip", "digits", "dinov2", "efficientnet_lite0", "inception", "mnist", "modes")
+    ]
     with pytest.raises(ConfigCompositionException):
         composed_config("images=images")
     with pytest.raises(ConfigCompositionException):
