@@ -102,6 +102,9 @@ class CLIPExtractor(TransformerExtractor):
 class Transformer(FeatureExtractorBase):
     """Bytes [batch, 3, height, width], resized to `size` pixels, to the features of `vit`, and no logits."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, vit: nn.Module, size: int, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__("transformer", ["features", "logits"])
         self.vit, self.size = vit, size

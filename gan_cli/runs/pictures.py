@@ -133,8 +133,8 @@ def save_nearest(path: Path, nearest: NearestImages) -> None:
     scale = max(1, round(LEAST_TILE / size))
     sheets = []
     for title, (fake, real) in bands.items():
-        rows = [resize(row, size) for row in (fake, *real.transpose(0, 1))]
-        sheets.append((title, [enlarged(grid_of(row, len(row)), scale) for row in rows]))
+        tiles = [resize(row, size) for row in (fake, *real.transpose(0, 1))]
+        sheets.append((title, [enlarged(grid_of(row, len(row)), scale) for row in tiles]))
     left, line, between, apart = 150, 40, 4, 14  # pixels
     band = sum(image.height + between for image in sheets[0][1]) + between
     sheet = Image.new("RGB", (left + sheets[0][1][0].width + apart, len(sheets) * (line + band + apart)), "white")

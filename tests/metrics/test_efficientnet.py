@@ -13,6 +13,7 @@ from gan_cli.config.build import build_dataset
 from gan_cli.config.read import config_of
 from gan_cli.metrics.efficientnet import PACKAGE, SHA256, EfficientNet, EfficientNetExtractor, SameConv
 from gan_cli.metrics.extractor import LoadedExtractor
+from gan_cli.metrics.feature_metrics import FeatureMetrics
 from gan_cli.metrics.metrics import WeightsUnavailableError
 
 from ..values import subject
@@ -76,6 +77,7 @@ def test_no_score_is_called_fid(loaded: LoadedExtractor) -> None:
         config_of(["dataset=image_folder", "dataset.root=.", "metrics@dataset.metrics=efficientnet_lite0"])
     ).metrics
     names = ["fid", "inception_score", "kid", "precision_recall"]
+    assert isinstance(metrics, FeatureMetrics)
     scorer = replace(metrics, names=names).against(table(images(24, 0, channels=3)), 12)
     scores = scorer.score(subject(images(12, 1, channels=3)))
     kinds = ("fid", "inception_score", "kid", "precision", "recall")
