@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from gan_cli.config.compose import CONF, compose, loader
@@ -66,6 +67,7 @@ def prepare() -> Prepared | None:
         for word, found in seeds.items():  # fixed for the search; each trial runs all of them
             known[word] = found[0]
             extra.append(f"seeds=[{','.join(map(value_of, found))}]")
+        extra += continued(overrides)
     where = sys.argv.index(flags.overrides[-1]) + 1 if flags.overrides else len(sys.argv)
     before = [known.get(word, word) for word in sys.argv[1:where]]
     sys.argv[1:] = ["--multirun"] * (not flags.multirun) + before + extra + sys.argv[where:]
@@ -114,6 +116,27 @@ def seeds_of(override: Override) -> list[str]:
     if not found:
         raise UserError(f"{override.input_line}: seeds are not searched, each trial runs all of them: give seed=0,1,2")
     return list(dict.fromkeys(found))
+
+
+def continued(overrides: Sequence[Override]) -> list[str]:
+    """What lets the same command continue a search, as overrides: a seed for a sampler that takes one and has none.
+
+    The search then asks for the same trials again, whose results are in the sweep's folder, and goes on after them. A
+    trial without a value does not end it: it would end there each time.
+    """
+    given = {key_of(override): override.input_line or "" for override in overrides}
+    own = [line for key, line in given.items() if key.startswith(("hydra/sweeper", "hydra.sweeper.sampler"))]
+    try:
+        sweeper = compose("sweep", own, config_folders()[1:], with_hydra=True).hydra.sweeper
+    except HydraException:  # a sweeper that is not installed is told when the search is started
+        return []
+    extra = []
+    if "max_failure_rate" in sweeper and "hydra.sweeper.max_failure_rate" not in given:
+        extra.append("hydra.sweeper.max_failure_rate=1.0")
+    kept = "hydra.sweeper.storage" in given  # by Optuna, in a database: that study goes on by itself
+    if not kept and OmegaConf.select(sweeper, "sampler.seed", default="absent") is None:
+        extra.append("hydra.sweeper.sampler.seed=0")
+    return extra
 
 
 def compose_options(overrides: Sequence[Override]) -> DictConfig:

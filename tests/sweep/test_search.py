@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobStatus
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from gan_cli.config.compose import compose, loader
 from gan_cli.errors import UserError
 from gan_cli.leaderboard.boards import boards
 from gan_cli.leaderboard.results import gather
 from gan_cli.sweep import sweep
-from gan_cli.sweep.command_line import prepare
+from gan_cli.sweep.command_line import continued, prepare
 from gan_cli.sweep.sweep_folder import Job, SweepFolder
 
 from ..conftest import TINY
@@ -81,7 +82,7 @@ def test_a_search_is_not_given_the_seeds(typed: str, tmp_path: Path, monkeypatch
     monkeypatch.setattr("sys.argv", ["gan-sweep", "hydra/sweeper=optuna", "objective=hinge", typed])
     assert prepare() is not None
     assert sys.argv[1:5] == ["--multirun", "hydra/sweeper=optuna", "objective=hinge", "seed=0"]
-    assert sys.argv[-1] == "seeds=[0,1,2]"
+    assert "seeds=[0,1,2]" in sys.argv[5:]
 
 
 @pytest.mark.parametrize(
@@ -116,3 +117,41 @@ def test_optunas_best_value_is_the_tables(launcher: list[str], tmp_path: Path) -
     found = OmegaConf.load(tmp_path / "mine" / "optimization_results.yaml")
     assert found["best_value"] == best.mean
     assert f"={found['best_params']['discriminator_optimizer.lr']}" in board.rows[0].method
+
+
+@pytest.mark.slow
+def test_a_search_goes_on_after_the_trials_that_are_in_its_folder(tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    search = ["hydra/sweeper=optuna", "hydra.sweeper.n_jobs=2", "hydra.sweeper.direction=minimize", "seed=0"]
+    search += ["objective=hinge", "discriminator_optimizer.lr=interval(1e-4,1e-2)", *QUICK]
+    code, _, err = swept(*search, "hydra.sweeper.n_trials=2", cwd=tmp_path)
+    assert code == 0, err
+    first = sorted(tmp_path.glob("outputs/sweeps/*/*/*/summary.json"))
+    times = [file.stat().st_mtime_ns for file in first]
+    first[0].unlink()  # as if it had been killed
+    code, _, err = swept(*search, "hydra.sweeper.n_trials=3", cwd=tmp_path)
+    assert code == 0, err
+    assert err.count("1 to run") == 2, "the one that was killed, and a new one"
+    found = sorted(tmp_path.glob("outputs/sweeps/*/*/*/summary.json"))
+    assert len(found) == 3
+    assert set(first) < set(found)
+    assert first[1].stat().st_mtime_ns == times[1]
+
+
+def test_a_search_whose_sampler_takes_no_seed_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def composed(sampler: str) -> DictConfig:
+        return OmegaConf.create(f"hydra: {{sweeper: {{max_failure_rate: 0.0, sampler: {sampler}}}}}")  # type: ignore[return-value]
+
+    typed = OverridesParser.create().parse_overrides(["hydra/sweeper=optuna", "hydra.sweeper.sampler.seed=3"])
+    for sampler, expected in {
+        "{seed: null}": ["hydra.sweeper.max_failure_rate=1.0", "hydra.sweeper.sampler.seed=0"],
+        "{seed: 3}": ["hydra.sweeper.max_failure_rate=1.0"],
+        "{}": ["hydra.sweeper.max_failure_rate=1.0"],
+        "null": ["hydra.sweeper.max_failure_rate=1.0"],
+    }.items():
+        monkeypatch.setattr("gan_cli.sweep.command_line.compose", lambda *_, with_hydra, s=sampler: composed(s))
+        assert continued(typed) == expected
+        own = [*typed, *OverridesParser.create().parse_overrides(["hydra.sweeper.storage=x"])]
+        assert continued(own) == ["hydra.sweeper.max_failure_rate=1.0"]
+    rate = OverridesParser.create().parse_overrides(["hydra.sweeper.max_failure_rate=0.5"])
+    assert continued(rate) == []  # of the last sampler, which takes no seed
