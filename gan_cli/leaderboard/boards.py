@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +12,7 @@ from gan_cli.errors import UserError
 from gan_cli.leaderboard.results import NOT_OF_THE_METHOD, Result
 from gan_cli.leaderboard.statistics import Difference, Scores, Spread, apart, differences, groups, is_number, spread
 from gan_cli.metrics.metrics import Direction
+from gan_cli.sweep.formats import Tuned
 from gan_cli.sweep.options import SWEEPING
 from gan_cli.text import printable
 
@@ -20,6 +21,7 @@ CHOICE_OF_METHOD = {"objective", "experiment"}
 LOST = ("diverged", "collapsed", "failed")
 WORST = ("diverged", "collapsed")  # runs that count as the worst, where ranks are compared
 MARGIN = 0.1  # of the real-against-real score: differences within it are equivalent, unless another margin is given
+TUNED, UNTUNED = "Tuned learning rates", "Untuned: each method's own learning rates"
 MOST_RANKED = 40  # methods; of more the tests of all pairs could show nothing
 PENDING = ("interrupted", "unfinished", "waiting")
 
@@ -76,6 +78,11 @@ class Row:
         return spread(result.summary["cost"].get("sampling", {}).get(key) for result in self.completed)
 
     @property
+    def tuned(self) -> Tuned | None:
+        """How its learning rates were chosen, if they were."""
+        return self.results[0].tuned
+
+    @property
     def published(self) -> dict[str, float]:
         """Scores by metric that others report for this method."""
         return {metric: score for result in self.results for metric, score in result.published.items()}
@@ -102,6 +109,14 @@ class Board:
     baseline: Row
     given_margin: float | None  # of equivalence, in the units of the leading metric
     paired: bool  # whether runs of one seed are compared with each other
+    title: str = ""  # what its methods have in common, if other boards of the same sweep have something else
+
+    @property
+    def tuned(self) -> list[Tuned]:
+        """How the learning rates of its methods were chosen, each way once, if they were."""
+        found = (result.tuned for row in self.rows for result in row.results if result.tuned is not None)
+        ways = {json.dumps([one["factors"], one["seeds"], one["steps"]]): one for one in found}
+        return list(ways.values())
 
     @property
     def leading(self) -> str | None:
@@ -214,15 +229,34 @@ def sampler_name(node: Mapping[str, Any]) -> str:
 def boards(
     results: Sequence[Result], baseline: str | None, margin: float | None = None, paired: bool = False
 ) -> list[Board]:
-    """One board for each protocol.
+    """One board for each protocol; methods with tuned learning rates have boards of their own, which come first.
 
     A run without a summary, and so without a protocol, is on the board of other runs on its data, or on one that has
     only such runs. Raises UserError for a baseline that is not a method.
     """
-    labels = method_labels(results)
-    if baseline is not None and baseline not in labels.values():
-        known = printable(", ".join(labels.values()))
-        raise UserError(f"baseline={printable(baseline)} is not a method here: choose one of {known}")
+    parts = {
+        UNTUNED: [result for result in results if result.tuned is None],
+        TUNED: [result for result in results if result.tuned is not None],
+    }
+    named = {title: method_labels(part) for title, part in parts.items() if part}
+    known = dict.fromkeys(label for labels in named.values() for label in labels.values())
+    if baseline is not None and baseline not in known:
+        shown = printable(", ".join(known))
+        raise UserError(f"baseline={printable(baseline)} is not a method here: choose one of {shown}")
+    if list(named) == [UNTUNED]:
+        return boards_of(results, named[UNTUNED], baseline, margin, paired)
+    return [
+        replace(one, title=title)
+        for title in (TUNED, UNTUNED)
+        if title in named
+        for one in boards_of(parts[title], named[title], baseline, margin, paired)
+    ]
+
+
+def boards_of(
+    results: Sequence[Result], labels: Mapping[str, str], baseline: str | None, margin: float | None, paired: bool
+) -> list[Board]:
+    """One board for each protocol of these results."""
     stated = {stamp(result.data): result.protocol for result in reversed(results) if result.protocol}
     groups: dict[str, list[Result]] = {}
     for result in results:

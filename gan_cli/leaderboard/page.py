@@ -26,6 +26,7 @@ from gan_cli.leaderboard.styles import COLOURS, ON_BLACK, Style, outline, style
 from gan_cli.leaderboard.tables import (
     TextTable,
     all_hardware,
+    headings,
     machine_name,
     notes,
     number,
@@ -71,6 +72,7 @@ def page(found: Sequence[Board], drawings: Sequence[Mapping[str, Path]], out: Pa
     script = (HERE / "page.js").read_text()
     shown = [
         {
+            "heading": heading,
             "tables": text_tables(board),
             "overview": overview(board),
             "notes": [note for note in (*notes(board), left_out(board)) if note],
@@ -81,7 +83,7 @@ def page(found: Sequence[Board], drawings: Sequence[Mapping[str, Path]], out: Pa
             "settings": settings_table(board),
             "runs": runs_table(board, out),
         }
-        for board, paths in zip(found, drawings, strict=True)
+        for heading, board, paths in zip(headings(found), found, drawings, strict=True)
     ]
     return environment.get_template("page.html").render(
         boards=shown,
@@ -139,7 +141,7 @@ def facts(found: Sequence[Board], about: Mapping[str, str]) -> dict[str, str]:
     said = {
         "command": about["command"],
         "written": about["written"],
-        "runs": f"{len(results):,}",
+        "runs": f"{len({result.run.path for result in results}):,}",
         "trained": " to ".join(dict.fromkeys(map(minutes, [*began[:1], *ended[-1:]]))),
         "hardware": "; ".join(list(machines)[:MOST_FACTS]),
         "versions": ", ".join(f"{name} {' / '.join(ones)}" for name, ones in list(versions.items())[:MOST_FACTS]),

@@ -6,7 +6,7 @@ import re
 import stat
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from gan_cli.runs.folder import RunFolder
 from gan_cli.runs.formats import MOST_LINE_BYTES, MOST_NAMES, read_record, read_summary
 from gan_cli.runs.sink import Record
 from gan_cli.runs.verdict import Verification, read_verdict
-from gan_cli.sweep.formats import Content
+from gan_cli.sweep.formats import Content, Tuned
 from gan_cli.sweep.sweep_folder import State, SweepFolder, state_of
+from gan_cli.sweep.tuning import FOLDER as TUNING
 from gan_cli.text import printable
 
 PLACES = {  # of files on a machine: digests in the protocol say what they hold
@@ -100,6 +101,7 @@ class Result:
     error: str
     published: dict[str, float] = field(default_factory=dict)
     source: str = ""
+    tuned: Tuned | None = None  # how its learning rates were chosen, if they were
 
     @property
     def name(self) -> str:
@@ -146,9 +148,9 @@ class Result:
 
     @property
     def identity(self) -> tuple[str, int, str]:
-        """The method, its seeds and the images: two runs that agree in all of them are the same run."""
+        """The method, its seeds, the images and the table: two runs that agree in all of them are the same run."""
         images = self.protocol.get("images_sha256") or [self.data.get(place) for place in sorted(PLACES)]
-        return self.method, self.seed, json.dumps([images, self.seeds[1]])
+        return self.method, self.seed, json.dumps([images, self.seeds[1], self.tuned is not None])
 
     @property
     def scores(self) -> dict[str, Any]:
@@ -244,7 +246,7 @@ def runs_in(folder: Path) -> Iterator[Result]:
             ended = sweep.how_it_ended(name)
             if ended["exit_code"] is None:
                 ended = {"exit_code": job.get("exit_code"), "error": job.get("error", "")}
-            yield Result(
+            found = Result(
                 run,
                 state_of(run, summary or None, ended),
                 [printable(override) for override in job["overrides"]],
@@ -254,6 +256,11 @@ def runs_in(folder: Path) -> Iterator[Result]:
                 {printable(metric): score for metric, score in job.get("published", {}).items() if is_number(score)},
                 printable(job.get("source", "")),
             )
+            tuned = job.get("tuned")
+            if tuned is not None:
+                yield replace(found, overrides=list(map(printable, tuned["untuned"])), tuned=tuned)
+            if tuned is None or tuned["factor"] == 1:
+                yield found
     for file in files_in(folder, "summary.json"):
         run = RunFolder(file.parent)
         if run.path in of_sweeps:
@@ -282,12 +289,19 @@ def summary_of(run: RunFolder) -> Record | None:
 
 
 def files_in(folder: Path, name: str) -> list[Path]:
-    """Every file of this name, at any depth; no link to a folder is followed, and what cannot be read is named."""
+    """Every file of this name, at any depth; no link to a folder is followed, and what cannot be read is named.
+
+    Runs that only chose learning rates are left out, unless their folder is the one that is named.
+    """
 
     def warn(error: OSError) -> None:
         warnings.warn(f"left out: {one_line(error)}", stacklevel=1)
 
-    return sorted(Path(place) / name for place, _, names in os.walk(folder, onerror=warn) if name in names)
+    found = []
+    for place, inner, names in os.walk(folder, onerror=warn):
+        inner[:] = [one for one in inner if one != TUNING]
+        found += [Path(place) / name] * (name in names)
+    return sorted(found)
 
 
 def only_sweep(folders: Sequence[Path]) -> Content:

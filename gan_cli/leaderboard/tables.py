@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
@@ -13,6 +14,7 @@ from gan_cli.leaderboard.statistics import MOST_SEEDS, Difference, Spread, Verdi
 from gan_cli.metrics.metrics import Direction
 from gan_cli.runs.summary import REAL, short
 from gan_cli.runs.verdict import Verification
+from gan_cli.sweep.formats import Tuned
 from gan_cli.text import printable
 
 OF_HARDWARE = ("seconds", "scoring_seconds", "images_per_second", "peak_memory_bytes")  # never averaged over several
@@ -53,6 +55,8 @@ def text_tables(board: Board) -> list[TextTable]:
         for name in board.metrics
     }
     last: Columns = [("method", lambda row: row.method), ("runs", runs)]
+    if board.tuned:
+        last.append(("learning rates", lambda row: f"{row.tuned['factor']:g}x" if row.tuned else "-"))
     published: Columns = [(f"published {metric}", quoted(metric)) for metric in board.published]
     if board.leading is None:
         last += published
@@ -96,7 +100,8 @@ def text_tables(board: Board) -> list[TextTable]:
         *((f"updates of {key[0].upper()}", lambda row, key=key: count(row.cost(key))) for key in board.updates),
         ("gradient calls an image sampled", lambda row: number_or_dash(mean(row.sampling("gradient_calls")))),
     ]
-    return [*tables, table("Cost of a run", board, cost)]
+    tables.append(table("Cost of a run", board, cost))
+    return [replace(one, title=f"{board.title}. {one.title}") for one in tables] if board.title else tables
 
 
 def told_table(board: Board, leading: str) -> TextTable:
@@ -313,7 +318,7 @@ def notes(board: Board) -> list[str]:
         said.append(f"Stopped by a race before their last step, and so without a score: {listed(stopped)}.")
     if any(row.pending for row in board.rows):
         said.append("Not all runs are finished: repeat the command that started them.")
-    return [*said, *differences(board), *verdicts(board)]
+    return [*said, *tuning(board), *differences(board), *verdicts(board)]
 
 
 def verdicts(board: Board) -> list[str]:
@@ -341,6 +346,35 @@ def when_and_where(found: Sequence[Verification]) -> str:
     days = sorted({verdict["date"][:10] for verdict in found})
     machines = dict.fromkeys(machine_name(verdict["hardware"]) for verdict in found)
     return f"{' to '.join(dict.fromkeys((days[0], days[-1])))}, {' / '.join(machines)}"
+
+
+def tuning(board: Board) -> list[str]:
+    """Sentences about how the learning rates of its methods were chosen, and at what cost."""
+    ways = board.tuned
+    said = [
+        f"Learning rates of both players are each method's own times a factor, chosen of "
+        f"{', '.join(f'{factor:g}' for factor in way['factors'])} by a race of its own over the seeds "
+        f"{', '.join(map(str, way['seeds']))}, which are in no table: {way['steps']:,} steps of training"
+        + (", the same for every method." if len(ways) == 1 else f" for {listed(tuned_in(board, way))}.")
+        for way in ways
+    ]
+    if len(ways) > 1:
+        said.append("The budgets of tuning are not equal: repeat tuned=true with all methods in one command.")
+    ends = [row.method for row in board.rows if row.tuned and row.tuned["factor"] in ends_of(row.tuned["factors"])]
+    if ends:
+        said.append(f"Chosen at an end of these factors, so that others might be better still: {listed(ends)}.")
+    return said
+
+
+def ends_of(factors: Sequence[float]) -> tuple[float, float]:
+    return min(factors), max(factors)
+
+
+def tuned_in(board: Board, way: Tuned) -> list[str]:
+    def budget(one: Tuned | None) -> Any:
+        return one and (one["factors"], one["seeds"], one["steps"])
+
+    return [row.method for row in board.rows if budget(row.tuned) == budget(way)]
 
 
 def mixed(row: Row) -> str:
@@ -422,12 +456,27 @@ def separation(boards: Sequence[Board]) -> str:
     if len(boards) < 2:
         return ""
     keys = dict.fromkeys(key for board in boards for key in board.protocol)
+    titles = dict.fromkeys(board.title for board in boards if board.title)
+    beside = f"{len(boards)} tables: {'; '.join(titles)}." if titles else ""
     parts = []
     for key in keys:
         values = [str(short(board.protocol.get(key, "none"))) for board in boards]
         if len(set(values)) > 1:
             parts.append(f"{key} ({printable(' / '.join(values))})")
-    return f"{len(boards)} tables: their scores do not compare, because they have different {', '.join(parts)}."
+    if not parts:
+        return beside
+    apart = f"{len(boards)} tables: their scores do not compare, because they have different {', '.join(parts)}."
+    return f"{beside} {apart}".lstrip()
+
+
+def headings(boards: Sequence[Board]) -> list[str]:
+    """What each of several tables is called."""
+    alike = Counter(board.title for board in boards)
+    numbered = [f"{board.title}, protocol {number}".lstrip(", ") for number, board in enumerate(boards, 1)]
+    return [
+        board.title if board.title and alike[board.title] == 1 else f"{name[0].upper()}{name[1:]}"
+        for board, name in zip(boards, numbered, strict=True)
+    ]
 
 
 def fitting(text: TextTable, width: int, frame: Callable[[list[int]], int]) -> tuple[list[int], str]:
@@ -450,8 +499,8 @@ def fitting(text: TextTable, width: int, frame: Callable[[list[int]], int]) -> t
 def markdown(boards: Sequence[Board]) -> str:
     """Tables that fit a terminal's 80 columns, padded, so that they are read as text, too."""
     lines = ["# Leaderboard", "", *([markdown_line(separation(boards)), ""] if len(boards) > 1 else [])]
-    for position, board in enumerate(boards, 1):
-        lines += [f"## Protocol {position}", ""] if len(boards) > 1 else []
+    for heading, board in zip(headings(boards), boards, strict=True):
+        lines += [f"## {heading}", ""] if len(boards) > 1 else []
         for text in text_tables(board):
             lines += [f"**{markdown_cell(text.title)}**", "", *markdown_table(text), ""]
         lines += [f"- {markdown_line(note)}" for note in notes(board)] + [""]
@@ -555,6 +604,7 @@ def inert(cell: Any) -> Any:
 def flat_row(board: Board, row: Row) -> dict[str, object]:
     cells: dict[str, object] = {
         "method": row.method,
+        **({"learning_rate_factor": row.tuned["factor"]} if row.tuned else {}),
         "latent_sampler": row.latent_sampler,
         "seeds": " ".join(str(result.seed) for result in row.results),
         "runs": len(row.results),

@@ -57,8 +57,11 @@ def prepare() -> Prepared | None:
     searching = any(key_of(override) == "hydra/sweeper" and override.value() != GRID for override in overrides)
     if options.dry_run and searching:
         raise UserError("dry_run lists the jobs of a grid, but a search chooses them while it runs: remove dry_run")
-    if options.race and searching:
-        raise UserError("race=true stops jobs of a grid, but a search chooses its jobs itself: remove race=true")
+    for name in ("race", "tuned"):
+        if options[name] and searching:
+            raise UserError(f"{name}=true is for jobs of a grid, but a search chooses its own: remove {name}=true")
+    if options.race and options.tuned:
+        raise UserError("tuned=true races the learning rates of each method: remove race=true")
     folder = find(options, kind_of([*flags.overrides, *extra]))
     extra.append(f"sweep_dir={quoted(folder.absolute())}")
     known = dict(zip(flags.overrides, map(of_some_jobs, overrides), strict=True))

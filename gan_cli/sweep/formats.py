@@ -19,6 +19,19 @@ class Ending(TypedDict):
     stopped: NotRequired[int]  # the step of the rung at which a race has stopped it
 
 
+class Tuned(TypedDict):
+    """What a table says of a job with tuned learning rates, the method's own times `factor`.
+
+    It was chosen of `factors` by these `seeds`, in as many `steps`; `untuned` has the overrides of the method itself.
+    """
+
+    factor: float
+    untuned: list[str]
+    factors: list[float]
+    seeds: list[int]
+    steps: int
+
+
 class Entry(TypedDict):
     """A job; version 0.1.0 also kept its ending here."""
 
@@ -28,6 +41,7 @@ class Entry(TypedDict):
     error: NotRequired[str]
     published: NotRequired[dict[str, float]]  # scores by metric that others report for this setting
     source: NotRequired[str]  # where they do
+    tuned: NotRequired[Tuned]
 
 
 class Picture(TypedDict):

@@ -10,6 +10,9 @@ SWEEPING: dict[str, Any] = {
     "baseline": str | None,
     "race": bool,
     "race_factor": int,
+    "tuned": bool,
+    "tuning_rates": list[float],
+    "tuning_seeds": list[int],
     "seeds": list[int] | None,
     "study": dict[str, Any] | None,
 }

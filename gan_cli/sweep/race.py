@@ -263,10 +263,13 @@ def measure(jobs: Sequence[Job], folder: SweepFolder) -> Measure | None:
 
 
 def plan_text(races: Sequence[Race]) -> list[str]:
-    """The rungs of each race, and what they cost beside the full grid, a line each."""
+    """The rungs of the races, and what they cost beside the full grid; races of one size together."""
     lines = []
-    for number, race in enumerate(races, 1):
-        named = f"race {number}" if len(races) > 1 else "race"
+    alike: dict[tuple[int, int, int], list[Race]] = {}
+    for race in races:
+        alike.setdefault((len(race.settings), race.num_seeds, race.steps), []).append(race)
+    for same in alike.values():
+        race, named = same[0], f"{len(same)} races, each" if len(same) > 1 else "race"
         lines.append(f"{named}: {len(race.settings)} settings with {race.num_seeds} seeds each, {race.steps} steps")
         going = len(race.settings)
         for rung in race.rungs:

@@ -26,7 +26,9 @@ from gan_cli.sweep.options import SWEEPING
 from gan_cli.sweep.plan import job_name, plan, read_run, run_part
 from gan_cli.sweep.processes import device_slots, run_all
 from gan_cli.sweep.race import plan_text, races, run_races
-from gan_cli.sweep.sweep_folder import ENDED, Job, State, SweepFolder
+from gan_cli.sweep.sweep_folder import ENDED, Job, Point, State, SweepFolder
+from gan_cli.sweep.tuning import FOLDER as TUNING
+from gan_cli.sweep.tuning import known_as, plan_lines, tune, tuned_jobs, tunings
 from gan_cli.sweep.watch import Watch
 from gan_cli.text import printable
 
@@ -59,23 +61,35 @@ def sweep(
     states = folder.states(jobs)
     due = [job for job in jobs if states[job.name] not in ENDED]
     raced = races(jobs, options["race_factor"]) if options["race"] else []
+
+    shared = set.intersection(*(set(job.point) for job in jobs))
+
+    def job_of(point: Point) -> Job:
+        run = read_run(loader.load_sweep_config(config, point))
+        return Job(job_name(point, labels(override for override in point if override not in shared), run), point, run)
+
+    tuned, tuning_folder = [], SweepFolder(folder.path / TUNING)
+    if options["tuned"]:
+        rates, seeds = options["tuning_rates"], options["tuning_seeds"]
+        tuned = known_as(tunings(jobs, rates, seeds, job_of, options["race_factor"]), tuning_folder)
     if local:
         device_slots(config.device, options["slots_per_device"], len(due))  # refuses a device that is not there
     check_jobs(due, here=local)
     print_jobs(jobs, states, folder.path, sys.stdout if options["dry_run"] else sys.stderr)
-    if raced:
-        print(*plan_text(raced), sep="\n", file=sys.stdout if options["dry_run"] else sys.stderr)
+    if raced or tuned:
+        lines = [*plan_lines(tuned), *plan_text(raced or [one.race for one in tuned])]
+        print(*lines, sep="\n", file=sys.stdout if options["dry_run"] else sys.stderr)
     if options["dry_run"]:
         return
 
-    def launch(jobs: Sequence[Job]) -> None:
-        launcher.launch([[*job.point, *folder_overrides(job, folder)] for job in jobs], 0)
+    def launch(jobs: Sequence[Job], place: SweepFolder = folder) -> None:
+        launcher.launch([[*job.point, *folder_overrides(job, place)] for job in jobs], 0)
 
-    def to_rung(jobs: Sequence[Job]) -> None:
-        launch(jobs)
-        failed = [name for name, state in folder.states(jobs).items() if state == "failed"]
+    def to_rung(jobs: Sequence[Job], place: SweepFolder = folder) -> None:
+        launch(jobs, place)
+        failed = [name for name, state in place.states(jobs).items() if state == "failed"]
         if failed and options["fail_fast"]:
-            raise EndError(f"stopped, as fail_fast=true says: {', '.join(failed)} failed; see {folder.logs}")
+            raise EndError(f"stopped, as fail_fast=true says: {', '.join(failed)} failed; see {place.logs}")
 
     with folder.locked():
         named: Any = config.hydra.runtime.choices.get("study")
@@ -86,6 +100,16 @@ def sweep(
         if raced:
             left = {job.name for race in run_races(raced, folder, to_rung, say) for job in race.jobs}
             due = [job for job in jobs if job.name in left and folder.state(job) not in ENDED]
+        if tuned:
+            with tuning_folder.locked():
+                chosen = tune(tuned, tuning_folder, lambda jobs: to_rung(jobs, tuning_folder), say)
+            best = folder.named(tuned_jobs(tuned, chosen, job_of))
+            jobs = list({job.name: job for job in [*jobs, *best]}.values())
+            order = list(dict.fromkeys(job.config["seed"] for job in jobs))
+            jobs.sort(key=lambda job: order.index(job.config["seed"]))
+            due = [job for job in jobs if folder.state(job) not in ENDED]
+            folder.add(due)
+            folder.quote(jobs)
         if due:
             launch(due)
     broken = {name: state for name, state in folder.states(jobs).items() if state not in ("completed", "stopped")}
@@ -126,7 +150,7 @@ def launch_locally(
 ) -> list[JobReturn]:
     """Runs jobs of any sweeper as processes on this machine; `command` is the sweep's command line."""
     options = read_sweep(config)
-    folder = SweepFolder(shortest(options["sweep_dir"]))
+    folder = SweepFolder(shortest(place_of(job_overrides) or options["sweep_dir"]))
     with folder.locked():
         known = known_jobs(job_overrides, folder)
         trials = [[job] for job in known]
@@ -145,6 +169,14 @@ def launch_locally(
         searched = [override for override in config.hydra.overrides.hydra if key_of(override) == "hydra.searchpath"]
         run_all(due, folder, slots, watch, fail_fast=options["fail_fast"], searched=searched)
         return [trial_return(trial, folder) for trial in trials]
+
+
+def place_of(job_overrides: Sequence[Sequence[str]]) -> str | None:
+    """The folder that jobs of a grid are to be in; None for a search."""
+    given = {key_of(override): override for overrides in job_overrides[:1] for override in overrides}
+    if "run_dir" not in given:
+        return None
+    return str(OverridesParser.create().parse_override(given["sweep_dir"]).value())
 
 
 def known_jobs(job_overrides: Sequence[Sequence[str]], folder: SweepFolder) -> list[Job]:

@@ -22,7 +22,7 @@ from gan_cli.sweep.options import SWEEPING
 from gan_cli.text import printable
 
 if TYPE_CHECKING:  # at run time where it is used: pydantic takes a tenth of a second
-    from gan_cli.sweep.formats import Content, Ending, Entry, Kind
+    from gan_cli.sweep.formats import Content, Ending, Entry, Kind, Tuned
 
 State = Literal["completed", "diverged", "collapsed", "failed", "stopped", "interrupted", "unfinished", "waiting"]
 Point = list[str]  # overrides, as gan-train takes them
@@ -35,7 +35,7 @@ class Job:
     """One run: `name` is its folder's name, `point` its overrides, `config` the resolved config.
 
     `published` has scores by metric that others report for this setting, and `source` says where. With `pause_at` the
-    run is to pause after that step.
+    run is to pause after that step. `tuned` says how its learning rates were chosen.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Job:
     published: Mapping[str, float] = field(default_factory=dict)
     source: str = ""
     pause_at: int | None = None
+    tuned: "Tuned | None" = None
 
 
 class SweepFolder:
@@ -142,11 +143,13 @@ class SweepFolder:
         self.write(content)
 
     def quote(self, jobs: Iterable[Job]) -> None:
-        """Records the published scores of known jobs, also of jobs that have already ended."""
+        """Records the published scores and the tuning of known jobs, also of jobs that have already ended."""
         content = self.read()
         for job in jobs:
             if job.published and job.name in content["jobs"]:
                 content["jobs"][job.name] |= {"published": dict(job.published), "source": job.source}
+            if job.tuned is not None and job.name in content["jobs"]:
+                content["jobs"][job.name]["tuned"] = job.tuned
         self.write(content)
 
     def ended(self, name: str, exit_code: int, error: str) -> None:
