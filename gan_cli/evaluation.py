@@ -1,8 +1,10 @@
 """Images from the moving average of a generator; their latents depend only on a seed and their number."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from statistics import fmean
 
 import torch
 
@@ -14,6 +16,7 @@ from gan_cli.game import Game, Passes
 from gan_cli.isolation import OwnStream
 from gan_cli.latent_samplers.calibration import num_at_once
 from gan_cli.latent_samplers.latent_sampler import Block, LatentSampler
+from gan_cli.metrics.metrics import Scorer, Subject
 from gan_cli.networks import is_conditional
 from gan_cli.seeding import mix
 from gan_cli.shapes import Codes, Examples, Images, Labels, Latents, Logits, Scores, Stored, unlabelled
@@ -74,6 +77,46 @@ def generate(gan: GAN, count: int, seed: int, real: Examples | None, dtype: torc
         )
     latents = Latents.cat(chosen).rows(slice(count))
     return Generated(torch.cat(values)[:count], latents.codes, latents.labels, cost)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Means of scores over evaluation seeds, by metric, and if there are several those of each; and the first images.
+
+    A metric has a mean if it has a finite score from every seed.
+    """
+
+    made: Generated
+    subject: Subject  # the first
+    metrics: dict[str, float]
+    repeats: dict[str, list[float]]
+
+
+def score_seeds(
+    gan: GAN,
+    scorer: Scorer,
+    seeds: Sequence[int],
+    count: int,
+    real: Examples | None,
+    dtype: torch.dtype,
+    num_drawn: int = 0,
+) -> Scored:
+    """The scores of `count` images from each seed; of the first at least `num_drawn` images are made.
+
+    Image n has the same label in all of them.
+    """
+    classify = classifying(gan)
+    found, first = [], None
+    for seed in seeds:
+        made = generate(gan, count if first else max(count, num_drawn), seed, real, dtype)
+        subject = Subject(made.values[:count], made.labels[:count], classify, seed)
+        first = first or (made, subject)
+        found.append(scorer.score(subject))
+    assert first is not None
+    each = {name: [scores.get(name, math.nan) for scores in found] for name in found[0]}
+    whole = {name: scores for name, scores in each.items() if all(map(math.isfinite, scores))}
+    means = {name: fmean(scores) for name, scores in whole.items()}
+    return Scored(*first, means, whole if len(seeds) > 1 else {})
 
 
 def blocks(

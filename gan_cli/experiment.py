@@ -48,12 +48,18 @@ class RunSettings(Ranged):
     keep_checkpoints: Annotated[int, Ge(1)]
     num_eval_images: Annotated[int, Ge(1)] | None
     evaluation_seed: Annotated[int, Ge(0)]
+    num_evaluation_seeds: Annotated[int, Ge(1)]
     on_divergence: Literal["stop", "continue"]
 
     @property
     def images_per_step(self) -> int:
         """Real images shown to the discriminator in one step."""
         return self.batch_size * self.discriminator_steps
+
+    @property
+    def evaluation_seeds(self) -> range:
+        """The seeds of the latents that are scored, one after the other."""
+        return range(self.evaluation_seed, self.evaluation_seed + self.num_evaluation_seeds)
 
     def images_to_score(self, num_real: int) -> int:
         """As set, else the number of real images, at most 50,000."""

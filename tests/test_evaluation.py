@@ -1,7 +1,9 @@
 """What is scored depends on a seed and an image's number alone, and scoring disturbs nothing."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -10,9 +12,10 @@ from gan_cli import evaluation
 from gan_cli.augmentations import Augmentation, NoAugmentation
 from gan_cli.engine import Engine
 from gan_cli.errors import DivergedError
-from gan_cli.evaluation import Generated, generate, num_joined
+from gan_cli.evaluation import Generated, generate, num_joined, score_seeds
 from gan_cli.experiment import GAN, Experiment
 from gan_cli.game import Game
+from gan_cli.metrics.metrics import Protocol, Scorer, Subject
 from gan_cli.seeding import mix
 from gan_cli.shapes import Images, Latents, unlabelled
 from gan_cli.trainer import train
@@ -37,6 +40,35 @@ def test_image_n_is_the_same_however_many_are_made(experiment: Build) -> None:
     assert torch.equal(images(gan, 1), many[:1])
     assert not torch.equal(images(gan, 300, seed=1), many[:300])
     assert not torch.equal(many[:256], many[256:512])
+
+
+class Brightness(Scorer):
+    """The mean of the stored images, and what only some seeds have."""
+
+    leading, headlines, directions = "mean", ("mean",), {"mean": "lower"}
+    protocol: ClassVar[Protocol] = {}  # type: ignore[assignment]
+
+    def score(self, subject: Subject) -> dict[str, float]:
+        odd = math.inf if subject.seed == 4 else 1.0
+        return {"mean": subject.images.float().mean().item(), "odd": odd} | ({"rare": 1.0} if subject.seed == 3 else {})
+
+    def floor(self) -> dict[str, float]:
+        return {}
+
+
+def test_scores_are_means_over_evaluation_seeds(experiment: Build) -> None:
+    """Of images of other latents with the same labels; what one seed lacks has no mean."""
+    gan = experiment(*TINY, "conditioning=concat").gan
+    scored = score_seeds(gan, Brightness(), range(3, 6), 20, None, torch.uint8, num_drawn=30)
+    each = [images(gan, 20, seed).float().mean().item() for seed in (3, 4, 5)]
+    assert len(set(each)) == 3
+    assert scored.repeats == {"mean": each}
+    assert scored.metrics == {"mean": pytest.approx(sum(each) / 3)}
+    assert torch.equal(scored.made.values, images(gan, 30, 3))
+    labels = [generate(gan, 20, seed, None, torch.uint8).labels for seed in (3, 4)]
+    assert torch.equal(*labels)
+    one = score_seeds(gan, Brightness(), [3], 20, None, torch.uint8)
+    assert (one.metrics, one.repeats) == ({"mean": each[0], "odd": 1.0, "rare": 1.0}, {})
 
 
 def test_the_training_batch_size_does_not_matter(experiment: Build) -> None:

@@ -113,9 +113,11 @@ def of_evaluations(experiment: Experiment) -> str:
     number, count = num_evaluations(experiment), experiment.num_eval_images
     if not generates(experiment):
         return f"{number}, of the discriminator as a classifier"
-    passes = experiment.gan.latent_sampler.passes(count)
+    passes = experiment.gan.latent_sampler.passes(count) * experiment.settings.num_evaluation_seeds
     cost = f" and at least {passes:,} passes of both networks before them" if passes else ""
-    return f"{number}, each of {count:,} generated images{cost}"
+    seeds = experiment.settings.num_evaluation_seeds
+    times = f"{seeds} times " if seeds > 1 else ""
+    return f"{number}, each of {times}{count:,} generated images{cost}"
 
 
 def generates(experiment: Experiment) -> bool:
@@ -145,6 +147,7 @@ def measurement(config: Config, device: str) -> str:
         real = experiment.gan.calibration(experiment.training_set)
         made = generate(experiment.gan, BLOCK, experiment.settings.evaluation_seed, real, experiment.dataset.stored)
         blocks = num_evaluations(experiment) * -(-experiment.num_eval_images // BLOCK)
+        blocks *= experiment.settings.num_evaluation_seeds
         parts.append(f"generating the images to score {in_time(made.cost.seconds * blocks)}")
     return ", ".join(parts) + "; scores, pictures and checkpoints are not in it"
 

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,7 +29,7 @@ from gan_cli.data import TrainingSet, sha256_of
 from gan_cli.datasets.given_images import GivenImages, first_size, read_given
 from gan_cli.engine import Engine, choose_engine
 from gan_cli.errors import UserError, one_line
-from gan_cli.evaluation import Generated, classifying, generate, scoring
+from gan_cli.evaluation import Generated, Scored, score_seeds, scoring
 from gan_cli.files import is_there, slug
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
 from gan_cli.metrics.metrics import NearestImages, Subject
@@ -52,6 +53,8 @@ def evaluate(options: dict[str, Any]) -> None:
         evaluate_images(options, engine)
         return
     if options["attacks"]:
+        if options["num_evaluation_seeds"] is not None:
+            raise UserError("an attack is made once: remove num_evaluation_seeds")
         attack(options, engine)
         return
     chosen = options["sampler_name"]
@@ -59,8 +62,9 @@ def evaluate(options: dict[str, Any]) -> None:
     out = folder_for(options, trained.name if chosen is None else f"{trained.name}-{chosen}")
     samplers = samplers_to_score(trained, options)
     settings = build_settings(trained.config)
-    seed = settings.evaluation_seed if options["evaluation_seed"] is None else options["evaluation_seed"]
-    made: dict[str, Generated] = {}
+    given = {key: options[key] for key in ("evaluation_seed", "num_evaluation_seeds") if options[key] is not None}
+    settings = replace(settings, **given)
+    scored: dict[str, Scored] = {}
     with showing_work():
         training_set = load_training_set(trained.dataset).to_engine(engine)
         count = options["num_eval_images"] or settings.images_to_score(len(training_set))
@@ -68,21 +72,24 @@ def evaluate(options: dict[str, Any]) -> None:
         scorer, unavailable = build_scorer(trained.dataset, training_set, count, conditional=conditional)
         if scorer is None:
             raise UserError(unavailable)
-        check_scorer(scorer, trained.gan)
+        check_scorer(scorer, trained.gan, settings.num_evaluation_seeds)
         check_weights_families(trained.config, scorer)
         count = count if scorer.reads_images else 0
         for name, sampler in samplers.items():
             gan = trained.gan.with_sampler(sampler)
-            made[name] = generate(gan, count, seed, gan.calibration(training_set), trained.dataset.stored)
-        classify = classifying(trained.gan)
-        subjects = {name: Subject(each.values, each.labels, classify) for name, each in made.items()}
-        scores = {name: scorer.score(each) for name, each in subjects.items()}
-        last = subjects[list(samplers)[-1]]
+            real, stored = gan.calibration(training_set), trained.dataset.stored
+            scored[name] = score_seeds(gan, scorer, settings.evaluation_seeds, count, real, stored)
+        last = scored[list(samplers)[-1]].subject
         nearest, confusion = scorer.nearest(last), scorer.confusion(last)
         floor = scorer.floor()
-    console(stderr=True).print(scores_table(f"step {trained.found.step}", with_floor(scores, floor)))
+    made = {name: each.made for name, each in scored.items()}
+    scores = {name: each.metrics for name, each in scored.items()}
+    repeated = settings.num_evaluation_seeds
+    title = f"step {trained.found.step}" + (f", means over {repeated} evaluation seeds" if repeated > 1 else "")
+    console(stderr=True).print(scores_table(title, with_floor(scores, floor)))
     costs = {name: made[name].cost.as_dict() if count else {} for name in samplers}
-    results = {name: {"metrics": scores[name], "cost": costs[name]} for name in samplers}
+    repeats = {name: {"repeats": each.repeats} if each.repeats else {} for name, each in scored.items()}
+    results = {name: {"metrics": scores[name], "cost": costs[name]} | repeats[name] for name in samplers}
     *plain, name = samplers
     own = trained.config["latent_sampler"]
     result = {
@@ -92,7 +99,12 @@ def evaluate(options: dict[str, Any]) -> None:
         **results[name],
         "floor": floor,
         "protocol": protocol(
-            trained.dataset, training_set, scorer, count or None, seed, engine_settings(trained.config).precision
+            trained.dataset,
+            training_set,
+            scorer,
+            count or None,
+            settings.evaluation_seeds,
+            engine_settings(trained.config).precision,
         )
         | trained_weights(trained.config),
     }
@@ -134,7 +146,7 @@ def evaluate_images(options: dict[str, Any], engine: Engine) -> None:
         digest = sha256_of(given.values, "given images")
     warn_of_images(given, len(training_set), training_set.image_shape)
     console(stderr=True).print(scores_table(f"{count:,} images", with_floor({"images": scores}, floor)))
-    measured = protocol(dataset, training_set, scorer, count, None)
+    measured = protocol(dataset, training_set, scorer, count, [])
     stamp = {"num_resized": given.num_resized, "fake_sha256": digest}
     conclude(out, {"images": str(path), "metrics": scores, "floor": floor, "protocol": measured | stamp})
     draw_nearest(out, nearest)

@@ -207,7 +207,7 @@ def prepared(request: Request) -> Iterator[Run]:
             with nullcontext() if found is None else within(found):
                 experiment = build_experiment(request.built, choose_engine(request.device))
             experiment, scorer, unavailable, request = with_scorer(experiment, request)
-        check_scorer(scorer, experiment.gan)
+        check_scorer(scorer, experiment.gan, experiment.settings.num_evaluation_seeds)
         check_weights_families(request.config, scorer)
         if unavailable:
             warnings.warn(f"training continues without scores: {unavailable}", stacklevel=1)

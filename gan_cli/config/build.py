@@ -19,7 +19,15 @@ from torch import Tensor, nn
 
 from gan_cli.capture import obstacles
 from gan_cli.conditioning.conditioning import DiscriminatorLabels, GeneratorLabels
-from gan_cli.config.check import ENGINE_BEFORE, NUM_CLASSES, SETTINGS, as_pair, find_class, with_schedules
+from gan_cli.config.check import (
+    ENGINE_BEFORE,
+    NUM_CLASSES,
+    SETTINGS,
+    SETTINGS_BEFORE,
+    as_pair,
+    find_class,
+    with_schedules,
+)
 from gan_cli.config.nodes import Config
 from gan_cli.data import ClassLaw, TrainingSet
 from gan_cli.datasets.dataset import Dataset, Probed
@@ -126,7 +134,8 @@ def build_parts(config: Config, image_shape: tuple[int, int, int], engine: Engin
 
 
 def build_settings(config: Config) -> RunSettings:
-    return RunSettings(**{name: with_schedules(config[name]) for name in SETTINGS})
+    known = SETTINGS_BEFORE | config
+    return RunSettings(**{name: with_schedules(known[name]) for name in SETTINGS})
 
 
 def engine_settings(config: Config) -> EngineSettings:
@@ -197,10 +206,18 @@ def with_other_extractor(config: Config) -> Config | None:
     return config | {"dataset": dataset | {"metrics": dataset["metrics"] | {"extractor": extractor["otherwise"]}}}
 
 
-def check_scorer(scorer: Scorer | None, gan: GAN) -> None:
-    """Raises UserError for metrics of images that nothing generates, or of classes that nothing predicts."""
+def check_scorer(scorer: Scorer | None, gan: GAN, num_evaluation_seeds: int = 1) -> None:
+    """Raises UserError for metrics of images that nothing generates, or of classes that nothing predicts.
+
+    And for several seeds of images that are not read.
+    """
     if scorer is None:
         return
+    if num_evaluation_seeds > 1 and not scorer.reads_images:
+        raise UserError(
+            f"num_evaluation_seeds={num_evaluation_seeds} is of generated images, and {scorer.leading} scores none: "
+            "set num_evaluation_seeds=1"
+        )
     if scorer.reads_images and not gan.game.objective.adversarial:
         raise UserError(
             f"{scorer.leading} scores generated images, and {type(gan.game.objective).__name__} has no generator: set "

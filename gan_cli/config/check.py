@@ -79,12 +79,13 @@ SETTINGS = [setting.name for setting in fields(RunSettings)]
 ENGINE = typing.get_type_hints(EngineSettings)
 # Of runs of earlier versions, whose configs have no engine.
 ENGINE_BEFORE = {"precision": "float32", "compile": False, "capture": False}
+SETTINGS_BEFORE: dict[str, Any] = {"num_evaluation_seeds": 1}  # likewise, of settings that they do not have
 INITIAL = {"sha256": str, "step": int}  # what `init_from` of a config says of the weights that its run began with
 
 
 def config_problems(config: Config) -> list[str]:
     """Everything that is wrong with an experiment's config."""
-    problems = missing(config, [*BASES, *SETTINGS])
+    problems = missing(SETTINGS_BEFORE | config, [*BASES, *SETTINGS])
     if problems:
         return problems
     named = dict(targets(config))
@@ -143,7 +144,7 @@ def setting_problems(config: Config) -> list[str]:
     hints, declared = typing.get_type_hints(RunSettings), typing.get_type_hints(RunSettings, include_extras=True)
     problems = type_problems(config, hints)
     for name, hint in hints.items():
-        given = config[name]
+        given = config.get(name, SETTINGS_BEFORE.get(name))
         if not value_problems(name, given, hint):
             scheduled = with_schedules(given)
             ends = [value_at(scheduled, step) for step in ((0, LAST_STEP) if isinstance(given, dict) else (0,))]

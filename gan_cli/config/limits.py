@@ -20,6 +20,7 @@ MOST = 1e9  # for any number without a bound of its own
 MOST_OF_KEY: dict[str, float] = {  # by the whole path, or by its last part
     "seed": 2**63,
     "evaluation_seed": 2**63,
+    "num_evaluation_seeds": 1_000,
     "anchor_seed": 2**63,
     "batch_size": 100_000,
     "generator_batch_size": 100_000,

@@ -59,6 +59,7 @@ EVALUATION: dict[str, Any] = {
     "which": typing.Literal["latest", "best"],
     "num_eval_images": int | None,
     "evaluation_seed": int | None,
+    "num_evaluation_seeds": int | None,
     "dataset": dict[str, Any],
     "metrics": dict[str, Any],
     "latent_sampler": dict[str, Any] | None,
@@ -85,6 +86,8 @@ SAMPLING: dict[str, Any] = {
 REPORTING: dict[str, Any] = {
     "folders": list[str],
     "baseline": str | None,
+    "margin": float | None,
+    "paired": bool | None,
     "outputs": str,
     "out": str | None,
     "claims": str | None,
@@ -102,7 +105,15 @@ VERIFYING: dict[str, Any] = {
     "trust": list[str],
 }
 
-OF_A_CHECKPOINT = ("which", "num_eval_images", "evaluation_seed", "latent_sampler", "attack", "trust")
+OF_A_CHECKPOINT = (
+    "which",
+    "num_eval_images",
+    "evaluation_seed",
+    "num_evaluation_seeds",
+    "latent_sampler",
+    "attack",
+    "trust",
+)
 OF_IMAGES = ("reference", "metrics")
 
 
@@ -281,7 +292,7 @@ def read_options(
         raise UserError("a latent sampler is chosen first: latent_sampler=<choice>, and its settings after it")
     problems = [unknown(key, hints) for key in options if key not in hints]
     problems += missing(options, hints) + type_problems(options, hints)
-    lowest = {"num_images": 1, "num_eval_images": 1, "seed": 0, "evaluation_seed": 0}
+    lowest = {"num_images": 1, "num_eval_images": 1, "seed": 0, "evaluation_seed": 0, "num_evaluation_seeds": 1}
     problems += [
         f"{key}={options[key]} must be at least {least}"
         for key, least in lowest.items()

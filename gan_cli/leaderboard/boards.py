@@ -10,7 +10,17 @@ from typing import Any
 from gan_cli.config.overrides import key_of, labels
 from gan_cli.errors import UserError
 from gan_cli.leaderboard.results import NOT_OF_THE_METHOD, Result
-from gan_cli.leaderboard.statistics import Difference, Scores, Spread, apart, differences, groups, is_number, spread
+from gan_cli.leaderboard.statistics import (
+    Difference,
+    Scores,
+    Spread,
+    apart,
+    differences,
+    groups,
+    is_number,
+    split,
+    spread,
+)
 from gan_cli.metrics.metrics import Direction
 from gan_cli.sweep.formats import Tuned
 from gan_cli.sweep.options import SWEEPING
@@ -64,6 +74,14 @@ class Row:
 
     def best(self, metric: str) -> Spread | None:
         return spread(result.summary["metrics"]["best"].get(metric) for result in self.completed)
+
+    def sigmas(self, metric: str) -> tuple[float, float | None] | None:
+        """The SDs of one evaluation and of training, where evaluations were repeated; 0 for a negative variance."""
+        found = split([result.repeats(metric) for result in self.completed])
+        if found is None:
+            return None
+        sample, training = found
+        return math.sqrt(sample), None if training is None else math.sqrt(max(0.0, training))
 
     def trajectory(self, metric: str) -> dict[str, float]:
         """`min`, `max`, `mean` and `std` of the metric along each run, each averaged over the runs."""

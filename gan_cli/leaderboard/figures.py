@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 NUM_MARKERS = 10  # of a curve
 MOST_OF_LABEL = 60  # characters
 BESIDE = 1.04  # of two lines, the ratio of their places on a logarithmic axis
+MOST_GROUPS = 12  # of methods, beside their ranks
+GROUP_STEP = 0.05  # between two groups, in ranks for each method
 MOST_VALUES = 40  # on an axis of names
 
 
@@ -47,6 +49,37 @@ def curves(board: Board) -> "Figure":
         frameon=False,
         handlelength=3.5,
     )
+    return figure
+
+
+def ranks(board: Board) -> "Figure | None":
+    """The ranks that each method may have, and beside them the groups that cannot be told apart.
+
+    None if there are fewer than two methods, or too many.
+    """
+    if len(board.ranks) < 2:
+        return None
+    methods = list(board.ranks)
+    labels = [plain(method) for method in methods]
+    groups = [group for group in board.groups if len(group) > 1][:MOST_GROUPS]
+    num, beside = len(methods), 0.08 * max(map(len, labels))
+    figure = new_figure(beside + max(4.0, 0.4 * num) + 0.25 * len(groups), 1.3 + 0.32 * num)
+    axes = figure.subplots()
+    places = {row.method: place for place, row in enumerate(drawn(board))}
+    for height, (method, (best, worst)) in enumerate(board.ranks.items()):
+        look = style(places.get(method, height))
+        axes.plot([best, worst], [height, height], color=look.colour, lw=7, alpha=0.35, solid_capstyle="butt")
+        axes.plot([best, worst], [height, height], color=look.colour, ls="none", marker="|", ms=11, mew=2)
+    for number, group in enumerate(groups):
+        heights = [methods.index(method) for method in group]
+        x = [num + 0.6 + GROUP_STEP * num * number] * len(group)
+        axes.plot(x, heights, color="0.25", lw=2, marker="o", ms=4, clip_on=False)
+    axes.set_yticks(range(num), labels)
+    axes.set_xticks([*range(1, num + 1, -(-num // 12))])
+    axes.set_ylim(num - 0.5, -0.5)
+    axes.set_xlim(0.5, num + 0.6 + GROUP_STEP * num * max(1, len(groups)))
+    axes.grid(axis="x", alpha=0.3)
+    axes.set(title=plain(f"Ranks in {board.leading}, 95 % intervals"), xlabel="rank; lines join what is not told apart")
     return figure
 
 

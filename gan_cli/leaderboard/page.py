@@ -74,6 +74,7 @@ def page(found: Sequence[Board], drawings: Sequence[Mapping[str, Path]], out: Pa
         {
             "heading": heading,
             "tables": text_tables(board),
+            "first": 2 if board.differences else 1,  # tables at the top: the scores, and what the seeds tell of them
             "overview": overview(board),
             "notes": [note for note in (*notes(board), left_out(board)) if note],
             "pictures": {name: data_uri(path.read_bytes()) for name, path in paths.items()},

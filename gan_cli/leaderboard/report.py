@@ -18,7 +18,7 @@ from gan_cli.errors import UserError, one_line
 from gan_cli.files import atomic, is_there, write_json
 from gan_cli.leaderboard.boards import Board, boards
 from gan_cli.leaderboard.claims_page import keep, outcome, sentences, write_page
-from gan_cli.leaderboard.figures import curves, own_picture, save, study_picture
+from gan_cli.leaderboard.figures import curves, own_picture, ranks, save, study_picture
 from gan_cli.leaderboard.page import ROWS_SHOWN, page
 from gan_cli.leaderboard.results import gather, only_sweep
 from gan_cli.leaderboard.tables import (
@@ -48,9 +48,12 @@ def report(options: dict[str, Any]) -> None:
     claims = None if options["claims"] is None else Path(options["claims"])
     if not folders and claims is None:
         raise UserError("which runs? give folders: gan-report outputs/sweeps/<sweep>")
+    margin, paired = options["margin"], options["paired"]
+    if margin is not None and not margin > 0:
+        raise UserError(f"margin={margin} must be above 0")
     if folders:
         out = place(folders, options)
-        found = write_report(folders, out, options["baseline"], options["trust"])
+        found = write_report(folders, out, options["baseline"], options["trust"], margin, paired)
         if claims is not None:
             if found is None:
                 raise UserError(
@@ -71,7 +74,12 @@ def place(folders: Sequence[Path], options: Mapping[str, Any]) -> Path:
 
 
 def write_report(
-    folders: Sequence[Path], out: Path, baseline: str | None, trust: Sequence[str] = ()
+    folders: Sequence[Path],
+    out: Path,
+    baseline: str | None,
+    trust: Sequence[str] = (),
+    margin: float | None = None,
+    paired: bool | None = None,
 ) -> "Outcome | None":
     """Writes everything into `out`, and prints the first table of each board, and what became of the study's claim.
 
@@ -82,18 +90,28 @@ def write_report(
     """
     results = gather(folders)
     sweep = only_sweep(folders)
-    found = boards(results, baseline or sweep.get("baseline"))
+    found = boards(
+        results,
+        baseline or sweep.get("baseline"),
+        sweep.get("margin") if margin is None else margin,
+        bool(sweep.get("paired") if paired is None else paired),
+    )
     suffixes = ["", *(f"-{position}" for position in range(2, len(found) + 1))]
     claimed = outcome(sweep, results)
     draw_study = study_drawing(sweep.get("picture"), trust)
-    command = sweep.get("command", []) if is_sweep(folders) else report_command(folders, out, baseline)
+    command = (
+        sweep.get("command", [])
+        if is_sweep(folders)
+        else report_command(folders, out, {"baseline": baseline, "margin": margin, "paired": paired})
+    )
     try:
         out.mkdir(parents=True, exist_ok=True)
         texts = {"leaderboard.md": markdown(found), "leaderboard.tex": latex(found)}
         drawings = []
         for board, suffix in zip(found, suffixes, strict=True):
             texts[f"leaderboard{suffix}.csv"] = comma_separated(board)
-            figures = {"curves": curves(board)}
+            ranked = ranks(board)
+            figures = ({} if ranked is None else {"ranks": ranked}) | {"curves": curves(board)}
             studied = draw_study(board)
             if studied is not None:
                 figures = {"study": studied} | figures
@@ -130,8 +148,13 @@ def study_drawing(picture: Picture | str | None, trust: Sequence[str]) -> "Calla
     return lambda board: study_picture(board, picture) if picture else None
 
 
-def report_command(folders: Sequence[Path], out: Path, baseline: str | None) -> list[str]:
-    return ["gan-report", *map(str, folders), f"out={out}", *([f"baseline={baseline}"] if baseline else [])]
+def report_command(folders: Sequence[Path], out: Path, options: Mapping[str, Any]) -> list[str]:
+    given = [
+        f"{key}={str(value).lower() if value is True or value is False else value}"
+        for key, value in options.items()
+        if value is not None
+    ]
+    return ["gan-report", *map(str, folders), f"out={out}", *given]
 
 
 def about(folders: Sequence[Path], command: Sequence[str]) -> dict[str, str]:

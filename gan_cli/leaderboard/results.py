@@ -44,7 +44,10 @@ NOT_OF_THE_METHOD = {
     "engine.capture",
     *PLACES,
 }
-USUAL = {"engine.precision": "float32"}  # what runs of earlier versions do not say, as it is what they did
+USUAL = {
+    "engine.precision": "float32",
+    "num_evaluation_seeds": 1,
+}  # what runs of earlier versions do not say, as it is what they did
 shown = lru_cache(10_000)(printable)  # configs have most of their text in common
 NUM_INTERVALS = 200  # of a run, in each of which its losses are averaged
 MOST_PLAYERS = 16
@@ -138,6 +141,7 @@ class Result:
     def data(self) -> dict[str, Any]:
         """The part of the config that says which images there are, where, and how they are scored."""
         measured = {key: self.config.get(key) for key in ("dataset", "num_eval_images", "evaluation_seed")}
+        measured["num_evaluation_seeds"] = self.config.get("num_evaluation_seeds", 1)
         return {key: value for key, value in flatten(measured).items() if key != LABEL_SEED}
 
     @property
@@ -156,6 +160,11 @@ class Result:
     def scores(self) -> dict[str, Any]:
         """The scores of the last step; a run that did not complete has none, even if earlier scores were good."""
         return self.summary["metrics"]["last"] if self.state == "completed" else {}
+
+    def repeats(self, metric: str) -> list[float]:
+        """The scores of the last step with each evaluation seed; none if there was only one."""
+        scores = self.summary["metrics"].get("repeats", {}).get("last", {}).get(metric, [])
+        return scores if self.state == "completed" and all(map(is_number, scores)) else []
 
     @property
     def warnings(self) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import combinations, product
-from statistics import fmean, stdev
+from statistics import fmean, stdev, variance
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -47,6 +47,20 @@ def spread(values: Iterable[Any]) -> Spread | None:
     if not kept:
         return None
     return Spread(len(kept), fmean(kept), stdev(kept) if len(kept) > 1 else None, min(kept), max(kept))
+
+
+def split(runs: Sequence[Sequence[float]]) -> tuple[float, float | None] | None:
+    """The variances of one evaluation within a run, and of what training makes of a seed, without the former.
+
+    Of runs with equally many scores K each: the mean variance within a run; and the variance of the runs' means minus a
+    K-th of it, which is unbiased, and may be negative; None for one run. None if a run has one score.
+    """
+    if not runs or min(map(len, runs)) < 2:
+        return None
+    sample = fmean(variance(scores) for scores in runs)
+    if len(runs) < 2:
+        return sample, None
+    return sample, variance(map(fmean, runs)) - sample / len(runs[0])
 
 
 def is_number(value: Any) -> bool:

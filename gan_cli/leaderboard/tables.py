@@ -114,7 +114,16 @@ def told_table(board: Board, leading: str) -> TextTable:
         ("seeds needed", lambda row: seeds_needed(board.difference(row))),
         ("CV", lambda row: variation(row.last(board.metrics[0]))),
     ]
+    if any(row.sigmas(board.metrics[0]) for row in board.rows):
+        columns += [
+            ("σ train", lambda row: number_or_dash(sigmas(board, row)[1])),
+            ("σ sample", lambda row: number_or_dash(sigmas(board, row)[0])),
+        ]
     return table(f"What the seeds tell of {leading}", board, columns)
+
+
+def sigmas(board: Board, row: Row) -> tuple[float | None, float | None]:
+    return row.sigmas(board.metrics[0]) or (None, None)
 
 
 def rank(board: Board, row: Row) -> str:
@@ -139,7 +148,7 @@ def seeds_needed(difference: Difference | None) -> str:
 def variation(values: Spread | None) -> str:
     """The coefficient of variation over training seeds, in percent."""
     found = coefficient(values)
-    return "-" if found is None else f"{100 * found:.2g} %"
+    return "-" if found is None else f"{number(float(f'{100 * found:.2g}'))} %"
 
 
 def coefficient(values: Spread | None) -> float | None:
@@ -425,6 +434,11 @@ def differences(board: Board) -> list[str]:
         "Could show: the smallest difference that these seeds would have shown four times in five. Seeds needed: for "
         "each method, to tell as often, if the difference and the SDs are as seen here. CV: SD over mean."
     )
+    if any(sigmas(board, row)[0] is not None for row in board.rows):
+        said.append(
+            "Each score is a mean over evaluation seeds. σ sample: the SD of one evaluation of a run; σ train: the SD "
+            "over training seeds that is left without it."
+        )
     if board.ranks:
         said.append(
             "Rank: from one more than the methods that are shown to be better, to all that are not shown to be worse, "
@@ -620,13 +634,24 @@ def flat_row(board: Board, row: Row) -> dict[str, object]:
     for metric in board.metrics:
         cells |= flat_spread(f"{metric}_last", row.last(metric)) | flat_spread(f"{metric}_best", row.best(metric))
         cells[f"{metric}_last_cv"] = coefficient(row.last(metric))
+        sigmas = row.sigmas(metric)
+        cells |= (
+            {}
+            if sigmas is None
+            else dict(zip((f"{metric}_sigma_sample", f"{metric}_sigma_train"), sigmas, strict=True))
+        )
         cells |= {f"{metric}_trajectory_{name}": value for name, value in row.trajectory(metric).items()}
         cells[f"{metric}_floor"] = board.floors.get(metric)
     found = board.difference(row)
     if found is not None:
         low, high = found.interval or (None, None)
         cells |= {"baseline": board.baseline.method, "difference": found.mean, "difference_low": low}
-        cells |= {"difference_high": high, "difference_n": found.n, "difference_verdict": found.verdict}
+        cells |= {
+            "difference_high": high,
+            "difference_n": found.n,
+            "difference_paired": found.paired,
+            "difference_verdict": found.verdict,
+        }
         cells |= {"difference_p": found.p, "difference_p_equivalent": found.p_equivalent, "margin": found.margin}
         cells |= {"difference_detectable": found.detectable, "seeds_needed": found.seeds}
     cells |= dict(zip(("rank_best", "rank_worst"), board.ranks.get(row.method, (None, None)), strict=True))

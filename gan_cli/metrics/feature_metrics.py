@@ -57,6 +57,7 @@ Name = Literal[
     "class_accuracy",
     "cas",
 ]
+KID_SEED = 2020  # of the subsets, torch-fidelity's own
 MIN_IMAGES = 10  # density and coverage need a fifth neighbour, also in one half of the real images
 
 
@@ -216,7 +217,12 @@ class FeatureMetrics(Metrics):
     def kid(self, fake: Sample, real: Sample) -> dict[str, float]:
         size = self.kid_subset(len(fake.features), len(real.features))
         kid = kid_features_to_metric(
-            fake.features, real.features, kid_subsets=self.kid_subsets, kid_subset_size=size, verbose=False
+            fake.features,
+            real.features,
+            kid_subsets=self.kid_subsets,
+            kid_subset_size=size,
+            rng_seed=(KID_SEED + fake.seed) % 2**32,
+            verbose=False,
         )
         return {f"kid_{moment}": kid[f"kernel_inception_distance_{moment}"] for moment in ("mean", "std")}
 
@@ -340,7 +346,7 @@ class FeatureScorer(Scorer):
         """The generated images with their features, which are computed once."""
         if subject not in self.of_subjects:
             features = self.metrics.features(self.extractor, subject.images, "generated")
-            self.of_subjects[subject] = features.of(subject.images, subject.labels)
+            self.of_subjects[subject] = replace(features.of(subject.images, subject.labels), seed=subject.seed)
         return self.of_subjects[subject]
 
     def floor(self) -> dict[str, float]:

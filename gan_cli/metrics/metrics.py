@@ -33,11 +33,13 @@ class Subject:
     """What is scored: generated images, stored like real ones, with their labels (-1: none); or a classifier.
 
     `classify` maps images in [-1, 1] to class logits, differentiable; None for a discriminator without class logits.
+    `seed` is that of the images, and of what else a metric draws.
     """
 
     images: Stored
     labels: Labels
     classify: Classify | None = None
+    seed: int = 0
 
 
 class Scorer(ABC):
@@ -120,6 +122,7 @@ class Sample:
     labels: Labels
     rows: Tensor | None = None
     held_out: "Sample | None" = None
+    seed: int = 0  # of what a metric draws
 
     @cached_property
     def moments(self) -> "Moments":

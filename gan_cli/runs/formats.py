@@ -23,6 +23,9 @@ Status = Literal["completed", "diverged", "collapsed", "failed", "interrupted"]
 Scores = Annotated[dict[Text, float], MaxLen(MOST_NAMES)]  # also numbers that are not finite
 
 
+Repeats = Annotated[dict[Text, Annotated[list[float], MaxLen(MOST_NAMES)]], MaxLen(MOST_NAMES)]
+
+
 class Node(TypedDict):
     """A part of a config, with its parameters."""
 
@@ -50,6 +53,7 @@ class Metrics(TypedDict):
     directions: NotRequired[dict[Text, Literal["lower", "higher"]]]
     lower_is_better: NotRequired[bool]  # of version 0.1.0, in place of directions
     floor: NotRequired[Scores]
+    repeats: NotRequired[dict[Literal["last", "best"], Repeats]]  # by evaluation seed, where there are several
     unavailable: NotRequired[Text]
 
 
@@ -134,6 +138,7 @@ class Line(TypedDict):
     rates: NotRequired[dict[str, float]]
     gradient_norms: NotRequired[dict[str, float]]
     metrics: NotRequired[dict[str, float]]
+    repeats: NotRequired[dict[str, list[float]]]
 
 
 def read_summary(run: Path) -> Summary:

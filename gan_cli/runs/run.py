@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gan_cli.config.pretrained import trained_weights
 from gan_cli.ema import tensors
 from gan_cli.errors import DivergedError, EndError, LostError, one_line
-from gan_cli.evaluation import Generated, class_grid, classifying, generate, scoring, snapshot
+from gan_cli.evaluation import Generated, Scored, class_grid, classifying, generate, score_seeds, scoring, snapshot
 from gan_cli.experiment import Experiment, Player
 from gan_cli.iteration import Step
 from gan_cli.metrics.metrics import Scorer, Subject
@@ -213,10 +213,13 @@ class Run:
             return False
         started = time.perf_counter()
         with self.stop.dropping():
-            made = self.generate(max(num_drawn, num_scored))  # once for both: image n does not depend on the count
-            subject = Subject(made.values[:num_scored], made.labels[:num_scored], classifying(gan))
-            scored = None if scorer is None else scorer.score(subject)
-            nearest = None if scorer is None else scorer.nearest(subject)
+            if scorer is None:
+                made, scored, nearest = self.generate(num_drawn), None, None
+                subject = Subject(made.values[:0], made.labels[:0], classifying(gan))
+            else:  # one generation for both: image n does not depend on the count
+                scored = self.score(scorer, num_scored, num_drawn)
+                made, subject = scored.made, scored.subject
+                nearest = scorer.nearest(subject)
             confusion = self.scorer.confusion(subject) if draw and self.scorer is not None else None
         scoring_seconds = time.perf_counter() - started
         if num_drawn:  # the same latents at every step
@@ -228,11 +231,11 @@ class Run:
             self.draw_confusion(confusion)
         if scored is None or self.scorer is None:
             return False
-        metrics = {key: value for key, value in scored.items() if math.isfinite(value)}
         lost = {"lost": self.health.lost.symptom.status} if self.health.lost is not None else {}
         sampling = {"sampling": made.cost.as_dict()} if num_scored else {}
         cost = sampling | {"scoring_seconds": round(scoring_seconds, 3)}
-        record = {"step": self.step, "metrics": metrics} | cost | lost
+        repeats = {"repeats": scored.repeats} if scored.repeats else {}
+        record = {"step": self.step, "metrics": scored.metrics} | repeats | cost | lost
         self.record(record)
         known = [record] if self.best is None else [self.best, record]
         self.best = best_record(known, self.scorer.leading, self.scorer.lower_is_better)
@@ -263,6 +266,12 @@ class Run:
         gan, seed = self.experiment.gan, self.experiment.settings.evaluation_seed
         real = gan.calibration(self.experiment.training_set)
         return generate(gan, count, seed, real, self.experiment.dataset.stored)
+
+    def score(self, scorer: Scorer, count: int, num_drawn: int) -> Scored:
+        gan, settings = self.experiment.gan, self.experiment.settings
+        real = gan.calibration(self.experiment.training_set)
+        stored = self.experiment.dataset.stored
+        return score_seeds(gan, scorer, settings.evaluation_seeds, count, real, stored, num_drawn)
 
     def save(self) -> None:
         checkpoint.save(
@@ -336,7 +345,7 @@ class Run:
             "metrics": self.metrics(records),
             "objective": experiment.game.objective.facts(),
             "protocol": protocol(
-                experiment.dataset, data, scorer, count, settings.evaluation_seed, experiment.game.engine.precision
+                experiment.dataset, data, scorer, count, settings.evaluation_seeds, experiment.game.engine.precision
             )
             | trained_weights(self.config),
             "cost": cost,
@@ -359,6 +368,8 @@ class Run:
             return {"last": {}, "best": {}, "floor": {}, "trajectory": {}, "unavailable": self.unavailable}
         evaluated = [record for record in records if "metrics" in record]
         best = best_record(records, self.scorer.leading, self.scorer.lower_is_better)
+        named = {"last": evaluated[-1] if evaluated else {}, "best": best or {}}
+        repeats = {name: record.get("repeats", {}) for name, record in named.items()}
         return {
             "last": evaluated[-1]["metrics"] if evaluated else {},
             "best": best["metrics"] if best else {},
@@ -368,7 +379,7 @@ class Run:
             "directions": dict(self.scorer.directions),
             "floor": self.floor,
             "trajectory": trajectory(records),
-        }
+        } | ({"repeats": repeats} if any(repeats.values()) else {})
 
 
 def fetch(step: Step, experiment: Experiment) -> Record:

@@ -2,7 +2,7 @@
 
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean, stdev
@@ -59,13 +59,13 @@ def protocol(
     training_set: TrainingSet,
     scorer: Scorer | None,
     num_fake: int | None,
-    seed: int | None,
+    seeds: Sequence[int],
     precision: Precision = "float32",
 ) -> Protocol:
     """How a score was measured; scores compare only if all of it is the same.
 
-    Images from elsewhere have no seed; where none are scored, `num_fake` is None. `precision` is that of the training:
-    a lower one is named.
+    Images from elsewhere have no `seeds`; where none are scored, `num_fake` is None. `precision` is that of the
+    training: a lower one is named.
     """
     images: Protocol = {} if training_set.digest is None else {"images_sha256": training_set.digest}
     measured = scorer.protocol if scorer is not None else {}
@@ -73,7 +73,9 @@ def protocol(
         measured = measured | {"training_precision": precision}
     if num_fake is None:
         return dataset.protocol | images | measured
-    drawn: Protocol = {} if seed is None else {"weights": SCORED, "evaluation_seed": seed}
+    drawn: Protocol = {"weights": SCORED, "evaluation_seed": seeds[0]} if seeds else {}
+    if len(seeds) > 1:
+        drawn = drawn | {"num_evaluation_seeds": len(seeds)}
     return dataset.protocol | images | measured | {"num_fake": num_fake} | drawn
 
 

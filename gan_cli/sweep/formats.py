@@ -141,4 +141,6 @@ class Content(TypedDict):
     claim: NotRequired[Claim | None]
     study: NotRequired[str | None]
     baseline: NotRequired[str | None]
+    margin: NotRequired[float | None]
+    paired: NotRequired[bool | None]
     command: NotRequired[list[str]]

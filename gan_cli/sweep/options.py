@@ -8,6 +8,8 @@ SWEEPING: dict[str, Any] = {
     "fail_fast": bool,
     "slots_per_device": int | None,
     "baseline": str | None,
+    "margin": float | None,
+    "paired": bool | None,
     "race": bool,
     "race_factor": int,
     "tuned": bool,

@@ -20,7 +20,12 @@ from gan_cli.sweep.sweep_folder import ENDED, Job, SweepFolder
 from gan_cli.text import printable
 
 Launch = Callable[[Sequence[Job]], None]  # returns when all of these jobs have ended or paused
-MEASURED = ("dataset", "num_eval_images", "evaluation_seed")  # scores compare only where these are equal
+MEASURED = (
+    "dataset",
+    "num_eval_images",
+    "evaluation_seed",
+    "num_evaluation_seeds",
+)  # scores compare only where these are equal
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,7 @@ def races(jobs: Sequence[Job], factor: int) -> list[Race]:
         raise UserError(f"race_factor={factor} must be at least 2")
     groups: dict[str, list[Job]] = {}
     for job in jobs:
-        groups.setdefault(json.dumps([job.config[key] for key in MEASURED], sort_keys=True), []).append(job)
+        groups.setdefault(json.dumps([job.config.get(key) for key in MEASURED], sort_keys=True), []).append(job)
     return [race_of(group, factor, 1) for group in groups.values()]
 
 

@@ -13,7 +13,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
 from gan_cli.commands.train import train
-from gan_cli.config.check import find_function
+from gan_cli.config.check import find_function, type_problems
 from gan_cli.config.overrides import key_of, labels, quoted, value_of
 from gan_cli.config.read import read_config, read_plain
 from gan_cli.errors import EndError, UserError
@@ -94,7 +94,7 @@ def sweep(
     with folder.locked():
         named: Any = config.hydra.runtime.choices.get("study")
         facts = {"study": named, "picture": study.get("picture"), "claim": study.get("claim")}
-        facts |= {"baseline": options["baseline"], "command": list(command)}
+        facts |= {"command": list(command)} | compared(options)
         folder.add(due, kind=kind_of(arguments), **facts)
         folder.quote(jobs)
         if raced:
@@ -116,6 +116,18 @@ def sweep(
     if broken:
         listed = ", ".join(f"{name} ({state})" for name, state in broken.items())
         raise EndError(f"{len(broken)} of {len(jobs)} jobs did not complete: {listed}; see {folder.logs}")
+
+
+def compared(options: Mapping[str, Any]) -> dict[str, Any]:
+    """How the table compares the methods: as given, else as the study says."""
+    study = options["study"] or {}
+    given = {key: study.get(key) if options.get(key) is None else options[key] for key in ("margin", "paired")}
+    problems = type_problems(given, {"margin": float | None, "paired": bool | None})
+    if not problems and given["margin"] is not None and not given["margin"] > 0:
+        problems = [f"margin={given['margin']} must be above 0"]
+    if problems:
+        raise UserError("; ".join(problems))
+    return {"baseline": options.get("baseline")} | given
 
 
 def folder_overrides(job: Job, folder: SweepFolder) -> list[str]:
@@ -158,7 +170,7 @@ def launch_locally(
             trials = new_trials(job_overrides, options["seeds"], folder, config, loader)
             jobs = [job for trial in trials for job in trial]
             typed: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)  # a value may be a secret
-            folder.add(jobs, kind=kind_of(typed), baseline=config.baseline, command=list(command))
+            folder.add(jobs, kind=kind_of(typed), command=list(command), **compared(options))
         jobs = list({job.name: job for trial in trials for job in trial}.values())  # a search may repeat itself
         states = folder.states(jobs)
         due = [job for job in jobs if states[job.name] not in ENDED]
@@ -262,6 +274,7 @@ def read_sweep(config: DictConfig) -> dict[str, Any]:
     """The options of the sweep; raises UserError that names every problem at once."""
     own = OmegaConf.masked_copy(config, [key for key in SWEEPING if key in config])
     options = {"study": None} | read_plain(own, {str(key): SWEEPING[str(key)] for key in own}, "")
+    compared(options)
     check_picture((options["study"] or {}).get("picture"))
     check_claim((options["study"] or {}).get("claim"))
     if options["slots_per_device"] is not None and options["slots_per_device"] < 1:

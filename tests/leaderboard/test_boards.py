@@ -112,6 +112,42 @@ def test_a_difference_has_the_digits_of_its_interval() -> None:
     assert said(0.5, (0.5, 0.5)) == "+0.5 (+0.5)"
 
 
+def test_sampling_and_training_are_told_apart_where_evaluations_were_repeated(tmp_path: Path) -> None:
+    plain = make_run(tmp_path / "plain", "objective=hinge", fid=1.0)
+    assert not any("σ" in name for table in text_tables(only_board(plain)) for name in table.header)
+    for seed, scores in ((0, [0.0, 1.0]), (1, [2.0, 5.0])):
+        for objective in ("hinge", "stdgan"):
+            run = make_run(
+                tmp_path / "runs",
+                f"objective={objective}",
+                "num_evaluation_seeds=2",
+                seed=seed,
+                fid=sum(scores) / 2,
+                protocol=PROTOCOL | {"num_evaluation_seeds": 2},
+            )
+            summary = json.loads((run / "summary.json").read_text())
+            summary["metrics"]["repeats"] = {"last": {"fid_digits": scores}, "best": {}}
+            (run / "summary.json").write_text(json.dumps(summary))
+    board = only_board(tmp_path / "runs")
+    told = text_tables(board)[1]
+    assert told.header[-3:] == ["CV", "σ train", "σ sample"]
+    assert told.rows[0][-3:] == ["110 %", "1.8", "1.58"]  # means 0.5 and 3.5; the roots of 13/4 and 5/2
+    cells = next(csv.DictReader(io.StringIO(comma_separated(board))))
+    assert float(cells["fid_digits_sigma_sample"]) == pytest.approx(math.sqrt(2.5))
+    assert float(cells["fid_digits_sigma_train"]) == pytest.approx(math.sqrt(3.25))
+    assert "inception_score_digits_mean_sigma_train" not in cells
+    assert any(note.startswith("Each score is a mean over evaluation seeds.") for note in notes(board))
+
+
+def test_runs_of_before_there_were_several_evaluation_seeds_are_of_the_same_method(tmp_path: Path) -> None:
+    make_run(tmp_path, "objective=hinge", seed=0)
+    run = make_run(tmp_path, "objective=hinge", seed=1)
+    summary = json.loads((run / "summary.json").read_text())
+    del summary["config"]["num_evaluation_seeds"]
+    (run / "summary.json").write_text(json.dumps(summary))
+    assert [len(row.results) for row in only_board(tmp_path).rows] == [2]
+
+
 def test_costs_on_different_hardware_are_not_averaged(tmp_path: Path) -> None:
     def on(machine: dict[str, Any], seed: int, objective: str) -> None:
         run = make_run(tmp_path, f"objective={objective}", seed=seed)

@@ -7,7 +7,7 @@ import pytest
 
 from gan_cli.leaderboard.boards import boards
 from gan_cli.leaderboard.curves import losses_of, scores_by_step, scores_by_time
-from gan_cli.leaderboard.figures import curves, save, study_picture
+from gan_cli.leaderboard.figures import curves, ranks, save, study_picture
 from gan_cli.leaderboard.results import gather
 from gan_cli.leaderboard.styles import style
 from gan_cli.text import printable
@@ -25,6 +25,25 @@ def test_a_run_that_lost_an_evaluation_shifts_no_other(tmp_path: Path) -> None:
     panel = curves(board).axes[0]
     (line,) = panel.lines
     assert line.get_xydata().tolist() == [[10, 8], [20, 2], [30, 2]]
+
+
+@pytest.mark.slow
+def test_ranks_are_drawn_from_the_best_to_the_worst_and_groups_join_what_is_not_told_apart(tmp_path: Path) -> None:
+    """Five runs of each of two methods that are alike, and of one that is worse: ranks 1 to 2 and 3."""
+    for seed in range(5):
+        for name, fid in (("hinge", 1.0), ("stdgan", 1.05), ("lsgan", 9.0)):
+            make_run(tmp_path, f"objective={name}", seed=seed, fid=fid + seed / 10)
+    (board,) = boards(gather([tmp_path]), None)
+    assert board.ranks == {"hinge": (1, 2), "stdgan": (1, 2), "lsgan": (3, 3)}
+    figure = ranks(board)
+    assert figure is not None
+    (axes,) = figure.axes
+    *bars, group = [line.get_xydata().tolist() for line in axes.lines]
+    assert bars[::2] == bars[1::2] == [[[1, 0], [2, 0]], [[1, 1], [2, 1]], [[3, 2], [3, 2]]]
+    assert [y for _, y in group] == [0, 1]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["hinge", "stdgan", "lsgan"]
+    (alone,) = boards(gather([tmp_path / "run-0"]), None)
+    assert ranks(alone) is None
 
 
 def test_points_lie_at_their_steps_seconds_and_stretches(tmp_path: Path) -> None:

@@ -107,6 +107,7 @@ def test_everything_is_written_and_drawn(runs: Path, tmp_path: Path, capsys: pyt
         "leaderboard.csv",
         "leaderboard.md",
         "leaderboard.tex",
+        "ranks.png",
         "curves.png",
         "report.html",
     }
@@ -120,6 +121,36 @@ def test_everything_is_written_and_drawn(runs: Path, tmp_path: Path, capsys: pyt
     assert "hinge" in printed
     assert "inception_score_digits ↑" in printed
     assert "report.html" in printed
+
+
+@pytest.mark.slow
+def test_a_margin_and_pairs_are_as_given_or_as_the_sweep_says(runs: Path, tmp_path: Path) -> None:
+    def said(margin: float | None, paired: bool | None) -> str:
+        write_report([runs], tmp_path / "out", None, (), margin, paired)
+        return (tmp_path / "out" / "leaderboard.md").read_text()
+
+    first = said(None, None)
+    assert "within 0.025 of hinge (a tenth of the real-against-real score)" in first
+    assert "of relabelled runs" in first
+    given = said(0.5, True)
+    assert "within 0.5 of hinge (as given)" in given
+    assert "of sign flips of pairs of one seed" in given
+    SweepFolder(runs).add([], margin=0.7, paired=True, command=["gan-sweep"])
+    assert "within 0.7 of hinge (as given)" in said(None, None)
+    assert "of sign flips of pairs of one seed" in said(None, None)
+    assert "of relabelled runs" in said(None, False)
+    with pytest.raises(UserError, match="margin=0.0 must be above 0"):
+        report(
+            {
+                "folders": [str(runs)],
+                "baseline": None,
+                "trust": [],
+                "out": None,
+                "margin": 0.0,
+                "paired": None,
+                "claims": None,
+            }
+        )
 
 
 def test_a_hostile_value_is_text_wherever_it_is_written(runs: Path, tmp_path: Path) -> None:
@@ -470,7 +501,14 @@ def test_names_of_240_letters_and_an_odd_locale_are_no_obstacle(runs: Path, tmp_
 
 
 def test_tables_go_to_outputs_unless_a_sweep_has_its_own(runs: Path, tmp_path: Path) -> None:
-    options: dict[str, Any] = {"outputs": str(tmp_path / "outputs"), "baseline": None, "trust": [], "claims": None}
+    options: dict[str, Any] = {
+        "outputs": str(tmp_path / "outputs"),
+        "baseline": None,
+        "trust": [],
+        "claims": None,
+        "margin": None,
+        "paired": None,
+    }
     report(options | {"folders": [str(runs)], "out": None})
     (written,) = (tmp_path / "outputs" / "reports").glob("*/*/leaderboard.csv")
     assert not (runs / "leaderboard.csv").exists()

@@ -22,6 +22,7 @@ from gan_cli.leaderboard.statistics import (
     holm,
     p_value,
     permutation_p,
+    split,
     spread,
 )
 
@@ -50,6 +51,26 @@ def test_what_is_no_number_is_left_out_and_the_count_says_so() -> None:
 def test_one_value_has_no_deviation_and_none_no_spread() -> None:
     assert spread([5.0]) == Spread(1, 5.0, None, 5.0, 5.0)
     assert spread([math.nan]) is None
+
+
+def test_variances_of_sampling_and_of_training_by_hand() -> None:
+    """Within runs 1/2 and 9/2, mean 5/2; the means 1/2 and 7/2 have variance 9/2; 9/2 - 5/4 = 13/4."""
+    assert split([[0.0, 1.0], [2.0, 5.0]]) == (2.5, 3.25)
+    assert split([[0.0, 2.0], [2.0, 0.0]]) == (2.0, -1.0)
+    assert split([[0.0, 1.0]]) == (0.5, None)
+    assert split([[0.0], [1.0]]) is None
+    assert split([]) is None
+
+
+def test_the_split_of_variances_is_unbiased() -> None:
+    """Sampling SD 2 and training SD 3, of 3 evaluations of 4 runs: variances 4 and 9, in the mean of 1,000 splits."""
+    rng = np.random.default_rng(0)
+    found = np.array(
+        [split((3 * rng.standard_normal((4, 1)) + 2 * rng.standard_normal((4, 3))).tolist()) for _ in range(1000)]
+    )
+    errors = found.std(0) / math.sqrt(len(found))
+    assert np.all(np.abs(found.mean(0) - [4.0, 9.0]) < 4 * errors)
+    assert np.all(errors < [0.1, 0.4])
 
 
 def test_the_interval_is_student_s() -> None:

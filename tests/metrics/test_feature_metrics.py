@@ -584,6 +584,16 @@ def test_weights_in_the_hub_cache_are_found(
     assert loaded.weights_sha256.startswith(inception.sha256)
 
 
+def test_the_seed_of_an_evaluation_draws_the_subsets_of_kid_and_nothing_else() -> None:
+    scorer = DIGITS.against(table(images(60, 0)), 50)
+    first, same, other = (scorer.score(replace(subject(images(50, 1)), seed=seed)) for seed in (0, 0, 1))
+    assert first == same
+    assert {name for name, value in other.items() if value != first[name]} == {
+        "kid_digits_v2_mean",
+        "kid_digits_v2_std",
+    }
+
+
 def test_kid_subsets_fit_few_images_of_either_side() -> None:
     for num_real, num_fake in ((30, 60), (60, 30)):
         metrics = replace(DIGITS, kid_subset_size=50)

@@ -120,6 +120,7 @@ def test_killed_at_any_step_and_continued(
         pytest.param(["conditioning=twin_logits", "generator_labels=shared_batch_norm"], marks=pytest.mark.slow),
         pytest.param(["conditioning=d2d_ce"], marks=pytest.mark.slow),
         pytest.param(["conditioning=concat", "latent_sampler=advlat_div"], marks=pytest.mark.slow),
+        pytest.param(["num_evaluation_seeds=2"], marks=pytest.mark.slow),
     ],
     ids=" ".join,
 )

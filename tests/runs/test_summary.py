@@ -73,6 +73,10 @@ def test_a_summary_is_read_as_it_was_written(tmp_path: Path) -> None:
         ({"step": 1.5}, "step: "),
         ({"metrics": {"last": {"fid": "1"}, "best": {}, "trajectory": {}}}, "metrics.last.fid: "),
         ({"metrics": {"last": {}, "best": {}}}, "metrics.trajectory: Field required"),
+        (
+            {"metrics": {"last": {}, "best": {}, "trajectory": {}, "repeats": {"last": {"fid": 1.0}}}},
+            "repeats.last.fid: ",
+        ),
         ({"config": {"seed": 0, "steps": 1}}, "config.objective: Field required"),
         ({"config": []}, "config: "),
         ({"cost": {"sampling": 3}}, "cost.sampling: "),
@@ -117,6 +121,8 @@ def test_what_is_printed_of_a_run_has_no_escape_codes(tmp_path: Path, capsys: py
     [
         (b'{"step": 0}', True),
         (b'{"step": 1, "losses": {"critic": {"a": NaN}}, "other": [1]}', True),
+        (b'{"step": 1, "metrics": {"fid": 1.5}, "repeats": {"fid": [1.0, 2.0]}}', True),
+        (b'{"step": 1, "metrics": {"fid": 1.5}, "repeats": {"fid": 1.0}}', False),
         (b'{"step": -1}', False),
         (b'{"step": true}', False),
         (b'{"step": 1, "losses": {"critic": 1}}', False),

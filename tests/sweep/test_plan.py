@@ -15,7 +15,7 @@ from gan_cli.errors import UserError
 from gan_cli.files import slug
 from gan_cli.sweep.command_line import kind_of, prepare
 from gan_cli.sweep.plan import plan
-from gan_cli.sweep.sweep import check_picture
+from gan_cli.sweep.sweep import check_picture, compared
 from gan_cli.sweep.sweep_folder import Job, SweepFolder, fingerprint
 
 SEEDS = {"seed": "0,1"}
@@ -254,3 +254,14 @@ def test_quoted_values_are_read_back(value: str) -> None:
 def test_a_slug_is_one_part_of_a_path() -> None:
     assert slug("../../x y/é") == "x-y"
     assert slug("a" * 300) == "a" * 60
+
+
+def test_how_methods_are_compared_is_as_given_or_as_the_study_says() -> None:
+    study = {"margin": 0.2, "paired": True}
+    given = {"baseline": None, "margin": None, "paired": None, "study": study}
+    assert compared(given) == {"baseline": None, "margin": 0.2, "paired": True}
+    assert compared(given | {"margin": 1.0, "paired": False}) == {"baseline": None, "margin": 1.0, "paired": False}
+    assert compared(given | {"study": None}) == {"baseline": None, "margin": None, "paired": None}
+    for wrong, said in (({"margin": -1.0}, "margin=-1.0 must be above 0"), ({"paired": "no"}, "paired")):
+        with pytest.raises(UserError, match=said):
+            compared(given | {"study": wrong})
