@@ -433,7 +433,11 @@ def distance(first: Any, second: Any) -> float:
 
 
 def numbers(record: Record) -> dict[str, Any]:
-    return {key: value for key, value in flatten(record).items() if key not in MEASURED}
+    """By dotted keys, also those in lists; without what another machine measures otherwise."""
+    flat = {key: value for key, value in flatten(record).items() if key not in MEASURED}
+    lists = {key: value for key, value in flat.items() if isinstance(value, list)}
+    of_lists = {f"{key}.{place}": one for key, value in lists.items() for place, one in enumerate(value)}
+    return {key: value for key, value in flat.items() if key not in lists} | of_lists
 
 
 def to_score(claims: Claims, again: Rebuilt, full: bool) -> list[int]:

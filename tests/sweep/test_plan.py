@@ -158,7 +158,7 @@ def test_every_study_plans_and_its_picture_finds_its_settings(study: str) -> Non
     assert len({job.name for job in jobs}) == len(jobs)
     content = OmegaConf.to_container(OmegaConf.load(CONF / "study" / f"{study}.yaml"))
     assert isinstance(content, dict)
-    assert set(content) <= {"params", "grids", "picture", "source"}
+    assert set(content) <= {"params", "grids", "picture", "source", "claim", "margin", "paired"}
     assert ("source" in content) == any("published" in grid for grid in content.get("grids", []))
     keys = {"title", "x", "xlabel", "lines", "y", "categories", "intervals", "logarithmic"}
     assert set(content.get("picture", {})) <= keys
