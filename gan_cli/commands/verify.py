@@ -41,8 +41,8 @@ IN_THE_LAST_BITS = ("torch", "torchvision", "numpy", "torch-fidelity")  # versio
 # rounding error after each step; and at least this far, relative to itself.
 TIMES, ROUNDING = 10.0, {"float32": 1e-6, "bfloat16": 1e-6, "tf32": 1e-4}
 LEAST, LEAST_OF_A_SCORE = 1e-4, 1e-2
-SCORES = "metrics."
-SMALLEST = 1e-30  # that something is divided by
+SCORES = "metrics"  # the group
+SMALLEST, MOST_TOLD = 1e-30, 1e9  # that something is divided by; of a tolerance
 
 LEAST_SECONDS = 5.0  # to be announced
 
@@ -95,16 +95,16 @@ class Margin:
     largest: float = 0.0
     moved: dict[str, float] = field(default_factory=dict)
 
-    def holds(self, apart: float, size: float, key: str, moved: float) -> bool:
-        """Whether a number of this size may be `apart`.
+    def see(self, group: str, moved: float) -> None:
+        """Rounding moves a number of the group by this much on this machine; it counts for all of it from now on."""
+        self.moved[group] = max(self.moved.get(group, 0.0), moved)
 
-        `moved` says how far rounding moves it on this machine, now; it counts in later steps, too.
-        """
+    def holds(self, apart: float, size: float, group: str) -> bool:
+        """Whether a number of this size may be `apart`."""
         if self.exact:
             return apart == 0
-        self.moved[key] = max(self.moved.get(key, 0.0), moved)
-        least = LEAST_OF_A_SCORE if key.startswith(SCORES) else LEAST
-        allowed = max(TIMES * self.moved[key], least * size)
+        least = LEAST_OF_A_SCORE if group == SCORES else LEAST
+        allowed = max(TIMES * self.moved.get(group, 0.0), least * size)
         if 0 < apart <= allowed:
             self.largest = max(self.largest, allowed / max(size, SMALLEST))
         return apart <= allowed
@@ -271,14 +271,14 @@ def prove(claims: Claims, options: Mapping[str, Any], seed: int, tell: Tell) -> 
                     "init_from=<its folder>"
                 )
             most_steps = math.inf if options["full"] else float(options["spot_steps"])
-            replayed = replay_all(chosen, len(segments), claims, again, margin, most_steps, tell)
+            replayed = replay_all(chosen, segments, claims, again, margin, most_steps, tell)
     except DifferenceError as error:
         raise DifferenceError("; ".join([str(error), *unlike])) from error
     return Proved(
         exact=margin.found_exact,
-        tolerance=margin.largest,
+        tolerance=min(margin.largest, MOST_TOLD),
         replayed=sum(replayed.values()),
-        steps=claims.last_step,
+        steps=segments[-1].last if segments else 0,
         segments=sum(replayed[segment.first] == segment.last - segment.first for segment in chosen),
         of_segments=len(segments),
         scored=scored,
@@ -404,11 +404,13 @@ def compare_values(
     for key in theirs:
         if key not in ours:
             raise DifferenceError(f"{place}: {printable(key)} is there, and {origin} gives none")
+    for key, value in ours.items():  # those of a group are moved alike, and one of them may happen not to be
+        margin.see(key.partition(".")[0], distance(value, (others or {}).get(key, value)))
     for key, value in ours.items():
         if key not in theirs:
             raise DifferenceError(f"{place}: {printable(key)} is missing, and {origin} gives {shown(value)}")
-        size, moved = abs(float(value)) if is_number(value) else 0.0, distance(value, (others or {}).get(key, value))
-        if not margin.holds(distance(theirs[key], value), size, key, moved):
+        size = abs(float(value)) if is_number(value) else 0.0
+        if not margin.holds(distance(theirs[key], value), size, key.partition(".")[0]):
             raise DifferenceError(
                 f"{place}: {printable(key)} is {shown(theirs[key])}, and {origin} gives {shown(value)}"
             )
@@ -499,7 +501,7 @@ def choice(segments: Sequence[Segment], options: Mapping[str, Any], seed: int) -
 
 def replay_all(
     chosen: Sequence[Segment],
-    of: int,
+    segments: Sequence[Segment],
     claims: Claims,
     again: Rebuilt,
     margin: Margin,
@@ -509,8 +511,8 @@ def replay_all(
     """Replays the segments; returns the number of steps of each, by its first."""
     lengths = {one.first: int(min(one.last - one.first, most_steps)) for one in chosen}
     if chosen:
-        steps = f"{sum(lengths.values()):,} of {claims.last_step:,} steps"
-        tell(f"replaying {steps}, {len(chosen)} of {of} segments{duration(lengths, claims)}")
+        steps = f"{sum(lengths.values()):,} of {segments[-1].last:,} steps"
+        tell(f"replaying {steps}, {len(chosen)} of {len(segments)} segments{duration(lengths, claims)}")
     for number, one in enumerate(chosen, 1):
         end = one.first + lengths[one.first]
         compared = replay(one, end, claims, again, margin, f"replaying segment {number}/{len(chosen)}, step")
@@ -617,22 +619,25 @@ def compare_states(found: Checkpoint, plain: Replay, moved: Replay | None, margi
     place = f"checkpoints/{found.folder.name}"
     theirs, ours = read_state(found.folder / STATE), plain.state()
     others = ours if moved is None else moved.state()
+    sizes = {key: norm_of(our, torch.zeros_like(our)) for key, our in ours.items() if isinstance(our, Tensor)}
+    for key, size in sizes.items():
+        if size > 0 and described(others.get(key)) == described(ours[key]):
+            margin.see(key.partition("/")[0], norm_of(ours[key], others[key]) / size)
     for key in [*ours, *(key for key in theirs if key not in ours)]:
         if key not in theirs or key not in ours:
             where = "missing" if key not in theirs else "surplus"
             raise DifferenceError(f"{place}: {printable(key)} is {where}, by {origin}")
-        their, our, other = theirs[key], ours[key], others.get(key, ours[key])
+        their, our, group = theirs[key], ours[key], key.partition("/")[0]
         if described(their) != described(our):
             raise DifferenceError(
                 f"{place}: {printable(key)} is {described(their)}, and {origin} gives {described(our)}"
             )
         if not isinstance(our, Tensor):
-            compare_values(place, {key: their}, {key: our}, margin, {key: other}, origin)
+            compare_values(place, {key: their}, {key: our}, margin, {key: others.get(key, our)}, origin)
             continue
-        apart, size = norm_of(their, our), norm_of(our, torch.zeros_like(our))
-        if (margin.exact and not same_bits(their, our)) or not margin.holds(apart, size, key, norm_of(our, other)):
-            far = f"by {apart / max(size, SMALLEST):.1g} of its size"
-            raise DifferenceError(f"{place}: {printable(key)} differs from {origin} {far}")
+        apart = norm_of(their, our) / max(sizes[key], SMALLEST)
+        if (margin.exact and not same_bits(their, our)) or not margin.holds(apart, 1.0, group):
+            raise DifferenceError(f"{place}: {printable(key)} differs from {origin} by {apart:.1g} of its size")
 
 
 def same_bits(first: Tensor, second: Tensor) -> bool:
