@@ -473,7 +473,7 @@ REFUSED: list[tuple[str, list[str], int, str]] = [
     ("sample", ["checkpoint=.", "num_images=0"], 2, "num_images=0 must be at least 1"),
     ("verify", [], 2, "which run or sweep? give its folder"),
     ("verify", ["."], 2, "folder=. is neither a run's folder nor a sweep's"),
-    ("verify", ["folder=.", "spot=-1"], 2, "spot must be at least 0"),
+    ("verify", ["folder=.", "spot=-1"], 2, "spot and seed must be at least 0"),
 ]
 
 

@@ -558,14 +558,20 @@ def replay(segment: Segment, end: int, claims: Claims, again: Rebuilt, margin: M
     if segment.start is None and (zero := claims.checkpoints[0]).step == 0:
         compare_states(zero, plain, moved, margin, "the seed")
     known = {(one["step"], kind_of(one)): one for one in claims.records}
-    num_records, lost = 0, ""
+    compared: set[tuple[int, str]] = set()
+    lost = ""
     try:
         for made, others in track(together(plain, moved, end), what, total=end - segment.first):
             compare_records(made, others, known, claims, margin, origin)
-            num_records += len(made)
+            compared |= {(one["step"], kind_of(one)) for one in made}
     except LostError as error:
         compare_records(plain.made, [], known, claims, margin, origin)
+        compared |= {(one["step"], kind_of(one)) for one in plain.made}
         lost = str(error)
+    for step, kind in known:
+        if segment.first < step <= plain.step and (step, kind) not in compared:
+            raise DifferenceError(f"metrics.jsonl has {kind} of step {step}, and {origin} records none")
+    num_records = len(compared)
     if segment.end is None and diverges(claims, again) and end == segment.last:
         check_divergence(lost, claims, margin, origin)
         return f"{counted(num_records)}, and it diverges where the run did"

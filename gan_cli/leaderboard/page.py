@@ -27,7 +27,6 @@ from gan_cli.leaderboard.tables import (
     TextTable,
     all_hardware,
     headings,
-    machine_name,
     notes,
     number,
     separation,
@@ -295,7 +294,7 @@ def proved(result: Result) -> str:
     verdict = result.verdict
     if verdict is None:
         return ""
-    done, where = verdict["proved"], machine_name(verdict["hardware"])
+    done, where = verdict["proved"], verdict["hardware"]["gpu"] or verdict["hardware"]["cpu"]
     return f"{done['replayed']:,} of {done['steps']:,} steps, {minutes(verdict['date'])}, {where}"
 
 

@@ -353,7 +353,7 @@ def verified(row: Row) -> str:
 
 def when_and_where(found: Sequence[Verification]) -> str:
     days = sorted({verdict["date"][:10] for verdict in found})
-    machines = dict.fromkeys(machine_name(verdict["hardware"]) for verdict in found)
+    machines = dict.fromkeys(verdict["hardware"]["gpu"] or verdict["hardware"]["cpu"] for verdict in found)
     return f"{' to '.join(dict.fromkeys((days[0], days[-1])))}, {' / '.join(machines)}"
 
 

@@ -29,8 +29,8 @@ NEGLIGIBLE = 1e-9  # relative, of the table's means and deviations
 def verify(options: dict[str, Any]) -> None:
     """Prints what is compared, and `verified`; raises EndError with what differs first, or what is not possible."""
     path = Path(options["folder"])
-    if options["spot"] < 0 or options["spot_steps"] < 1:
-        raise UserError("spot must be at least 0, and spot_steps at least 1")
+    if min(options["spot"], options["seed"] or 0) < 0 or options["spot_steps"] < 1:
+        raise UserError("spot and seed must be at least 0, and spot_steps at least 1")
     try:
         of_a_sweep, of_a_run = is_there(path / "sweep.json"), (path / "checkpoints").is_dir()
     except (OSError, ValueError) as error:

@@ -231,7 +231,7 @@ CHANGES: dict[str, tuple[Callable[[Path, Path], None], str]] = {
     "a score everywhere": (with_hashes_a_score, "metrics.jsonl, step 6: metrics.high_quality_fraction is"),
     "no record": (without_a_record, "metrics.jsonl has no losses of step 5, which the config makes due"),
     "a record twice": (twice_a_record, "metrics.jsonl has the metrics of step 6 twice, or out of order"),
-    "another state": (another_state, f"checkpoints/{BEFORE}: "),
+    "another state": (another_state, f"{BEFORE} gives"),
     "a bit of a moment": (changed_moment, f"checkpoints/{LAST}: generator_optimizer/0/exp_avg differs from the replay"),
     "a cut state": (cut_state, f"checkpoint run/checkpoints/{LAST} is damaged: {STATE} is not what was written"),
     "another best": (another_best, "checkpoints/best names "),
