@@ -54,7 +54,8 @@ def say(line: str) -> None:
 
 def told(proved: Proved) -> str:
     pieces = [f"{proved['replayed']:,} of {proved['steps']:,} steps"]
-    pieces += [f"scores of {listed_steps(proved['scored'])}"] * bool(proved["scored"])
+    if proved["scored"]:
+        pieces.append(f"scores of {listed_steps(proved['scored'])}")
     how = "to the last bit" if proved["exact"] else f"within rounding ({proved['tolerance']:.1g} of a number)"
     return f"{', '.join(pieces)}, {how}"
 

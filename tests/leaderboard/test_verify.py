@@ -264,6 +264,7 @@ def test_what_is_changed_is_named_and_nothing_is_written(
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:training continues without scores")
 def test_runs_of_every_kind_are_verified(command: Command) -> None:
     """Resumed ones, with weights of another run, classifiers, schedules, lazy penalties, images."""
     lazy = ["regularizer=r1", "regularizer.r1.every=2"]
@@ -457,7 +458,7 @@ def test_a_sweep_is_verified_and_its_tables_say_so(
     assert f"2 of 2 ({day}, " in texts["leaderboard.csv"]
     assert f"Verified by gan-verify: 2 of 2 runs, 12 of their 12 steps replayed ({day}, " in texts["leaderboard.md"]
     assert f"6 of 6 steps, {day}" in texts["report.html"]
-    (sweep / "mine-seed-1" / "metrics.jsonl").open("a").write("\n")
+    rewrite_json(sweep / "mine-seed-1" / "summary.json", lambda summary: summary.update(ended=summary["started"]))
     write_report([sweep], sweep, None)
     assert "Verified by gan-verify: 1 of 2 runs" in (sweep / "leaderboard.md").read_text(), "one verdict is stale"
     assert "not all of " in (sweep / "leaderboard.md").read_text()
@@ -480,7 +481,7 @@ def test_damage_of_any_file_is_one_line(command: Command, run: Path) -> None:
     """Bytes of every file cut, flipped and doubled, and files that are missing, or folders."""
     draw = random.Random(7)
     files = sorted(path for path in run.rglob("*") if path.is_file() and path.suffix not in (".png", ".yaml"))
-    for number in range(60):
+    for number in range(30):
         broken = Path(shutil.copytree(run, f"broken-{number}"))
         path = broken / draw.choice(files).relative_to(run)
         content = path.read_bytes()
