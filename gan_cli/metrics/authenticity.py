@@ -1,7 +1,7 @@
 """Authenticity: the share of generated images that are no copies of a training image.
 
-Alaa et al. 2022 (arXiv:2102.08921), section 3.3. Of two samples of one law about half of the images are authentic;
-images far from the data are, too, so it says nothing about quality.
+Alaa et al. 2022 (arXiv:2102.08921), section 3.3. Of two samples of one law about half of the images are authentic
+in few dimensions, and more in many; images far from the data are, too, so it says nothing about quality.
 """
 
 from gan_cli.metrics.metrics import Sample
