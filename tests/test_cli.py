@@ -73,6 +73,7 @@ def test_a_run_leaves_the_whole_folder(command: Command) -> None:
         "checkpoints",
         "curves.png",
         "metrics.jsonl",
+        "nearest.png",
         "samples",
         "sessions.jsonl",
         "summary.json",

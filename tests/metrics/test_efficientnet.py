@@ -40,6 +40,7 @@ def test_two_photographs_are_a_palace_and_a_daisy(loaded: LoadedExtractor) -> No
     assert flower.argmax(1).tolist() == [985]  # daisy
 
 
+@pytest.mark.slow
 def test_folding_batch_norms_changes_features_by_rounding_only() -> None:
     torch.manual_seed(0)
     plain, folded = (EfficientNet("plain", ["features", "logits"]).eval() for _ in range(2))

@@ -82,6 +82,7 @@ def test_a_copy_of_an_image_that_the_data_hold_twice_is_no_authentic_one() -> No
     assert authenticity(sample(real[:1]), sample(torch.cat([real, real]))) == {"authenticity": 0.0}
 
 
+@pytest.mark.slow
 def test_the_copying_statistic_is_a_z_value_under_one_law_and_finds_planted_copies() -> None:
     law = [
         copying(sample(normal(200, 3 * seed)), sample(normal(400, 3 * seed + 1), normal(200, 3 * seed + 2)))["copying"]
