@@ -189,7 +189,7 @@ SAMPLERS = ["gaussian", "advlat_qua", "advlat_div"]
 @pytest.mark.parametrize(
     ("name", "sampler"),
     [
-        pytest.param(name, sampler, marks=[] if number % 3 == place else [pytest.mark.slow])
+        pytest.param(name, sampler, marks=[] if number % 6 == place else [pytest.mark.slow])
         for number, name in enumerate(PENALTIES)
         for place, sampler in enumerate(SAMPLERS)
     ],
