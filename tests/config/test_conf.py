@@ -49,6 +49,7 @@ NOT_OF_A_CLASSIFIER = {"gradient_penalty", "r2", "mode_seeking", "feature_matchi
 NOT_OF_A_CLASSIFIER |= {name for name in NEEDS if name.endswith(tuple(READ))}
 NEEDS |= {"entropy_minimisation": ["discriminator_labels=auxiliary"]}
 NEEDS |= {f"model/{name}": ["objective=classification"] for name in CLASSIFIERS}
+NEEDS |= {"model/shifted": ["latent_dim=2"]}
 NEEDS |= {"objective/classification": ["model=classifier"], "metrics/classification": []}
 
 
@@ -75,7 +76,7 @@ def test_every_choice_composes_and_names_exactly_its_targets_parameters(group: s
 @pytest.mark.parametrize(("group", "choice"), EVERY)
 def test_every_choice_instantiates(group: str, choice: str) -> None:
     config, _ = read_config(composed_config(f"{PLACES.get(group, group)}={choice}", *needs(group, choice)))
-    toy = config["model"]["generator"]["_target_"].startswith("gan_cli.models.mlp")
+    toy = config["model"]["generator"]["_target_"].startswith(("gan_cli.models.mlp", "gan_cli.models.shifted"))
     engine = Engine()
     gan = build_gan(config, (2, 1, 1) if toy else (1, 32, 32), [1, 1], engine, build_bounds(config, engine))
     assert isinstance(gan.game.generator, nn.Module)
@@ -106,7 +107,7 @@ COMMON |= {"max_pixels": 89_478_485, "verify": False}
 @pytest.mark.parametrize("choice", choices("dataset"))
 def test_data_sets_are_what_they_were_before_they_shared_a_base(choice: str) -> None:
     node = read_config(composed_config(f"dataset={choice}", *NEEDS.get(choice, [])))[0]["dataset"]
-    metrics = "digits" if choice == "digits" else "modes"
+    metrics = {"digits": "digits", "line": "gaussian_fit"}.get(choice, "modes")
     if choice in IMAGES:
         size, channels, resize, metrics, own = IMAGES[choice]
         settings = {"image_size": size, "channels": channels, "resize": resize, "limit": None} | COMMON
@@ -125,9 +126,10 @@ def test_data_sets_are_what_they_were_before_they_shared_a_base(choice: str) -> 
 
 
 def test_the_base_of_image_data_sets_is_no_choice() -> None:
-    assert choices("dataset") == sorted([*IMAGES, "digits", "ring", "grid", "grid3"])
+    assert choices("dataset") == sorted([*IMAGES, "digits", "ring", "grid", "grid3", "line"])
     assert choices("metrics") == [
-        *("attacked", "classification", "clip", "digits", "dinov2", "efficientnet_lite0", "inception", "mnist", "modes")
+        *("attacked", "classification", "clip", "digits", "dinov2", "efficientnet_lite0", "gaussian_fit", "inception"),
+        *("mnist", "modes"),
     ]
     with pytest.raises(ConfigCompositionException):
         composed_config("images=images")
@@ -153,7 +155,8 @@ def test_run_settings_are_all_in_the_yaml_and_nowhere_else() -> None:
 
 
 OF_CLASSES = ("classification", "semi_supervised")  # objectives that read class logits
-GENERATIVE = [model for model in choices("model") if model not in CLASSIFIERS]
+MEASURING = ("shifted",)  # a generator of one number, for points, whose latents are as many as they have
+GENERATIVE = [model for model in choices("model") if model not in (*CLASSIFIERS, *MEASURING)]
 OF_IMAGES = [objective for objective in choices("objective") if objective not in OF_CLASSES]
 
 
