@@ -23,6 +23,7 @@ OBJECTIVES = {  # with the settings each needs: a critic needs more updates than
     "realness": [],
 }
 EXPERIMENTS = ("toy_ring", "toy_grid")
+SEARCH = ("latent_sampler=advlat_z", *(f"latent_sampler.{key}" for key in ("steps=20", "step_size=0.05", "radius=1.0")))
 SEEDS = (0, 1, 2)
 ONE_CORE = os.environ | {"OMP_NUM_THREADS": "1"}  # two runs at a time, a core each
 Scores = dict[str, float]
@@ -34,7 +35,7 @@ def run(folder: Path, experiment: str, objective: str, seed: int) -> dict[str, S
     settings = [f"experiment={experiment}", f"objective={objective}", *OBJECTIVES[objective], f"seed={seed}"]
     command("gan-train", f"run_dir={run_dir}", *settings)
     with TemporaryDirectory() as pictures:
-        result = json.loads(command("gan-eval", f"checkpoint={run_dir}", "latent_sampler=advlat_z", f"out={pictures}"))
+        result = json.loads(command("gan-eval", f"checkpoint={run_dir}", *SEARCH, f"out={pictures}"))
     return {"plain": result["plain"]["metrics"], "advlat_z": result["metrics"]}
 
 

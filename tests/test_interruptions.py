@@ -120,7 +120,7 @@ def test_preparing_a_folder_of_images(start: Callable[..., "subprocess.Popen[str
 @pytest.mark.parametrize(
     ("work", "settings"),
     [
-        ("sampling images", ["latent_sampler=advlat_z", "num_eval_images=20000"]),
+        ("sampling images", ["latent_sampler=advlat_z", "latent_sampler.steps=20", "num_eval_images=20000"]),
         ("features of generated images", ["num_eval_images=60000"]),
         ("kid", ["num_eval_images=3000", "dataset.metrics.kid_subsets=10000", "dataset.metrics.kid_subset_size=1500"]),
         ("precision_recall", ["num_eval_images=60000", "dataset.metrics.names=[fid,precision_recall]"]),
