@@ -97,7 +97,7 @@ def write_report(
         bool(sweep.get("paired") if paired is None else paired),
     )
     suffixes = ["", *(f"-{position}" for position in range(2, len(found) + 1))]
-    claimed = outcome(sweep, results)
+    claimed = outcome(sweep, [result for result in results if result.tuned is None])
     draw_study = study_drawing(sweep.get("picture"), trust)
     command = (
         sweep.get("command", [])

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gan_cli.errors import UserError
+from gan_cli.leaderboard import report
 from gan_cli.leaderboard.boards import boards
 from gan_cli.leaderboard.results import gather
 from gan_cli.leaderboard.tables import comma_separated, headings, markdown, notes, separation, text_tables
@@ -189,6 +190,21 @@ def test_runs_that_chose_a_rate_are_only_in_a_report_of_their_own(tmp_path: Path
     (tmp_path / "sweep.json").unlink()
     assert {result.seed for result in gather([tmp_path])} == {0, 1}, "also without the sweep's own file"
     assert [result.seed for result in gather([tmp_path / FOLDER])] == [1000]
+
+
+def test_a_claim_is_judged_by_the_methods_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that both tables have would count twice."""
+    make_folder(tmp_path, (3.0, 1.0))
+    seen: list[Any] = []
+
+    def outcome(_: Any, results: Sequence[Any]) -> None:
+        seen.extend(results)
+        raise UserError("enough")
+
+    monkeypatch.setattr(report, "outcome", outcome)
+    with pytest.raises(UserError, match="enough"):
+        report.write_report([tmp_path], tmp_path, None)
+    assert sorted(result.name for result in seen) == ["hinge-0", "hinge-1", "stdgan-0", "stdgan-1"]
 
 
 def test_jobs_of_the_table_say_how_they_were_tuned() -> None:
