@@ -145,7 +145,9 @@ def tuned_jobs(found: Sequence[Tuning], chosen: Sequence[float], job_of: JobOf) 
 
 
 def plan_lines(found: Sequence[Tuning]) -> list[str]:
-    """What tuning costs, beside the runs of the table."""
+    """What is trained before the runs of the table, a line; none if nothing is tuned."""
+    if not found:
+        return []
     factors, seeds = found[0].factors, found[0].seeds
     rates = ", ".join(f"{scale:g}" for scale in factors)
     return [

@@ -16,7 +16,7 @@ from gan_cli.leaderboard.results import gather
 from gan_cli.leaderboard.tables import comma_separated, headings, markdown, notes, separation, text_tables
 from gan_cli.sweep.command_line import prepare
 from gan_cli.sweep.sweep_folder import Job, SweepFolder
-from gan_cli.sweep.tuning import FOLDER, Tuning, learning_rates, scaled, tune, tuned_jobs, tunings
+from gan_cli.sweep.tuning import FOLDER, Tuning, learning_rates, plan_lines, scaled, tune, tuned_jobs, tunings
 
 from ..conftest import TINY
 from ..leaderboard.folders import MEANING, make_run
@@ -205,6 +205,12 @@ def test_a_claim_is_judged_by_the_methods_as_they_are(tmp_path: Path, monkeypatc
     with pytest.raises(UserError, match="enough"):
         report.write_report([tmp_path], tmp_path, None)
     assert sorted(result.name for result in seen) == ["hinge-0", "hinge-1", "stdgan-0", "stdgan-1"]
+
+
+def test_a_dry_run_says_what_comes_before_the_table() -> None:
+    assert plan_lines([]) == []
+    (line,) = plan_lines(planned())
+    assert line.startswith("before these, for each of 2 methods: learning rates times 0.3, 1, 3 with seeds 1000, 1001;")
 
 
 def test_jobs_of_the_table_say_how_they_were_tuned() -> None:
