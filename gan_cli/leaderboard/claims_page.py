@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gan_cli.sweep.formats import Content, Outcome
 
 NOT_RUN = "not run"
+OF_A_MACHINE = {"sweep_dir", "slots_per_device", "device", "dataset.root"}  # where and how fast, not what
 
 
 def outcome(sweep: "Content", results: Sequence[Result]) -> "Outcome | None":
@@ -36,7 +37,7 @@ def outcome(sweep: "Content", results: Sequence[Result]) -> "Outcome | None":
         "says": claim["says"],
         "source": claim["source"],
         "remarks": claim.get("remarks", []),
-        "command": sweep.get("command", []),
+        "command": [word for word in sweep.get("command", []) if word.partition("=")[0] not in OF_A_MACHINE],
         "verdict": overall(parts),
         "parts": [PartOfOutcome(**asdict(part)) for part in parts],  # type: ignore[typeddict-item]
         "runs": len(done),

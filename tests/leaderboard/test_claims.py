@@ -151,10 +151,16 @@ def test_runs_that_did_not_end_well_are_counted_and_not_read(tmp_path: Path) -> 
         "source": "a paper",
         "rules": [{"rule": "value", "says": "FID", "reading": "last.leading", "expected": [0.5, 1.5]}],
     }
-    sweep: Any = {"jobs": {}, "claim": claim, "study": "mine", "command": ["gan-sweep", "study=mine"]}
+    sweep: Any = {
+        "jobs": {},
+        "claim": claim,
+        "study": "mine",
+        "command": ["gan-sweep", "study=mine", "sweep_dir=/mine"],
+    }
     said = outcome(sweep, gather([tmp_path]))
     assert said is not None
     assert (said["verdict"], said["runs"], said["lost"], said["parts"][0]["n"]) == ("shown", 2, {"diverged": 1}, 2)
+    assert said["command"] == ["gan-sweep", "study=mine"]
     assert sentences(said)[0] == "Claim: it (a paper): shown."
     assert outcome(sweep | {"claim": None}, gather([tmp_path])) is None
 
