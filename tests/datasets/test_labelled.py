@@ -81,7 +81,7 @@ def test_the_protocol_names_held_out_images_and_not_the_number_of_labels() -> No
     plain, few, part = digits(), digits(num_labelled=20), digits(num_labelled=20, num_held_out=500)
     assert plain.protocol == few.protocol
     assert part.protocol == plain.protocol | {"num_held_out": 500}
-    stamps = [protocol(data, data.load().identified(), None, 10, 0) for data in (plain, few, part)]
+    stamps = [protocol(data, data.load().identified(), None, 10, [0]) for data in (plain, few, part)]
     assert stamps[0] == stamps[1]
     assert stamps[0]["images_sha256"] != stamps[2]["images_sha256"]
 

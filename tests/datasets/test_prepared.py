@@ -403,7 +403,7 @@ def test_the_protocol_names_crop_and_filter(photographs: Path) -> None:
 def test_the_digest_says_which_images_were_loaded_wherever_they_are(photographs: Path, tmp_path: Path) -> None:
     def stated(root: Path) -> dict[str, str | int | float]:
         found = folder(root)
-        return protocol(found, load_training_set(found), None, 10, 0)
+        return protocol(found, load_training_set(found), None, 10, [0])
 
     shutil.copytree(photographs, tmp_path / "elsewhere")
     shutil.copytree(photographs, tmp_path / "changed" / "photographs")
