@@ -20,10 +20,13 @@ def every_three(first: Sequence[Any], *others: Sequence[Any]) -> list[Any]:
     return marked([(first[sum(n for n, _ in case) % len(first)], *(choice for _, choice in case)) for case in numbered])
 
 
-def every_third_quick(cases: Iterable[Any], *, of_one_value: bool = False) -> list[Any]:
-    """Parameters of a test: the cases, only every third quick. A case is a tuple, unless it is `of_one_value`."""
+def every_third_quick(cases: Iterable[Any], *, of_one_value: bool = False, thirds: int = 1) -> list[Any]:
+    """Parameters of a test: the cases, only every third quick. A case is a tuple, unless it is `of_one_value`.
+
+    Of a test that takes long every sixth: `thirds` is 2.
+    """
     return [
-        pytest.param(*([case] if of_one_value else case), marks=[pytest.mark.slow] if number % 3 else [])
+        pytest.param(*([case] if of_one_value else case), marks=[pytest.mark.slow] if number % (3 * thirds) else [])
         for number, case in enumerate(cases)
     ]
 

@@ -9,7 +9,7 @@ from .faults.cases import CASES
 from .pairwise import every_third_quick
 
 
-@pytest.mark.parametrize("fault", every_third_quick(CASES, of_one_value=True), ids=lambda fault: fault.name)
+@pytest.mark.parametrize("fault", every_third_quick(CASES, of_one_value=True, thirds=2), ids=lambda fault: fault.name)
 @pytest.mark.filterwarnings("ignore")
 def test_the_short_form(fault: Fault, tmp_path: Path) -> None:
     for number in range(fault.quick):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from ..conftest import A_CLASSIFIER, Command
+from ..pairwise import every_third_quick
 
 RUN = [*A_CLASSIFIER, "dataset.num_labelled=20", "device=cpu", "evaluate_every=2", "checkpoint_every=2"]
 VAT = ["regularizer=[vat,entropy_minimisation]", "regularizer.vat.images=real"]
@@ -55,18 +56,20 @@ def test_a_classifier_is_continued_evaluated_and_not_sampled(command: Command) -
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
-    [
-        (
-            ["metrics@dataset.metrics=digits"],
-            "scores generated images, and Classification has no generator",
-        ),
-        (["dataset.num_held_out=0"], "no held-out images: set dataset.num_held_out"),
-        (["model=dcgan", "model.discriminator.width=4"], "Classification trains no generator"),
-        (["regularizer=mode_seeking"], "regularizer.mode_seeking is of the generator, and the model has none"),
-        (["regularizer=r2"], "regularizer.r2: it reads generated images, and Classification has no generator"),
-        (["dataset.num_labelled=5"], "dataset.num_labelled=5 must be at least 10"),
-        (["model=dcgan", "objective=hinge", "labelled_batch_size=null"], "test_error reads class logits"),
-    ],
+    every_third_quick(
+        [
+            (
+                ["metrics@dataset.metrics=digits"],
+                "scores generated images, and Classification has no generator",
+            ),
+            (["dataset.num_held_out=0"], "no held-out images: set dataset.num_held_out"),
+            (["model=dcgan", "model.discriminator.width=4"], "Classification trains no generator"),
+            (["regularizer=mode_seeking"], "regularizer.mode_seeking is of the generator, and the model has none"),
+            (["regularizer=r2"], "regularizer.r2: it reads generated images, and Classification has no generator"),
+            (["dataset.num_labelled=5"], "dataset.num_labelled=5 must be at least 10"),
+            (["model=dcgan", "objective=hinge", "labelled_batch_size=null"], "test_error reads class logits"),
+        ]
+    ),
     ids=lambda value: str(value)[:40],
 )
 def test_what_a_classifier_cannot_do_is_one_line(command: Command, overrides: list[str], message: str) -> None:

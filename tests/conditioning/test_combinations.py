@@ -56,7 +56,7 @@ def one_turn(config: Config) -> dict[str, dict[str, float]]:
     return losses
 
 
-@pytest.mark.parametrize(("objective", "conditioning"), every_third_quick(product(OBJECTIVES, CONDITIONINGS)))
+@pytest.mark.parametrize(("objective", "conditioning"), every_third_quick(product(OBJECTIVES, CONDITIONINGS), thirds=2))
 def test_every_objective_takes_a_turn_with_every_conditioning(objective: str, conditioning: str) -> None:
     chosen = composed(f"objective={objective}")
     labels = composed(f"conditioning={conditioning}")

@@ -57,7 +57,7 @@ def needs(group: str, choice: str) -> list[str]:
     return NEEDS.get(f"{group}/{choice}", NEEDS.get(choice, []))
 
 
-@pytest.mark.parametrize(("group", "choice"), every_third_quick(EVERY))
+@pytest.mark.parametrize(("group", "choice"), every_third_quick(EVERY, thirds=2))
 def test_every_choice_composes_and_names_exactly_its_targets_parameters(group: str, choice: str) -> None:
     config, _ = read_config(composed_config(f"{PLACES.get(group, group)}={choice}", *needs(group, choice)))
     for path, node in targets(config):
@@ -104,7 +104,7 @@ COMMON: dict[str, object] = {
 COMMON |= {"max_pixels": 89_478_485, "verify": False}
 
 
-@pytest.mark.parametrize("choice", choices("dataset"))
+@pytest.mark.parametrize("choice", every_third_quick(choices("dataset"), of_one_value=True))
 def test_data_sets_are_what_they_were_before_they_shared_a_base(choice: str) -> None:
     node = read_config(composed_config(f"dataset={choice}", *NEEDS.get(choice, [])))[0]["dataset"]
     metrics = {"digits": "digits", "line": "gaussian_fit"}.get(choice, "modes")
@@ -199,7 +199,7 @@ def check_that_it_trains(tiny: Experiment) -> None:
     assert not any(map(torch.equal, before, network.parameters()))
 
 
-@pytest.mark.parametrize("model", GENERATIVE)
+@pytest.mark.parametrize("model", every_third_quick(GENERATIVE, of_one_value=True))
 def test_the_semi_supervised_gan_trains_every_model(experiment: Build, model: str) -> None:
     regularizers = "regularizer=[vat,entropy_minimisation,feature_matching]"
     tiny = experiment(*tiny_data(model), f"model={model}", "objective=semi_supervised", regularizers, "latent_dim=4")
@@ -346,7 +346,7 @@ MISFITS: list[tuple[list[str], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("overrides", "message"), MISFITS, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("overrides", "message"), every_third_quick(MISFITS), ids=lambda value: str(value)[:40])
 def test_parts_that_do_not_fit_are_refused_in_one_line(
     experiment: Build, overrides: list[str], message: str, tmp_path: Path
 ) -> None:

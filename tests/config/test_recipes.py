@@ -210,7 +210,7 @@ WAYS_OF_LABELS = {
 }
 
 
-@pytest.mark.parametrize(("name", "classes"), WAYS_OF_LABELS.items())
+@pytest.mark.parametrize(("name", "classes"), every_third_quick(WAYS_OF_LABELS.items()))
 def test_recipes_with_labels_are_their_bases_but_for_the_labels(name: str, classes: tuple[str, str]) -> None:
     config = recipe(name)
     chosen = (config[f"{player}_labels"]["_target_"].rsplit(".", 1)[1] for player in ("generator", "discriminator"))
@@ -236,7 +236,7 @@ def test_a_recipe_gives_way_to_the_command_line() -> None:
 SMALL = [[f"experiment={name}"] for name in RECIPES if name not in ("realness_celeba256", "realness_ffhq1024")]
 
 
-@pytest.mark.parametrize("overrides", every_third_quick([*SMALL, *QUA_ROWS], of_one_value=True), ids=" ".join)
+@pytest.mark.parametrize("overrides", every_third_quick([*SMALL, *QUA_ROWS], of_one_value=True, thirds=2), ids=" ".join)
 def test_the_players_of_a_recipe_take_a_turn(overrides: list[str]) -> None:
     """With narrow networks, on noise in the shape of its data."""
     config = read_config(composed_config(*overrides))[0]

@@ -26,6 +26,7 @@ from gan_cli.runs.health import SYMPTOMS, Health
 from gan_cli.trainer import Watch, train
 
 from ..conftest import composed_config
+from ..pairwise import every_third_quick
 
 SMALL = [
     *("dataset=ring", "dataset.points_per_mode=50", "model=mlp", "batch_size=8", "num_eval_images=64", "latent_dim=2"),
@@ -194,19 +195,21 @@ def test_windows_count_steps_not_records(log_every: int) -> None:
 
 @pytest.mark.parametrize(
     ("objective", "perfect"),
-    [
-        (("stdgan",), 0.0),
-        (("stdgan", "objective.real_target=0.9"), 0.325083),
-        (("lsgan",), 0.0),
-        (("hinge",), 0.0),
-        (("relativistic",), 0.0),
-        (("wgan",), None),
-        (("fgan", "objective.divergence=kl"), None),
-        (("fgan", "objective.divergence=gan"), 0.0),
-        (("fgan", "objective.divergence=squared_hellinger"), -2.0),
-        (("fgan", "objective.divergence=total_variation"), -1.0),
-        (("fgan", "objective.divergence=jensen_shannon"), -1.386294),
-    ],
+    every_third_quick(
+        [
+            (("stdgan",), 0.0),
+            (("stdgan", "objective.real_target=0.9"), 0.325083),
+            (("lsgan",), 0.0),
+            (("hinge",), 0.0),
+            (("relativistic",), 0.0),
+            (("wgan",), None),
+            (("fgan", "objective.divergence=kl"), None),
+            (("fgan", "objective.divergence=gan"), 0.0),
+            (("fgan", "objective.divergence=squared_hellinger"), -2.0),
+            (("fgan", "objective.divergence=total_variation"), -1.0),
+            (("fgan", "objective.divergence=jensen_shannon"), -1.386294),
+        ]
+    ),
 )
 def test_a_discriminator_wins_only_where_its_loss_has_a_limit(
     objective: tuple[str, ...], perfect: float | None

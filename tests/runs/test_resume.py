@@ -42,7 +42,7 @@ OVERRIDES = [
     "device=cpu",
 ]
 DRS = "latent_sampler.num_burn_in=16"
-QUICK_KILLS = [("stdgan", 4, True), ("realness", 4, False)]
+QUICK_KILLS = [("realness", 4, False)]
 OBJECTIVES = {"stdgan": [], "realness": ["num_outcomes=5"], "wgan_gp": ["discriminator_steps=2"]}
 
 
@@ -298,7 +298,9 @@ def interrupt(patch: pytest.MonkeyPatch, at: int, number: signal.Signals) -> Non
         pytest.param(1, 2, [], id="first", marks=pytest.mark.slow),
         pytest.param(2, 4, [], id="second", marks=pytest.mark.slow),
         pytest.param(3, 6, [], id="last", marks=pytest.mark.slow),
-        pytest.param(1, 3, ["evaluate_every=3", "checkpoint_every=0"], id="between checkpoints"),
+        pytest.param(
+            1, 3, ["evaluate_every=3", "checkpoint_every=0"], id="between checkpoints", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_interrupted_while_scored_and_continued(
