@@ -155,7 +155,8 @@ def load_checked(vit: nn.Module, state: dict[str, Tensor]) -> None:
     """Loads weights in the authors' or in timm's own format; raises an error unless every one is there and fits."""
     from timm.models.vision_transformer import checkpoint_filter_fn
 
-    vit.load_state_dict(checkpoint_filter_fn(state, vit))
+    ours: Any = vit  # timm types it as its own class, which is imported where it is used alone
+    vit.load_state_dict(checkpoint_filter_fn(state, ours))
 
 
 def resized_positions(positions: Tensor, side: int) -> Tensor:

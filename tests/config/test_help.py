@@ -13,6 +13,8 @@ from gan_cli.config.help import help_text
 from gan_cli.latent_samplers.latent_sampler import Refinement
 from gan_cli.sweep.options import NOT_OF_A_SWEEP
 
+from ..pairwise import every_third_quick
+
 COMMANDS = ("train", "eval", "sample", "sweep", "report", "verify")
 PARTS = [
     ["objective=realness", "regularizer=[r1,vat]", "dataset=image_folder", "latent_sampler=advlat_z"],
