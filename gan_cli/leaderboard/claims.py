@@ -109,10 +109,12 @@ def word(interval: Sequence[float] | None, expected: str | Sequence[float]) -> W
 
 
 def fits(run: Result, wanted: Mapping[str, Any]) -> bool:
-    """Whether the run's settings, as they were typed, are those; a list holds alternatives."""
-    return all(
-        str(run.value(key)) in map(str, value if isinstance(value, list) else [value]) for key, value in wanted.items()
-    )
+    """Whether the run's settings are those; a list holds alternatives."""
+    for key, value in wanted.items():
+        own = str(run.value(key)).lower()  # true is written in many ways
+        if own not in [str(one).lower() for one in (value if isinstance(value, list) else [value])]:
+            return False
+    return True
 
 
 def read(run: Result, reading: str) -> float | None:

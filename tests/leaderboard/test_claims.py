@@ -100,6 +100,7 @@ def test_a_value_is_read_from_the_run_and_each_makes_a_rule_of_every_value(tmp_p
         ("loss.discriminator", 1.5),
     ):
         assert found(runs, rule="value", reading=reading, **own).mean == pytest.approx(value)
+    assert found(runs, rule="value", reading="last.leading", where={"SEED": 0}, expected="lower").n == 0
     above = found(runs, rule="value", reading="last.leading", against="floor.leading", **own)
     assert above.mean == pytest.approx(0.75)
     assert found(runs, rule="value", reading="last.of_another_name", **own).mean is None
