@@ -10,7 +10,7 @@ import numpy as np
 
 from gan_cli.errors import one_line, own_code
 from gan_cli.leaderboard.boards import Board, Row
-from gan_cli.leaderboard.claims import read
+from gan_cli.leaderboard.claims import fits, read
 from gan_cli.leaderboard.curves import LOG_RATIO, MOST_DRAWN, Panel, drawn, panels
 from gan_cli.leaderboard.results import Result
 from gan_cli.leaderboard.statistics import interval_of_mean, is_number
@@ -128,18 +128,20 @@ def draw(axes: "Axes", panel: Panel) -> None:
 def study_picture(board: Board, picture: Mapping[str, Any]) -> "Figure | None":
     """The last score of every run against the setting `x`, with a colour for each value of `lines`.
 
-    `picture` may also give `y` (a metric, or a number as rules of claims read them), `title` and `xlabel`, and
-    `categories` if numbers are only names. With `intervals` the means have 95 % intervals over seeds, with
-    `logarithmic` the axis of `x` is one. None if nothing has been scored.
+    `lines` may be several settings, and `where` chooses runs. `picture` may also give `y` (a metric, or a number as
+    rules of claims read them), `title`, `xlabel`, and `categories` if numbers are only names. With `intervals` the
+    means have 95 % intervals over seeds, with `logarithmic` the axis of `x` is one. None if nothing has been scored.
     """
     asked = picture.get("y") or ""
     metric = asked if asked in board.metrics or "." in asked else board.leading or ""
     points: dict[str, list[tuple[Any, float]]] = {}
     for row in board.rows:
         for result in row.completed:
+            if not fits(result, picture.get("where", {})):
+                continue
             score = read(result, metric if "." in metric else f"last.{metric}")
             if score is not None:
-                line = str(result.value(picture["lines"])) if "lines" in picture else ""
+                line = line_of(result, picture.get("lines"))
                 points.setdefault(line, []).append((result.value(picture["x"]), score))
     if not points:
         return None
@@ -150,15 +152,13 @@ def study_picture(board: Board, picture: Mapping[str, Any]) -> "Figure | None":
     beside = 0.1 * max(map(len, points)) if "lines" in picture else 0.0  # the legend
     figure = new_figure(min(max(7.0, 0.9 * len(names) + 2, 6.0 + beside), 0.9 * MOST_VALUES), 4.8)
     axes = figure.subplots()
-    for number, line in enumerate(
-        sorted(points, key=lambda name: (as_number(name) is None, as_number(name) or 0, name))
-    ):
+    for number, line in enumerate(sorted(points, key=in_order)):
         shift = 0.0 if numeric else 0.6 * ((number + 0.5) / len(points) - 0.5)
         x = np.array([positions[str(value)] for value, _ in points[line]], dtype=float) + shift
         if numeric and picture.get("logarithmic"):
             x *= BESIDE ** (number - (len(points) - 1) / 2)  # so that no interval hides another
         y = np.array([score for _, score in points[line]])
-        label = plain(f"{picture['lines'].split('.')[-1]} {line}") if line and number < MOST_DRAWN else None
+        label = plain(line) if line and number < MOST_DRAWN else None
         axes.scatter(x, y, s=16, alpha=0.6, color=f"C{number}", label=label)
         centers = np.unique(x)
         means = [y[x == center].mean() for center in centers]
@@ -184,6 +184,20 @@ def study_picture(board: Board, picture: Mapping[str, Any]) -> "Figure | None":
     if "lines" in picture:
         figure.legend(loc="outside right upper", frameon=False)
     return figure
+
+
+def line_of(result: Result, keys: str | Sequence[str] | None) -> str:
+    """The label of the run's line: the values of these settings, after the last word of each but the objective's."""
+    named = [keys] if isinstance(keys, str) else list(keys or [])
+    values = {key: result.value(key) for key in named}
+    words = [(key.split(".")[-1], value) for key, value in values.items() if value is not None]
+    return ", ".join(str(value) if word == "objective" else f"{word} {value}" for word, value in words)
+
+
+def in_order(label: str) -> tuple[bool, float, str]:
+    """By its last word, if that is a number."""
+    value = as_number(label.rsplit(" ", 1)[-1])
+    return value is None, value or 0.0, label
 
 
 def own_picture(function: Callable[[Board], Any], board: Board) -> "Figure | None":

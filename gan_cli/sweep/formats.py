@@ -11,6 +11,10 @@ from gan_cli.runs.formats import RunConfig
 MOST_BYTES = 200_000_000  # of sweep.json: about 60,000 jobs
 
 
+Word = Literal["shown", "not shown", "contradicted"]
+Setting = str | int | float | bool
+
+
 class Ending(TypedDict):
     """How a job's process ended, and why if it did not end well."""
 
@@ -49,16 +53,13 @@ class Picture(TypedDict):
 
     x: str
     y: NotRequired[str | None]
-    lines: NotRequired[str]
+    lines: NotRequired[str | list[str]]
+    where: NotRequired[dict[str, Setting | list[Setting]]]  # the runs that are drawn; without it, all
     title: NotRequired[str]
     xlabel: NotRequired[str]
     categories: NotRequired[bool]
     intervals: NotRequired[bool]
     logarithmic: NotRequired[bool]
-
-
-Word = Literal["shown", "not shown", "contradicted"]
-Setting = str | int | float | bool
 
 
 class Rule(TypedDict):
