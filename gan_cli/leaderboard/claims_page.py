@@ -11,7 +11,7 @@ from gan_cli.errors import UserError, one_line
 from gan_cli.files import atomic, read_json, write_json
 from gan_cli.leaderboard.claims import overall, parts_of
 from gan_cli.leaderboard.results import Result
-from gan_cli.leaderboard.tables import markdown_cell, number
+from gan_cli.leaderboard.tables import decimals, fixed, markdown_cell, number
 from gan_cli.text import printable
 
 if TYPE_CHECKING:
@@ -66,13 +66,15 @@ def sentences(found: "Outcome") -> list[str]:
 
 
 def shown(part: Mapping[str, Any]) -> str:
-    """The mean and its interval."""
+    """The mean and its interval, with as many digits as it justifies."""
     if part["mean"] is None:
         return "no runs"
     if part["interval"] is None:
         return number(part["mean"])
-    low, high = part["interval"]
-    return f"{number(part['mean'])} ({number(low)} to {number(high)})"
+    ends = low, high = part["interval"]
+    digits = decimals(max(map(abs, ends)), (high - low) / 2)
+    mean, low, high = (number(one) if digits is None else fixed(one, digits) for one in (part["mean"], *ends))
+    return f"{mean} ({low} to {high})"
 
 
 def keep(found: "Outcome", folder: Path, picture: Path | None) -> None:

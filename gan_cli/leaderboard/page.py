@@ -139,6 +139,7 @@ def facts(found: Sequence[Board], about: Mapping[str, str]) -> dict[str, str]:
     began, ended = (sorted(filter(None, (one.summary.get(key) for one in results))) for key in ("started", "ended"))
     machines = dict.fromkeys(machine for board in found for machine in all_hardware(board))
     said = {
+        **({"claim": about["claim"]} if "claim" in about else {}),
         "command": about["command"],
         "written": about["written"],
         "runs": f"{len({result.run.path for result in results}):,}",

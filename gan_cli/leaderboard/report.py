@@ -119,7 +119,8 @@ def write_report(
             for name, path in drawn.items():
                 save(path, figures[name])
             drawings.append(drawn)
-        texts["report.html"] = page(found, drawings, out, about(folders, command))
+        told = {} if claimed is None else {"claim": sentences(claimed)[0].removeprefix("Claim: ")}
+        texts["report.html"] = page(found, drawings, out, about(folders, command) | told)
         for name, text in texts.items():
             with atomic(out / name) as partial:
                 partial.write_text(text, encoding="utf-8")

@@ -12,7 +12,7 @@ from gan_cli.errors import UserError
 from gan_cli.files import adapter
 from gan_cli.leaderboard.claims import Part, overall, parts_of, word
 from gan_cli.leaderboard.claims_page import outcome, page, sentences
-from gan_cli.leaderboard.report import report
+from gan_cli.leaderboard.report import report, write_report
 from gan_cli.leaderboard.results import Result, gather
 from gan_cli.sweep.formats import Claim
 
@@ -166,6 +166,20 @@ def test_runs_that_did_not_end_well_are_counted_and_not_read(tmp_path: Path) -> 
     assert outcome(sweep | {"claim": None}, gather([tmp_path])) is None
 
 
+def test_a_sweep_s_page_and_folder_have_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in range(2):
+        make_run(tmp_path, "objective=hinge", seed=seed, fid=1.0 + 0.01 * seed)
+    rule = {"rule": "value", "says": "FID", "reading": "last.leading", "expected": [0.5, 1.5]}
+    sweep = {"jobs": {}, "study": "mine", "claim": {"says": "it", "source": "a paper", "rules": [rule]}}
+    (tmp_path / "sweep.json").write_text(json.dumps(sweep))
+    write_report([tmp_path], tmp_path, None)
+    assert "it (a paper): shown." in (tmp_path / "report.html").read_text()
+    assert json.loads((tmp_path / "claim.json").read_text())["verdict"] == "shown"
+    said = capsys.readouterr().out
+    assert "Claim: it (a paper): shown." in said
+    assert "FID: 1.005 (0.941 to 1.069) over 2 seeds, expected 0.5 to 1.5: shown." in said
+
+
 def test_the_page_has_what_was_found_and_what_was_not_run(tmp_path: Path) -> None:
     found = {
         "study": "mine",
@@ -193,7 +207,7 @@ def test_the_page_has_what_was_found_and_what_was_not_run(tmp_path: Path) -> Non
     assert "| [`mine`](#mine) | a &lt; b \\| c | a paper | not shown |" in (tmp_path / "claims.md").read_text()
     text = page(folder, {"mine": {}, "other": {"claim": claim}, "third": {}})
     assert "| `other` | another | a book | not run |" in text
-    assert "| FID | lower | -1 (-3 to 1) | 3 | not shown |" in text
+    assert "| FID | lower | -1.0 (-3.0 to 1.0) | 3 | not shown |" in text
     assert "6 runs, 1 diverged, 10 minutes" in text
     (folder / "mine.json").write_text("{}")
     with pytest.raises(UserError, match="is not the outcome of a claim"):
