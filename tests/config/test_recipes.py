@@ -241,11 +241,12 @@ def test_the_players_of_a_recipe_take_a_turn(overrides: list[str]) -> None:
     """With narrow networks, on noise in the shape of its data."""
     config = read_config(composed_config(*overrides))[0]
     for player in config["model"].values():
-        player |= {"width": 4} if "width" in player else {"hidden": [8 for _ in player.get("hidden", [])]}
-        if player["_target_"].endswith("NoGenerator"):
-            del player["hidden"]
+        narrow = {"width": 4, "hidden": [8 for _ in player.get("hidden", [])]}
+        player |= {key: value for key, value in narrow.items() if key in player}
     node = config["dataset"]
-    image_shape = SHAPES.get(node.get("name", ""), (2, 1, 1) if "toy" in node["_target_"] else (1, 16, 16))
+    image_shape = SHAPES.get(
+        node.get("name", ""), ((1 if "means" in node else 2), 1, 1) if "toy" in node["_target_"] else (1, 16, 16)
+    )
     if node.get("name") == "mnist":
         image_shape = (1, node["image_size"], node["image_size"])
     if "steps" in config["latent_sampler"]:

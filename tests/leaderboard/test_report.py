@@ -285,7 +285,7 @@ def test_a_browser_shows_every_picture_moves_the_curves_and_runs_no_other_script
     assert acted["falling"] == [HOSTILE, "hinge", "lsgan"]  # what has no score stays last
     assert acted["sorting"] == ["ascending", "descending"]
     assert (acted["kept"], acted["canvases"], acted["drawing"], acted["wide"]) == (1, 6, True, False)
-    assert '"pictures":5,"shown":5' in seen[1]  # real, three methods, curves
+    assert '"pictures":6,"shown":6' in seen[1]  # real, three methods, ranks, curves
     assert '"problems":0,"scripts":5,"title":"runs: leaderboard","asked":0' in seen[1]
     attacked = dumped(page.replace("</body>", f"{HOSTILE}</body>"), tmp_path)
     assert "<title>runs: leaderboard</title>" in attacked

@@ -277,7 +277,14 @@ def test_runs_of_every_kind_are_verified(command: Command) -> None:
         "classifier": [*A_CLASSIFIER, *few],
         "scheduled": [*POINTS, *lazy, falling],
         "images": [*TINY, "dataset=digits", "dataset.image_size=16", *few],
-        "unscored": [*TINY, *few, "dataset=digits", "dataset.image_size=16", "metrics@dataset.metrics=inception"],
+        "unscored": [
+            *TINY,
+            *few,
+            "dataset=digits",
+            "dataset.image_size=16",
+            "metrics@dataset.metrics=inception",
+            "dataset.metrics.extractor.otherwise=null",
+        ],
     }
     for name, arguments in started.items():
         code, _, err = command("train", *arguments, f"run_dir={name}")

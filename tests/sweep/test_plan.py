@@ -166,7 +166,7 @@ def test_every_study_plans_and_its_picture_finds_its_settings(study: str) -> Non
     assert isinstance(content, dict)
     assert set(content) <= {"params", "grids", "picture", "source", "claim", "margin", "paired"}
     assert ("source" in content) == any("published" in grid for grid in content.get("grids", []))
-    keys = {"title", "x", "xlabel", "lines", "y", "categories", "intervals", "logarithmic"}
+    keys = {"title", "x", "xlabel", "lines", "y", "categories", "intervals", "logarithmic", "where"}
     assert set(content.get("picture", {})) <= keys
     without = ("comparison", "advlat_qua_cifar10", "advlat_qua_stl10", "adversarial_examples")
     assert study in without or "x" in content["picture"]
