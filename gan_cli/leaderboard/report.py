@@ -48,6 +48,10 @@ def report(options: dict[str, Any]) -> None:
     claims = None if options["claims"] is None else Path(options["claims"])
     if not folders and claims is None:
         raise UserError("which runs? give folders: gan-report outputs/sweeps/<sweep>")
+    if claims is not None and not folders and not claims.is_dir():
+        raise UserError(
+            f"claims={printable(claims)} is not a folder: gan-report <sweep> claims={printable(claims)} makes it"
+        )
     margin, paired = options["margin"], options["paired"]
     if margin is not None and not margin > 0:
         raise UserError(f"margin={margin} must be above 0")

@@ -204,6 +204,8 @@ def test_the_page_has_what_was_found_and_what_was_not_run(tmp_path: Path) -> Non
     claim = {"says": "another", "source": "a book", "rules": []}
     nothing: dict[str, Any] = dict.fromkeys(["out", "baseline", "margin", "paired"])
     report(nothing | {"folders": [], "claims": str(folder), "outputs": "", "trust": []})
+    with pytest.raises(UserError, match="is not a folder: gan-report <sweep>"):
+        report(nothing | {"folders": [], "claims": str(tmp_path / "other"), "outputs": "", "trust": []})
     assert "| [`mine`](#mine) | a &lt; b \\| c | a paper | not shown |" in (tmp_path / "claims.md").read_text()
     text = page(folder, {"mine": {}, "other": {"claim": claim}, "third": {}})
     assert "| `other` | another | a book | not run |" in text
