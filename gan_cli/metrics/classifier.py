@@ -11,8 +11,7 @@ from torch.nn.functional import interpolate
 
 from gan_cli.errors import one_line
 from gan_cli.files import sha256
-from gan_cli.metrics.extractor import Extractor, LoadedExtractor
-from gan_cli.metrics.fidelity import FeatureExtractorBase
+from gan_cli.metrics.extractor import Extractor, LoadedExtractor, Network
 
 NUM_CLASSES = 10
 NUM_FEATURES = 64
@@ -82,7 +81,7 @@ def first_convolutions() -> nn.Sequential:
     )
 
 
-class Classifier(FeatureExtractorBase):
+class Classifier(Network):
     """Grey bytes [batch, 1, height, width] to the 64 features of `layers` and 10 class logits, at `size` pixels."""
 
     def __init__(self, name: str, features_list: list[str], *, size: int, layers: nn.Sequential) -> None:
@@ -98,18 +97,6 @@ class Classifier(FeatureExtractorBase):
         features = self.features(images / 127.5 - 1)
         outputs = {"features": features, "logits": self.logits(features)}
         return tuple(outputs[name] for name in self.features_list)
-
-    @staticmethod
-    def get_provided_features_list() -> tuple[str, ...]:
-        return "features", "logits"
-
-    @staticmethod
-    def get_default_feature_layer_for_metric(metric: str) -> str:
-        return "logits" if metric == "isc" else "features"
-
-    @staticmethod
-    def can_be_compiled() -> bool:
-        return True
 
     @staticmethod
     def get_dummy_input_for_compile() -> Tensor:

@@ -16,8 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from gan_cli.errors import one_line
 from gan_cli.files import sha256
-from gan_cli.metrics.extractor import Extractor, LoadedExtractor
-from gan_cli.metrics.fidelity import FeatureExtractorBase
+from gan_cli.metrics.extractor import Extractor, LoadedExtractor, Network
 from gan_cli.metrics.metrics import WeightsUnavailableError
 from gan_cli.text import printable
 from gan_cli.work import in_background
@@ -113,7 +112,7 @@ class Block(nn.Module):
         return images + inside if self.skips else inside
 
 
-class EfficientNet(FeatureExtractorBase):
+class EfficientNet(Network):
     """Bytes [batch, 3, height, width], enlarged or shrunk to 224 pixels, to 1,280 features and 1,000 class logits."""
 
     def __init__(self, name: str, features_list: list[str]) -> None:
@@ -148,22 +147,6 @@ class EfficientNet(FeatureExtractorBase):
         features = adaptive_avg_pool2d(images, 1).flatten(1)
         outputs = {"features": features, "logits": self.fc(features)}
         return tuple(outputs[name] for name in self.features_list)
-
-    @staticmethod
-    def get_provided_features_list() -> tuple[str, ...]:
-        return "features", "logits"
-
-    @staticmethod
-    def get_default_feature_layer_for_metric(metric: str) -> str:
-        return "logits" if metric == "isc" else "features"
-
-    @staticmethod
-    def can_be_compiled() -> bool:
-        return True
-
-    @staticmethod
-    def get_dummy_input_for_compile() -> Tensor:
-        return torch.zeros(1, 3, SIZE, SIZE, dtype=torch.uint8)
 
 
 def norm(width: int) -> nn.BatchNorm2d:

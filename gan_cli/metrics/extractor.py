@@ -9,6 +9,26 @@ import torch
 from gan_cli.metrics.fidelity import FeatureExtractorBase
 
 
+class Network(FeatureExtractorBase):
+    """What torch-fidelity asks of a network besides its outputs, `features` and `logits`."""
+
+    @staticmethod
+    def get_provided_features_list() -> tuple[str, ...]:
+        return "features", "logits"
+
+    @staticmethod
+    def get_default_feature_layer_for_metric(metric: str) -> str:
+        return "logits" if metric == "isc" else "features"
+
+    @staticmethod
+    def can_be_compiled() -> bool:
+        return True
+
+    @staticmethod
+    def get_dummy_input_for_compile() -> torch.Tensor:
+        return torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+
+
 @dataclass(frozen=True)
 class LoadedExtractor:
     """A frozen network with checked weights.

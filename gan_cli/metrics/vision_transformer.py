@@ -16,8 +16,7 @@ from torch.nn.functional import interpolate
 
 from gan_cli.errors import one_line
 from gan_cli.files import is_there, sha256
-from gan_cli.metrics.extractor import Extractor, LoadedExtractor
-from gan_cli.metrics.fidelity import FeatureExtractorBase
+from gan_cli.metrics.extractor import Extractor, LoadedExtractor, Network
 from gan_cli.text import printable
 from gan_cli.work import in_background
 
@@ -37,7 +36,7 @@ class TransformerExtractor(Extractor):
     sha256: str | None
 
     @abstractmethod
-    def build(self, state: dict[str, Tensor]) -> tuple[str, FeatureExtractorBase]:
+    def build(self, state: dict[str, Tensor]) -> tuple[str, Network]:
         """The network's short name, and the network with these weights; any exception means that they do not fit."""
 
     def load(self) -> LoadedExtractor:
@@ -80,7 +79,7 @@ class DINOv2Extractor(TransformerExtractor):
 
     size: Literal["small", "base", "large"]
 
-    def build(self, state: dict[str, Tensor]) -> tuple[str, FeatureExtractorBase]:
+    def build(self, state: dict[str, Tensor]) -> tuple[str, Network]:
         vit = timm().create_model(f"vit_{self.size}_patch14_dinov2", img_size=DINO_SIZE, num_classes=0)
         positions = resized_positions(state["pos_embed"], DINO_SIZE // PATCH)
         load_checked(vit, state | {"pos_embed": positions})
@@ -93,13 +92,13 @@ class CLIPExtractor(TransformerExtractor):
 
     weights_family = "clip"
 
-    def build(self, state: dict[str, Tensor]) -> tuple[str, FeatureExtractorBase]:
+    def build(self, state: dict[str, Tensor]) -> tuple[str, Network]:
         vit = timm().create_model("vit_large_patch14_clip_quickgelu_336", num_classes=768)
         load_checked(vit, state)
         return "clip_vitl14_336", Transformer(vit, 336, *OF_CLIP)
 
 
-class Transformer(FeatureExtractorBase):
+class Transformer(Network):
     """Bytes [batch, 3, height, width], resized to `size` pixels, to the features of `vit`, and no logits."""
 
     mean: Tensor
@@ -117,22 +116,6 @@ class Transformer(FeatureExtractorBase):
             images = interpolate(images, (self.size, self.size), mode="bicubic", antialias=True).clamp(0, 255)
         features = self.vit((images / 255 - self.mean) / self.std)
         return features, features[:, :0]
-
-    @staticmethod
-    def get_provided_features_list() -> tuple[str, ...]:
-        return "features", "logits"
-
-    @staticmethod
-    def get_default_feature_layer_for_metric(metric: str) -> str:
-        return "features"
-
-    @staticmethod
-    def can_be_compiled() -> bool:
-        return True
-
-    @staticmethod
-    def get_dummy_input_for_compile() -> Tensor:
-        return torch.zeros(1, 3, DINO_SIZE, DINO_SIZE, dtype=torch.uint8)
 
 
 def timm() -> Any:
