@@ -11,7 +11,8 @@ from gan_cli.errors import UserError, one_line
 from gan_cli.files import atomic, read_json, write_json
 from gan_cli.leaderboard.claims import overall, parts_of
 from gan_cli.leaderboard.results import Result
-from gan_cli.leaderboard.tables import decimals, fixed, markdown_cell, number
+from gan_cli.leaderboard.tables import decimals, fixed, number
+from gan_cli.leaderboard.text_formats import markdown_cell
 from gan_cli.text import printable
 
 if TYPE_CHECKING:

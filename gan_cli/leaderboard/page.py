@@ -21,18 +21,10 @@ from gan_cli.errors import one_line
 from gan_cli.leaderboard.boards import Board
 from gan_cli.leaderboard.curves import LOG_RATIO, drawn, left_out, panels
 from gan_cli.leaderboard.figures import last_grid, step_of
+from gan_cli.leaderboard.notes import headings, notes, separation
 from gan_cli.leaderboard.results import Result
 from gan_cli.leaderboard.styles import COLOURS, ON_BLACK, Style, outline, style
-from gan_cli.leaderboard.tables import (
-    TextTable,
-    all_hardware,
-    headings,
-    notes,
-    number,
-    separation,
-    shown,
-    text_tables,
-)
+from gan_cli.leaderboard.tables import TextTable, all_hardware, number, shown, text_tables
 from gan_cli.text import printable
 
 HERE = Path(__file__).parent

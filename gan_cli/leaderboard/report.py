@@ -19,18 +19,11 @@ from gan_cli.files import atomic, is_there, write_json
 from gan_cli.leaderboard.boards import Board, boards
 from gan_cli.leaderboard.claims_page import keep, outcome, sentences, write_page
 from gan_cli.leaderboard.figures import curves, own_picture, ranks, save, study_picture
+from gan_cli.leaderboard.notes import notes, separation
 from gan_cli.leaderboard.page import ROWS_SHOWN, page
 from gan_cli.leaderboard.results import gather, only_sweep
-from gan_cli.leaderboard.tables import (
-    WIDEST_NAME,
-    comma_separated,
-    fitting,
-    latex,
-    markdown,
-    notes,
-    separation,
-    text_tables,
-)
+from gan_cli.leaderboard.tables import text_tables
+from gan_cli.leaderboard.text_formats import WIDEST_NAME, comma_separated, fitting, latex, markdown
 from gan_cli.runs.folder import fresh
 from gan_cli.runs.summary import console
 from gan_cli.sweep.formats import Outcome, Picture

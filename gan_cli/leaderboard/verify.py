@@ -16,7 +16,7 @@ from gan_cli.errors import DifferenceError, EndError, UserError, one_line
 from gan_cli.files import is_there
 from gan_cli.leaderboard.boards import boards
 from gan_cli.leaderboard.results import gather
-from gan_cli.leaderboard.tables import comma_separated, latex, markdown
+from gan_cli.leaderboard.text_formats import comma_separated, latex, markdown
 from gan_cli.runs import checkpoint
 from gan_cli.runs.verdict import Proved
 from gan_cli.sweep.sweep_folder import SweepFolder

@@ -17,9 +17,10 @@ from typing import Any
 
 from gan_cli.errors import UserError
 from gan_cli.leaderboard.boards import boards
+from gan_cli.leaderboard.notes import notes
 from gan_cli.leaderboard.report import write_report
 from gan_cli.leaderboard.results import gather
-from gan_cli.leaderboard.tables import comma_separated, latex, markdown, notes
+from gan_cli.leaderboard.text_formats import comma_separated, latex, markdown
 from gan_cli.sweep.sweep_folder import Job, SweepFolder
 from gan_cli.text import printable
 

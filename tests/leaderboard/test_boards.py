@@ -16,22 +16,11 @@ import pytest
 from gan_cli.config.read import config_of
 from gan_cli.errors import UserError
 from gan_cli.leaderboard.boards import Board, boards, method_labels
+from gan_cli.leaderboard.notes import notes, separation
 from gan_cli.leaderboard.results import gather
 from gan_cli.leaderboard.statistics import Difference, Spread, spread
-from gan_cli.leaderboard.tables import (
-    comma_separated,
-    extent,
-    latex,
-    latex_cell,
-    markdown,
-    markdown_cell,
-    markdown_line,
-    notes,
-    separation,
-    shown,
-    shown_difference,
-    text_tables,
-)
+from gan_cli.leaderboard.tables import extent, shown, shown_difference, text_tables
+from gan_cli.leaderboard.text_formats import comma_separated, latex, latex_cell, markdown, markdown_cell, markdown_line
 from gan_cli.sweep.sweep_folder import Job, SweepFolder
 
 from .folders import PROTOCOL, make_run

@@ -12,8 +12,10 @@ import pytest
 from gan_cli.errors import UserError
 from gan_cli.leaderboard import report
 from gan_cli.leaderboard.boards import boards
+from gan_cli.leaderboard.notes import headings, notes, separation
 from gan_cli.leaderboard.results import gather
-from gan_cli.leaderboard.tables import comma_separated, headings, markdown, notes, separation, text_tables
+from gan_cli.leaderboard.tables import text_tables
+from gan_cli.leaderboard.text_formats import comma_separated, markdown
 from gan_cli.sweep.command_line import prepare
 from gan_cli.sweep.sweep_folder import Job, SweepFolder
 from gan_cli.sweep.tuning import FOLDER, Tuning, learning_rates, plan_lines, scaled, tune, tuned_jobs, tunings
