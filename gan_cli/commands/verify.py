@@ -6,19 +6,17 @@ import json
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from gan_cli.commands.train import difference
 from gan_cli.config.nodes import flatten
 from gan_cli.engine import Engine, choose_engine
 from gan_cli.errors import CheckpointError, DifferenceError, LostError, UserError, one_line
 from gan_cli.runs import checkpoint
-from gan_cli.runs.checkpoint import STATE, Checkpoint, name_of, open_checkpoint
+from gan_cli.runs.checkpoint import Checkpoint, name_of, open_checkpoint
+from gan_cli.runs.comparison import ROUNDING, Margin, compare_states, compare_values, numbers
 from gan_cli.runs.folder import RunFolder
 from gan_cli.runs.formats import read_record, read_summary
 from gan_cli.runs.health import Health
@@ -26,24 +24,16 @@ from gan_cli.runs.progress import showing_work
 from gan_cli.runs.replay import Rebuilt, Replay, kind_of, own_threads, rebuilt
 from gan_cli.runs.sessions import cpu_name, git, hardware, now
 from gan_cli.runs.sink import Record
-from gan_cli.runs.state import described, read_state
 from gan_cli.runs.summary import best_record, versions
 from gan_cli.runs.trained import trusted_config
 from gan_cli.runs.verdict import Proved, digests, withdraw_verdict, write_verdict
 from gan_cli.text import printable
 from gan_cli.work import track
 
-MEASURED = {"seconds", "scoring_seconds", "sampling.seconds"}  # of a record: no two runs agree
 OF_THE_SUMMARY = ("step", "warnings", "config", "metrics", "objective", "protocol", "parameters", "overrides")
 OF_ITS_COST = ("seconds", "images_seen", "images_per_second", "scoring_seconds", "sampling")
 IN_THE_LAST_BITS = ("torch", "torchvision", "numpy", "torch-fidelity")  # versions that they may depend on
-# On another machine a number may be as far away as this many times what it moves by where each weight is changed by a
-# rounding error after each step; and at least this far, relative to itself.
-TIMES, ROUNDING = 10.0, {"float32": 1e-6, "bfloat16": 1e-6, "tf32": 1e-4}
-LEAST, LEAST_OF_A_SCORE = 1e-4, 1e-2
-SCORES = "metrics"  # the group
-SMALLEST, MOST_TOLD = 1e-30, 1e9  # that something is divided by; of a tolerance
-
+MOST_TOLD = 1e9  # of a tolerance
 LEAST_SECONDS = 5.0  # to be announced
 
 Tell = Callable[[str], None]
@@ -82,36 +72,6 @@ class Segment:
     start: Checkpoint | None
     end: Checkpoint | None
     known: bool  # whether the state at its start is
-
-
-@dataclass
-class Margin:
-    """How far a number may be from the run's: 0 where every bit is to be the same.
-
-    `largest` is the largest that was allowed, relative to the number.
-    """
-
-    exact: bool
-    largest: float = 0.0
-    moved: dict[str, float] = field(default_factory=dict)
-
-    def see(self, group: str, moved: float) -> None:
-        """Rounding moves a number of the group by this much on this machine; it counts for all of it from now on."""
-        self.moved[group] = max(self.moved.get(group, 0.0), moved)
-
-    def holds(self, apart: float, size: float, group: str) -> bool:
-        """Whether a number of this size may be `apart`."""
-        if self.exact:
-            return apart == 0
-        least = LEAST_OF_A_SCORE if group == SCORES else LEAST
-        allowed = max(TIMES * self.moved.get(group, 0.0), least * size)
-        if 0 < apart <= allowed:
-            self.largest = max(self.largest, allowed / max(size, SMALLEST))
-        return apart <= allowed
-
-    @property
-    def found_exact(self) -> bool:
-        return self.largest == 0
 
 
 def verify_run(path: Path, options: Mapping[str, Any], seed: int, tell: Tell) -> Proved:
@@ -392,56 +352,6 @@ def check_status(claims: Claims, replay: Replay) -> None:
         raise DifferenceError("summary.json says collapsed, and its records do not show it")
 
 
-def compare_values(
-    place: str,
-    theirs: Mapping[str, Any],
-    ours: Mapping[str, Any],
-    margin: Margin,
-    others: Mapping[str, Any] | None = None,
-    origin: str = "its record",
-) -> None:
-    """Raises DifferenceError for the first value that differs; `others` are those with rounding errors added."""
-    for key in theirs:
-        if key not in ours:
-            raise DifferenceError(f"{place}: {printable(key)} is there, and {origin} gives none")
-    for key, value in ours.items():  # those of a group are moved alike, and one of them may happen not to be
-        margin.see(key.partition(".")[0], distance(value, (others or {}).get(key, value)))
-    for key, value in ours.items():
-        if key not in theirs:
-            raise DifferenceError(f"{place}: {printable(key)} is missing, and {origin} gives {shown(value)}")
-        size = abs(float(value)) if is_number(value) else 0.0
-        if not margin.holds(distance(theirs[key], value), size, key.partition(".")[0]):
-            raise DifferenceError(
-                f"{place}: {printable(key)} is {shown(theirs[key])}, and {origin} gives {shown(value)}"
-            )
-
-
-def shown(value: Any) -> str:
-    return printable(json.dumps(value), 200)
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def distance(first: Any, second: Any) -> float:
-    """Between numbers: infinite if only one of them is finite; of other values, 0 if they are equal."""
-    if not (is_number(first) and is_number(second)):
-        return 0.0 if first == second else math.inf
-    if first == second or (math.isnan(first) and math.isnan(second)):
-        return 0.0
-    apart = abs(float(first) - float(second))
-    return math.inf if math.isnan(apart) else apart
-
-
-def numbers(record: Record) -> dict[str, Any]:
-    """By dotted keys, also those in lists; without what another machine measures otherwise."""
-    flat = {key: value for key, value in flatten(record).items() if key not in MEASURED}
-    lists = {key: value for key, value in flat.items() if isinstance(value, list)}
-    of_lists = {f"{key}.{place}": one for key, value in lists.items() for place, one in enumerate(value)}
-    return {key: value for key, value in flat.items() if key not in lists} | of_lists
-
-
 def to_score(claims: Claims, again: Rebuilt, full: bool) -> list[int]:
     """The steps of kept checkpoints with scores: the last and the best, or all."""
     if again.scorer is None:
@@ -618,40 +528,3 @@ def check_divergence(lost: str, claims: Claims, margin: Margin, origin: str) -> 
         raise DifferenceError(f"summary.json says {stated!r}, and {origin} goes on beyond it")
     if margin.exact and lost != stated:
         raise DifferenceError(f"summary.json says {stated!r}, and {origin} says {lost!r}")
-
-
-def compare_states(found: Checkpoint, plain: Replay, moved: Replay | None, margin: Margin, origin: str) -> None:
-    """Weights, buffers, optimizers and all other state; raises DifferenceError for the first that differs."""
-    place = f"checkpoints/{found.folder.name}"
-    theirs, ours = read_state(found.folder / STATE), plain.state()
-    others = ours if moved is None else moved.state()
-    sizes = {key: norm_of(our, torch.zeros_like(our)) for key, our in ours.items() if isinstance(our, Tensor)}
-    for key, size in sizes.items():
-        if size > 0 and described(others.get(key)) == described(ours[key]):
-            margin.see(key.partition("/")[0], norm_of(ours[key], others[key]) / size)
-    for key in [*ours, *(key for key in theirs if key not in ours)]:
-        if key not in theirs or key not in ours:
-            where = "missing" if key not in theirs else "surplus"
-            raise DifferenceError(f"{place}: {printable(key)} is {where}, by {origin}")
-        their, our, group = theirs[key], ours[key], key.partition("/")[0]
-        if described(their) != described(our):
-            raise DifferenceError(
-                f"{place}: {printable(key)} is {described(their)}, and {origin} gives {described(our)}"
-            )
-        if not isinstance(our, Tensor):
-            compare_values(place, {key: their}, {key: our}, margin, {key: others.get(key, our)}, origin)
-            continue
-        apart = norm_of(their, our) / max(sizes[key], SMALLEST)
-        if (margin.exact and not same_bits(their, our)) or not margin.holds(apart, 1.0, group):
-            raise DifferenceError(f"{place}: {printable(key)} differs from {origin} by {apart:.1g} of its size")
-
-
-def same_bits(first: Tensor, second: Tensor) -> bool:
-    flat = (one.contiguous().reshape(-1).view(torch.uint8) for one in (first, second))
-    return torch.equal(*flat)
-
-
-def norm_of(first: Tensor, second: Tensor) -> float:
-    """The length of the difference; infinite if it is not a number."""
-    length = (first.double() - second.double()).norm().item()
-    return math.inf if math.isnan(length) else length
