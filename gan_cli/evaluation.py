@@ -19,7 +19,7 @@ from gan_cli.latent_samplers.latent_sampler import Block, LatentSampler
 from gan_cli.metrics.metrics import Scorer, Subject
 from gan_cli.networks import is_conditional
 from gan_cli.seeding import mix
-from gan_cli.shapes import Codes, Examples, Images, Labels, Latents, Logits, Scores, Stored, unlabelled
+from gan_cli.shapes import Codes, Examples, Images, Labels, Latents, Logits, Refined, Scores, Stored, unlabelled
 from gan_cli.work import track
 
 BLOCK = 256  # images made at a time; fixed, so that images do not depend on the batch size
@@ -44,7 +44,7 @@ class Generated:
     """Images, stored like real ones, on the engine's device if they fit; and their codes and labels, on the CPU."""
 
     values: Stored
-    codes: Codes
+    refined: Refined
     labels: Labels
     cost: SamplingCost
 
@@ -56,19 +56,20 @@ def generate(gan: GAN, count: int, seed: int, real: Examples | None, dtype: torc
     not finite.
     """
     if not count:
-        return Generated(
-            torch.empty(0, 0, 0, 0, dtype=dtype), torch.empty(0, 0), unlabelled(0), SamplingCost(0.0, 0.0, 0.0, 0.0)
-        )
-    values: list[Stored] = []
+        values, codes = torch.empty(0, 0, 0, 0, dtype=dtype), torch.empty(0, 0)
+        return Generated(values, Refined(codes, codes), unlabelled(0), SamplingCost(0.0, 0.0, 0.0, 0.0))
+    parts: list[Stored] = []
+    drawn: list[Codes] = []
     chosen: list[Latents] = []
     engine, started, home = gan.game.engine, time.perf_counter(), CPU
     with gan.at_rest() as game:
-        for latents, stored in blocks(game, gan, range(-(-count // BLOCK)), count, seed, real, dtype):
-            if not values and engine.holds(2 * count * stored[0].nbytes):  # twice: the blocks, and all in one
+        for block, latents, stored in blocks(game, gan, range(-(-count // BLOCK)), count, seed, real, dtype):
+            if not parts and engine.holds(2 * count * stored[0].nbytes):  # twice: the blocks, and all in one
                 home = engine.device
-            values.append(stored.to(home))
+            parts.append(stored.to(home))
+            drawn.append(block.latents.codes.to(CPU))
             chosen.append(latents.to(CPU))
-        made = sum(map(len, values))
+        made = sum(map(len, parts))
         cost = SamplingCost(
             seconds=time.perf_counter() - started,
             generator_passes=game.passes.generator / made,
@@ -76,7 +77,7 @@ def generate(gan: GAN, count: int, seed: int, real: Examples | None, dtype: torc
             gradient_calls=game.passes.gradient / made,
         )
     latents = Latents.cat(chosen).rows(slice(count))
-    return Generated(torch.cat(values)[:count], latents.codes, latents.labels, cost)
+    return Generated(torch.cat(parts)[:count], Refined(torch.cat(drawn)[:count], latents.codes), latents.labels, cost)
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def score_seeds(
     found, first = [], None
     for seed in seeds:
         made = generate(gan, count if first else max(count, num_drawn), seed, real, dtype)
-        subject = Subject(made.values[:count], made.labels[:count], classify, seed)
+        subject = Subject(made.values[:count], made.labels[:count], classify, seed, made.refined.first(count))
         first = first or (made, subject)
         found.append(scorer.score(subject))
     assert first is not None
@@ -121,8 +122,8 @@ def score_seeds(
 
 def blocks(
     game: Game, gan: GAN, numbers: Sequence[int], count: int, seed: int, real: Examples | None, dtype: torch.dtype
-) -> Iterator[tuple[Latents, Stored]]:
-    """The blocks of images with these numbers, each with its latents; a block depends on nothing but its number.
+) -> Iterator[tuple[Block, Latents, Stored]]:
+    """The blocks with these numbers, each with its latents and images; a block depends on nothing but its number.
 
     Images from number `count` on may be missing.
     """
@@ -137,7 +138,7 @@ def blocks(
         for block, latents in zip(started, fitted.for_blocks(game, started, real), strict=True):
             with block.stream:
                 stored = render(game, latents, dtype)
-            yield latents, stored
+            yield block, latents, stored
 
 
 def begin(sampler: LatentSampler, gan: GAN, game: Game, number: int, seed: int, wanted: int) -> Block:

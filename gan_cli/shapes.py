@@ -79,6 +79,17 @@ class Latents(Labelled):
 
 
 @dataclass(frozen=True)
+class Refined:
+    """Codes as the prior drew them, and what the latent sampler made of them, in the same order."""
+
+    drawn: Codes
+    codes: Codes
+
+    def first(self, count: int) -> "Refined":
+        return Refined(self.drawn[:count], self.codes[:count])
+
+
+@dataclass(frozen=True)
 class Outputs:
     """What a discriminator makes of a batch of images: logits for the objective, and what its head says of classes.
 

@@ -41,7 +41,7 @@ def order() -> dict[str, list[int]]:
 def evaluation_latents() -> dict[str, list[float]]:
     experiment = build_experiment(config_of(TRACED), Engine())
     made = generate(experiment.gan, 300, 0, None, experiment.dataset.stored)
-    return {"first": made.codes[0, :4].tolist(), "300th": made.codes[299, :4].tolist()}
+    return {"first": made.refined.codes[0, :4].tolist(), "300th": made.refined.codes[299, :4].tolist()}
 
 
 def trace(objective: str) -> list[float]:

@@ -118,7 +118,7 @@ def test_images_that_are_not_finite_are_not_scored(experiment: Build) -> None:
 def test_what_images_cost_is_counted(experiment: Build) -> None:
     made = generate(experiment(*TINY).gan, 5, 0, None, torch.uint8)
     assert (made.cost.generator_passes, made.cost.discriminator_passes, made.cost.gradient_calls) == (1, 0, 0)
-    assert made.codes.shape == (5, 128)
+    assert made.refined.codes.shape == (5, 128)
     searched = experiment(*TINY, "latent_sampler=advlat_z", "latent_sampler.steps=3").gan
     made = generate(searched, 5, 0, None, torch.uint8)
     assert (made.cost.generator_passes, made.cost.discriminator_passes, made.cost.gradient_calls) == (4, 3, 3)
@@ -140,11 +140,11 @@ def chains(experiment: Build, count: int, *settings: str, model: Sequence[str] =
 def test_a_chain_is_the_same_however_many_run_at_once(
     experiment: Build, settings: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    joined = chains(experiment, 600, *settings).codes
+    joined = chains(experiment, 600, *settings).refined.codes
     monkeypatch.setattr(evaluation, "num_at_once", lambda values, device: 256)
-    alone = chains(experiment, 600, *settings).codes
+    alone = chains(experiment, 600, *settings).refined.codes
     torch.testing.assert_close(joined, alone, atol=1e-5, rtol=0)
-    torch.testing.assert_close(chains(experiment, 260, *settings).codes, alone[:260], atol=1e-5, rtol=0)
+    torch.testing.assert_close(chains(experiment, 260, *settings).refined.codes, alone[:260], atol=1e-5, rtol=0)
     assert (alone[:256] - alone[256:512]).abs().mean() > 0.1
 
 
@@ -168,7 +168,7 @@ def test_a_joined_chain_draws_what_its_block_draws_alone(experiment: Build, mode
             torch.manual_seed(mix("evaluation", 0, number))
             start = Latents(gan.latent_sampler.sample(256, torch.device("cpu")), unlabelled(256))
             found = gan.latent_sampler.for_evaluation(game, start, None).codes
-            torch.testing.assert_close(made.codes[256 * number :][:256], found, atol=1e-5, rtol=0)
+            torch.testing.assert_close(made.refined.codes[256 * number :][:256], found, atol=1e-5, rtol=0)
 
 
 SLOW_SAMPLERS = {
@@ -201,7 +201,7 @@ def test_only_wanted_chains_run_and_progress_says_how_many_passes_they_take(
         made = chains(experiment, 300)
     assert told[0] == "sampling images by 0.0 million passes of both networks, block 1/1"
     assert (made.cost.gradient_calls, made.cost.generator_passes) == (5, 6)
-    assert len(made.values) == len(made.codes) == len(made.labels) == 300
+    assert len(made.values) == len(made.refined.codes) == len(made.labels) == 300
     told.clear()
     with listening(told.append):
         chains(experiment, 299)

@@ -95,7 +95,7 @@ def evaluate(options: dict[str, Any]) -> None:
     result = {
         "checkpoint": str(trained.found.folder),
         "step": trained.found.step,
-        "latent_sampler": on_prior(options["latent_sampler"], own, made[name].codes.shape[1]) if plain else own,
+        "latent_sampler": on_prior(options["latent_sampler"], own, made[name].refined.codes.shape[1]) if plain else own,
         **results[name],
         "floor": floor,
         "protocol": protocol(
@@ -215,6 +215,6 @@ def draw_side_by_side(out: Path, trained: Trained, training_set: TrainingSet, ma
         for name, images in made.items():
             pictures.save_fake(drawn[name], images.values[:count], training_set.values, scoring(trained.gan))
         pictures.save_side_by_side(out / "samples.png", drawn)
-    codes = {name: images.codes for name, images in made.items()}
+    codes = {name: images.refined.codes for name, images in made.items()}
     if all(points.shape[1] == 2 for points in codes.values()):
         pictures.save_latents(out / "latents.png", codes)

@@ -207,7 +207,7 @@ def images(
     real = None if training_set is None else gan.calibration(training_set)
     with gan.at_rest() as game:
         if codes is None:
-            for _, values in blocks(game, gan, numbers, count, seed, real, dtype):
+            for _, _, values in blocks(game, gan, numbers, count, seed, real, dtype):
                 yield values
             return
         for number in track(numbers, "drawing images, block"):

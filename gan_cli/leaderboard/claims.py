@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["value", "difference", "trend", "interaction", "correlation"]
 By = dict[int, float]  # a number by seed
+READINGS = ("last", "best", "mean", "min", "max", "floor", "cost", "loss", "gradient_norm")
 
 
 @dataclass(frozen=True)
@@ -121,8 +122,9 @@ def read(run: Result, reading: str) -> float | None:
     """A number of the run; None if it has no such number.
 
     `last`, `best`, `mean`, `min` and `max` are of a metric, the last three along a run; `floor` is its value for real
-    images against real ones; `cost` is of summary.json's costs; `loss` and `gradient_norm` are a player's in the last
-    record. The metric `leading` is the one that selects the best checkpoint. Raises UserError for another kind.
+    images against real ones; `cost` is of summary.json's costs, `cost.sampling` of an image's; `loss` and
+    `gradient_norm` are a player's in the last record. The metric `leading` is the one that selects the best checkpoint.
+    Raises UserError for another kind.
     """
     kind, _, name = reading.partition(".")
     metrics = run.summary["metrics"]
@@ -132,7 +134,8 @@ def read(run: Result, reading: str) -> float | None:
     elif kind in ("mean", "min", "max"):
         value = metrics["trajectory"].get(name, {}).get(kind)
     elif kind == "cost":
-        value = run.summary["cost"].get(name)
+        cost = run.summary["cost"]
+        value = (cost | {f"sampling.{key}": each for key, each in cost.get("sampling", {}).items()}).get(name)
     elif kind in ("loss", "gradient_norm"):
         value = run.series.latest.get(reading)
     else:
@@ -141,6 +144,11 @@ def read(run: Result, reading: str) -> float | None:
             "loss. or gradient_norm.<player>"
         )
     return float(value) if is_number(value) else None
+
+
+def is_reading(text: str) -> bool:
+    """Whether `read` understands it; otherwise it is a setting or a metric."""
+    return text.partition(".")[0] in READINGS and "." in text
 
 
 def by_seed(runs: Sequence[Result], number: Callable[[Result], float | None]) -> By:

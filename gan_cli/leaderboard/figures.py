@@ -10,10 +10,10 @@ import numpy as np
 
 from gan_cli.errors import one_line, own_code
 from gan_cli.leaderboard.boards import Board, Row
-from gan_cli.leaderboard.claims import fits, read
+from gan_cli.leaderboard.claims import fits, is_reading, read
 from gan_cli.leaderboard.curves import LOG_RATIO, MOST_DRAWN, Panel, drawn, panels
 from gan_cli.leaderboard.results import Result
-from gan_cli.leaderboard.statistics import interval_of_mean, is_number
+from gan_cli.leaderboard.statistics import interval_of_mean, is_number, spread
 from gan_cli.leaderboard.styles import style
 from gan_cli.runs.pictures import new_figure, save_figure
 from gan_cli.text import printable
@@ -128,21 +128,23 @@ def draw(axes: "Axes", panel: Panel) -> None:
 def study_picture(board: Board, picture: Mapping[str, Any]) -> "Figure | None":
     """The last score of every run against the setting `x`, with a colour for each value of `lines`.
 
-    `lines` may be several settings, and `where` chooses runs. `picture` may also give `y` (a metric, or a number as
+    `x` may be a number as rules of claims read them, which is averaged over the runs of a method; `lines` may be
+    several settings, and `where` chooses runs. `picture` may also give `y` (a metric, or a number as
     rules of claims read them), `title`, `xlabel`, and `categories` if numbers are only names. With `intervals` the
     means have 95 % intervals over seeds, with `logarithmic` the axis of `x` is one. None if nothing has been scored.
     """
     asked = picture.get("y") or ""
-    metric = asked if asked in board.metrics or "." in asked else board.leading or ""
+    metric = asked if asked in board.metrics or is_reading(asked) else board.leading or ""
     points: dict[str, list[tuple[Any, float]]] = {}
     for row in board.rows:
-        for result in row.completed:
-            if not fits(result, picture.get("where", {})):
-                continue
-            score = read(result, metric if "." in metric else f"last.{metric}")
+        shown = [result for result in row.completed if fits(result, picture.get("where", {}))]
+        along = spread(read(result, picture["x"]) for result in shown) if is_reading(picture["x"]) else None
+        for result in shown:
+            score = read(result, metric if is_reading(metric) else f"last.{metric}")
             if score is not None:
                 line = line_of(result, picture.get("lines"))
-                points.setdefault(line, []).append((result.value(picture["x"]), score))
+                x = result.value(picture["x"]) if along is None else along.mean
+                points.setdefault(line, []).append((x, score))
     if not points:
         return None
     values = [as_number(x) for line in points.values() for x, _ in line]

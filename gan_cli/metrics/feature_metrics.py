@@ -2,7 +2,7 @@
 
 FID: see frechet.py; within classes: Miyato and Koyama 2018 (arXiv:1802.05637), who call it intra-FID; IS: Salimans et
 al. 2016 (arXiv:1606.03498); KID: Binkowski et al. 2018 (arXiv:1801.01401); precision and recall: Kynkaanniemi et al.
-2019 (arXiv:1904.06991). Density, coverage, authenticity, copying and CAS have modules of their own.
+2019 (arXiv:1904.06991). Density, coverage, authenticity, copying, CAS and others have modules of their own.
 """
 
 import re
@@ -27,6 +27,7 @@ from gan_cli.metrics.extractor import Extractor, LoadedExtractor
 from gan_cli.metrics.features import ImageFeatures, cached, extract
 from gan_cli.metrics.fidelity import isc_features_to_metric, kid_features_to_metric, prc_features_to_metric
 from gan_cli.metrics.frechet import Moments, frechet_distance
+from gan_cli.metrics.latent_density import latent_density
 from gan_cli.metrics.metrics import (
     NUM_NEIGHBOURS,
     Direction,
@@ -53,6 +54,7 @@ Name = Literal[
     "copying",
     "held_out",
     "cmmd",
+    "latent_density",
     "class_fid",
     "class_accuracy",
     "cas",
@@ -142,11 +144,11 @@ class FeatureMetrics(Metrics):
                 "cas trains classifiers on generated images, and these have no labels: choose a conditioning, for data "
                 "with labels, or take cas out of dataset.metrics.names"
             )
-        if "inception_score" in self.names and not extractor.has_logits:
-            raise ValueError(
-                f"inception_score reads class logits, which {extractor.name} has not: take it out of "
-                "dataset.metrics.names"
-            )
+        for name in ("inception_score", "latent_density"):
+            if name in self.names and not extractor.has_logits:
+                raise ValueError(
+                    f"{name} reads class logits, which {extractor.name} has not: take it out of dataset.metrics.names"
+                )
         if "class_accuracy" in self.names and training_set.num_classes > extractor.num_classes:
             raise ValueError(
                 f"class_accuracy needs an extractor that classifies the data's {training_set.num_classes} classes, "
@@ -261,6 +263,7 @@ COMPARISONS: dict[str, Comparison] = {  # in the order of their keys
     "copying": Comparison(of_features(copying), {}, ("copying",), of_held_out=True),
     "held_out": Comparison(FeatureMetrics.held_out, {"fid_held_out": "lower"}, of_held_out=True),
     "cmmd": Comparison(of_features(cmmd), {"cmmd": "lower"}),
+    "latent_density": Comparison(of_features(latent_density), {"latent_density": "higher"}),
     "class_fid": Comparison(FeatureMetrics.class_fid, {"class_fid": "lower"}, of_labels=True),
     "class_accuracy": Comparison(FeatureMetrics.class_accuracy, {"class_accuracy": "higher"}, of_labels=True),
 }
@@ -346,7 +349,8 @@ class FeatureScorer(Scorer):
         """The generated images with their features, which are computed once."""
         if subject not in self.of_subjects:
             features = self.metrics.features(self.extractor, subject.images, "generated")
-            self.of_subjects[subject] = replace(features.of(subject.images, subject.labels), seed=subject.seed)
+            sample = features.of(subject.images, subject.labels)
+            self.of_subjects[subject] = replace(sample, seed=subject.seed, refined=subject.refined)
         return self.of_subjects[subject]
 
     def floor(self) -> dict[str, float]:
@@ -388,8 +392,11 @@ class FeatureScorer(Scorer):
         return order[: num_real // 2], order[num_real // 2 :]
 
     def named(self, name: str) -> str:
-        """The metric's key: `kid_mean` is `kid_digits_mean` under the digits classifier, which CAS does not use."""
-        if name in CAS_DIRECTIONS:
+        """The metric's key: `kid_mean` is `kid_digits_mean` under the digits classifier.
+
+        CAS does not use the extractor, and a latent density is not compared between generators.
+        """
+        if name in (*CAS_DIRECTIONS, "latent_density"):
             return name
         stem, ending = re.fullmatch(r"(.*?)((?:_held_out)?(?:_mean|_std)?)", name).groups()  # type: ignore[union-attr]
         return f"{stem}{self.extractor.suffix}{ending}"

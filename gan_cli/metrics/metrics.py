@@ -11,7 +11,7 @@ from torch import Tensor
 from gan_cli.data import TrainingSet
 from gan_cli.metrics.neighbours import nearest
 from gan_cli.ranges import Ranged
-from gan_cli.shapes import Features, Images, Labels, Logits, Stored
+from gan_cli.shapes import Features, Images, Labels, Logits, Refined, Stored
 
 if TYPE_CHECKING:
     from gan_cli.metrics.frechet import Moments
@@ -33,13 +33,14 @@ class Subject:
     """What is scored: generated images, stored like real ones, with their labels (-1: none); or a classifier.
 
     `classify` maps images in [-1, 1] to class logits, differentiable; None for a discriminator without class logits.
-    `seed` is that of the images, and of what else a metric draws.
+    `seed` is that of the images, and of what else a metric draws. `refined` are the images' codes, if they are known.
     """
 
     images: Stored
     labels: Labels
     classify: Classify | None = None
     seed: int = 0
+    refined: Refined | None = None
 
 
 class Scorer(ABC):
@@ -123,6 +124,7 @@ class Sample:
     rows: Tensor | None = None
     held_out: "Sample | None" = None
     seed: int = 0  # of what a metric draws
+    refined: Refined | None = None  # the codes of generated images
 
     @cached_property
     def moments(self) -> "Moments":
