@@ -1,5 +1,6 @@
 """What is averaged over seeds is what was recorded at the same step."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,6 +126,20 @@ def test_means_have_intervals_and_the_axis_of_settings_may_be_logarithmic(tmp_pa
         assert x in (10, 1000)  # a single line is not moved
         assert (low, high) == pytest.approx((2 - half, 2 + half))
     save(tmp_path / "picture.png", drawn)
+
+
+def test_the_place_of_a_method_may_be_what_it_costs(tmp_path: Path) -> None:
+    """Two methods with 2 and 4, and 10 gradient calls for an image: at 3 and 10."""
+    for seed, (objective, calls) in enumerate((("hinge", 2.0), ("hinge", 4.0), ("stdgan", 10.0))):
+        summary = make_run(tmp_path, f"objective={objective}", seed=seed, fid=1.0 + seed) / "summary.json"
+        content = json.loads(summary.read_text())
+        content["cost"]["sampling"] = {"gradient_calls": calls}
+        summary.write_text(json.dumps(content))
+    (board,) = boards(gather([tmp_path]), None)
+    figure = study_picture(board, {"x": "cost.sampling.gradient_calls", "lines": "objective"})
+    assert figure is not None
+    places = [points.get_offsets().tolist() for points in figure.axes[0].collections]
+    assert places == [[[3, 1], [3, 2]], [[10, 3]]]
 
 
 def test_another_draw_of_labels_is_another_seed_of_the_method(tmp_path: Path) -> None:

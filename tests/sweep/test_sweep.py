@@ -281,8 +281,8 @@ def test_another_launcher_takes_the_jobs(tmp_path: Path) -> None:
 def test_dry_run_lists_and_writes_nothing(tmp_path: Path) -> None:
     code, out, _ = swept("dry_run=true", cwd=tmp_path)
     assert code == 0
-    assert out.startswith("33 jobs")
-    assert len(out.splitlines()) == 34
+    assert out.startswith("88 jobs")
+    assert len(out.splitlines()) == 89
     assert not list(tmp_path.iterdir())
 
 
