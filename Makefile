@@ -41,7 +41,7 @@ test-newest:  ## The quick tests with the newest dependencies, in a .venv-newest
 	rm -f .venv-newest/.gan_cli-ready
 	$(MAKE) test VENV=.venv-newest VERSIONS="--upgrade --upgrade-strategy eager"
 
-sweep: $(READY)  ## The default comparison: eleven methods, eight seeds, about twenty minutes on two cores
+sweep: $(READY)  ## The default comparison: eleven methods, eight seeds, about 25 minutes on two cores
 	$(VENV)/bin/gan-sweep -m
 
 bench: $(READY)  ## The speed of turns on this machine, a few minutes; JSON in outputs/speed.json

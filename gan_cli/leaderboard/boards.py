@@ -121,7 +121,7 @@ class Board:
 
     protocol: dict[str, Any]
     rows: list[Row]
-    metrics: list[str]  # the leading one first, and then the other headlines
+    metrics: list[str]  # the leading one first, then the same against held-out images, then the other headlines
     headlines: list[str]  # those shown in detail, the leading one first
     directions: dict[str, Direction]  # as the runs' summaries say
     baseline: Row
@@ -317,7 +317,8 @@ def board(protocol: dict[str, Any], rows: list[Row], baseline: str | None, margi
     leading = [metrics["leading"] for metrics in measured if metrics.get("leading") in names][:1]
     told = dict.fromkeys(leading + [name for metrics in measured for name in metrics.get("headlines", [])])
     headlines = [name for name in told if name in names]
-    metrics = list(dict.fromkeys([*headlines, *names]))
+    held_out = [name for name in names if name in [f"{name}_held_out" for name in leading]]
+    metrics = list(dict.fromkeys([*leading, *held_out, *headlines, *names]))
     directions = {name: way for metrics in measured for name, way in directions_of(metrics).items()}
 
     def rank(row: Row) -> tuple[bool, bool, float]:

@@ -22,7 +22,7 @@ from gan_cli.leaderboard.tables import (
     verified,
 )
 
-WIDTH = 80  # columns of a terminal
+WIDTH = 110  # letters of a line of leaderboard.md
 
 
 WIDEST_NAME = 30  # of them for the name of a method
@@ -49,7 +49,7 @@ def fitting(text: TextTable, width: int, frame: Callable[[list[int]], int]) -> t
 
 
 def markdown(boards: Sequence[Board]) -> str:
-    """Tables that fit a terminal's 80 columns, padded, so that they are read as text, too."""
+    """Tables that fit 110 columns, padded, so that they are read as text, too."""
     lines = ["# Leaderboard", "", *([markdown_line(separation(boards)), ""] if len(boards) > 1 else [])]
     for heading, board in zip(headings(boards), boards, strict=True):
         lines += [f"## {heading}", ""] if len(boards) > 1 else []
