@@ -7,6 +7,7 @@ runs, or a slope, is nearly normal whatever its runs' scores are.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import log10
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -175,13 +176,20 @@ def value(rule: "Rule", own: Sequence[Result], runs: Sequence[Result]) -> By:
 def difference(rule: "Rule", own: Sequence[Result], runs: Sequence[Result]) -> By:
     """The reading less that of the runs of `than`, by seed; of several methods there, the one that is hardest to beat.
 
-    `than` may be empty: all other runs.
+    `than` may be empty: all other runs. With `logarithmic`, readings are decadic logarithms, of those above zero.
     """
+
+    def number(run: Result) -> float | None:
+        reading = read(run, rule["reading"])
+        if reading is None or not rule.get("logarithmic"):
+            return reading
+        return log10(reading) if reading > 0 else None
+
     others = [run for run in runs if run not in own and fits(run, rule.get("than", {}))]
-    mine = by_seed(own, lambda run: read(run, rule["reading"]))
+    mine = by_seed(own, number)
     rivals = []
     for method in dict.fromkeys(run.method for run in others):
-        theirs = by_seed([run for run in others if run.method == method], lambda run: read(run, rule["reading"]))
+        theirs = by_seed([run for run in others if run.method == method], number)
         found = {seed: mine[seed] - theirs[seed] for seed in mine.keys() & theirs.keys()}
         if found:
             rivals.append(found)

@@ -80,6 +80,18 @@ def test_a_difference_is_within_seeds_from_the_method_that_is_hardest_to_beat(tm
     assert again.n == 0  # a rule's own runs are not among the others
 
 
+def test_a_difference_of_logarithms_leaves_out_what_has_none(tmp_path: Path) -> None:
+    """10^-1, 10^-2 and 0 against 10^1, 10^3 and 10^5: differences of -2 and -5, and none."""
+    for seed, (own, other) in enumerate(((0.1, 1e1), (0.01, 1e3), (0.0, 1e5))):
+        make_run(tmp_path, "objective=hinge", seed=seed, fid=own)
+        make_run(tmp_path, "objective=stdgan", seed=seed, fid=other)
+    where = {"objective": "hinge"}
+    part = found(
+        gather([tmp_path]), rule="difference", reading="last.leading", where=where, logarithmic=True, expected="lower"
+    )
+    assert (part.mean, part.n) == (pytest.approx(-3.5), 2)
+
+
 def test_a_value_is_read_from_the_run_and_each_makes_a_rule_of_every_value(tmp_path: Path) -> None:
     for seed in range(2):
         for objective, fid in (("hinge", 1.0), ("stdgan", 5.0)):
