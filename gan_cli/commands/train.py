@@ -20,7 +20,7 @@ from gan_cli.config.build import (
     with_other_extractor,
 )
 from gan_cli.config.check import tracker_problems
-from gan_cli.config.nodes import Config, flatten
+from gan_cli.config.nodes import Config, difference
 from gan_cli.config.pretrained import check_weights_families
 from gan_cli.config.trust import check_trust
 from gan_cli.engine import Engine, choose_engine
@@ -281,10 +281,3 @@ def make_run_folder(make_folder: Callable[[], Path]) -> RunFolder:
     except OSError as error:
         raise UserError(f"the run's folder cannot be created: {one_line(error)}") from error
     return folder
-
-
-def difference(old: Config, new: Config) -> str:
-    """Every value that differs, as key: old -> new."""
-    before, after = flatten(old), flatten(new)
-    changed = [key for key in sorted({*before, *after}) if before.get(key) != after.get(key)]
-    return "; ".join(f"{key}: {before.get(key, 'absent')} -> {after.get(key, 'absent')}" for key in changed)

@@ -49,3 +49,10 @@ def on_prior(node: Config, prior: Config, latent_dim: int) -> Config:
         inner = node["prior"]
         return node | {"prior": on_prior(inner, prior, latent_dim) if "prior" in inner else prior}
     return node | ({"latent_dim": latent_dim} if "latent_dim" in node else {})
+
+
+def difference(old: Config, new: Config) -> str:
+    """Every value that differs, as key: old -> new."""
+    before, after = flatten(old), flatten(new)
+    changed = [key for key in sorted({*before, *after}) if before.get(key) != after.get(key)]
+    return "; ".join(f"{key}: {before.get(key, 'absent')} -> {after.get(key, 'absent')}" for key in changed)

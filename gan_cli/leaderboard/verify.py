@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gan_cli.commands.train import difference
 from gan_cli.commands.verify import listed_steps, verify_run
+from gan_cli.config.nodes import difference
 from gan_cli.errors import DifferenceError, EndError, UserError, one_line
 from gan_cli.files import is_there
 from gan_cli.leaderboard.boards import boards
