@@ -34,6 +34,9 @@ def notes(board: Board) -> list[str]:
             "Real against real: one random half of the real images against the other; it gives a scale, and a method "
             "can be better."
         )
+    neither = [metric for metric in board.metrics if board.directions and metric not in board.directions]
+    if neither:
+        said.append(f"Neither lower nor higher is better: {listed(neither)}.")
     if board.published:
         where = f" ({'; '.join(board.sources)})" if board.sources else ""
         said.append(

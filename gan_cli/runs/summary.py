@@ -154,7 +154,7 @@ def print_summary(summary: Mapping[str, Any], folder: Path) -> None:
         lower = [key for key, better in directions.items() if better == "lower"]
         others = "; of the others, higher" if len(lower) < len(directions) else ""
         neither = [key for key in metrics["last"] if key not in directions and not key.endswith("_std")]
-        others += f", but {printable(', '.join(neither))} best at 0" if neither and directions else ""
+        others += f"; neither: {printable(', '.join(neither))}" if neither and directions else ""
         better = f"lower is better: {printable(', '.join(lower))}{others}"
         out.print(better, markup=False, highlight=False, soft_wrap=True)
     counts = {key.removesuffix("_updates"): cost[key] for key in cost if key.endswith("_updates")}
