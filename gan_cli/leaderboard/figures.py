@@ -181,7 +181,7 @@ def study_picture(board: Board, picture: Mapping[str, Any]) -> "Figure | None":
     scores = [score for line in points.values() for _, score in line]
     if min(scores) > 0 and max(scores) > LOG_RATIO * min(scores):
         axes.set_yscale("log")
-    axes.set(title=plain(picture.get("title", "")), ylabel=plain(metric))
+    axes.set(title=plain(picture.get("title", "")), ylabel=plain(metric.removeprefix("last.")))
     axes.set_xlabel(plain(picture.get("xlabel", picture["x"])))
     if "lines" in picture:
         figure.legend(loc="outside right upper", frameon=False)
