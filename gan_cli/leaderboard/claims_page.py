@@ -78,13 +78,15 @@ def shown(part: Mapping[str, Any]) -> str:
     return f"{mean} ({low} to {high})"
 
 
-def keep(found: "Outcome", folder: Path, picture: Path | None) -> None:
-    """Puts the outcome, and the study's picture, among those of other studies."""
+def keep(found: "Outcome", folder: Path, drawn: Sequence[Path]) -> None:
+    """Puts the outcome, and the study's pictures in place of earlier ones, among those of other studies."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / f"{found['study']}.json", found)
-        if picture is not None:
-            copyfile(picture, folder / f"{found['study']}.png")
+        for earlier in pictures(folder, found["study"]):
+            earlier.unlink()
+        for picture in drawn:
+            copyfile(picture, folder / picture.name.replace("study", found["study"], 1))
     except OSError as error:
         raise UserError(f"claims={printable(folder)} cannot be written: {one_line(error)}") from error
 
@@ -158,9 +160,15 @@ def section(found: "Outcome", folder: Path) -> list[str]:
     ]
     if found["remarks"]:
         lines += ["", *(markdown_cell(remark) for remark in found["remarks"])]
-    if (folder / f"{found['study']}.png").is_file():
-        lines += ["", f"![{found['study']}]({folder.name}/{found['study']}.png)"]
+    for picture in pictures(folder, found["study"]):
+        lines += ["", f"![{found['study']}]({folder.name}/{picture.name})"]
     return lines
+
+
+def pictures(folder: Path, study: str) -> list[Path]:
+    """The study's pictures there: one for each of its tables."""
+    numbered = [path for path in folder.glob(f"{study}-*.png") if path.stem.removeprefix(f"{study}-").isdecimal()]
+    return sorted([*folder.glob(f"{study}.png"), *numbered], key=lambda path: (len(path.stem), path.stem))
 
 
 def outcomes(folder: Path) -> "dict[str, Outcome]":

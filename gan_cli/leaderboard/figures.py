@@ -144,7 +144,7 @@ def study_picture(board: Board, picture: Mapping[str, Any]) -> "Figure | None":
             if score is not None:
                 line = line_of(result, picture.get("lines"))
                 x = result.value(picture["x"]) if along is None else along.mean
-                points.setdefault(line, []).append((x, score))
+                points.setdefault(line, []).append(("none" if x is None else x, score))
     if not points:
         return None
     values = [as_number(x) for line in points.values() for x, _ in line]
@@ -176,7 +176,10 @@ def study_picture(board: Board, picture: Mapping[str, Any]) -> "Figure | None":
     if not numeric:
         turned = 20 if len(names) > 5 or max(map(len, names)) > 12 else 0
         every = -(-len(names) // MOST_VALUES)
-        ticks, labels = list(range(len(names)))[::every], [plain(name) for name in names][::every]
+        ticks, labels = (
+            list(range(len(names)))[::every],
+            [plain(name) for name in names][::every],
+        )
         axes.set_xticks(ticks, labels, rotation=turned, ha="right" if turned else "center")
     scores = [score for line in points.values() for _, score in line]
     if min(scores) > 0 and max(scores) > LOG_RATIO * min(scores):

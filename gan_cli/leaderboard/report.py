@@ -56,7 +56,7 @@ def report(options: dict[str, Any]) -> None:
                 raise UserError(
                     f"claims={options['claims']}: {printable(folders[0])} is not a sweep of a study with a claim"
                 )
-            keep(found, claims, out / "study.png" if is_there(out / "study.png") else None)
+            keep(found, claims, sorted(out.glob("study*.png")))
     if claims is not None:
         print(f"written: {printable(write_page(claims, studies()))}")
 

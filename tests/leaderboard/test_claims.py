@@ -11,7 +11,7 @@ from gan_cli.config.compose import studies
 from gan_cli.errors import UserError
 from gan_cli.files import adapter
 from gan_cli.leaderboard.claims import Part, overall, parts_of, word
-from gan_cli.leaderboard.claims_page import outcome, page, sentences
+from gan_cli.leaderboard.claims_page import keep, outcome, page, sentences
 from gan_cli.leaderboard.report import report, write_report
 from gan_cli.leaderboard.results import Result, gather
 from gan_cli.sweep.formats import Claim
@@ -19,6 +19,21 @@ from gan_cli.sweep.formats import Claim
 from .folders import make_run
 
 ROOT = Path(__file__).parents[2]
+FOUND: Any = {
+    "study": "mine",
+    "says": "a < b | c",
+    "source": "a paper",
+    "remarks": ["Searched: nothing."],
+    "command": ["gan-sweep", "study=mine"],
+    "verdict": "not shown",
+    "parts": [{"says": "FID", "expected": "lower", "mean": -1.0, "interval": [-3.0, 1.0], "n": 3, "word": "not shown"}],
+    "runs": 6,
+    "lost": {"diverged": 1},
+    "seconds": 600.0,
+    "machines": ["a CPU, 1 thread a run"],
+    "ended": "2026-01-31T12:00:00Z",
+    "versions": {"gan_cli": "0.2.0", "torch": "2.14.1"},
+}
 
 
 def found(results: list[Result], **rule: Any) -> Part:
@@ -193,26 +208,9 @@ def test_a_sweep_s_page_and_folder_have_the_verdict(tmp_path: Path, capsys: pyte
 
 
 def test_the_page_has_what_was_found_and_what_was_not_run(tmp_path: Path) -> None:
-    found = {
-        "study": "mine",
-        "says": "a < b | c",
-        "source": "a paper",
-        "remarks": ["Searched: nothing."],
-        "command": ["gan-sweep", "study=mine"],
-        "verdict": "not shown",
-        "parts": [
-            {"says": "FID", "expected": "lower", "mean": -1.0, "interval": [-3.0, 1.0], "n": 3, "word": "not shown"}
-        ],
-        "runs": 6,
-        "lost": {"diverged": 1},
-        "seconds": 600.0,
-        "machines": ["a CPU, 1 thread a run"],
-        "ended": "2026-01-31T12:00:00Z",
-        "versions": {"gan_cli": "0.2.0", "torch": "2.14.1"},
-    }
     folder = tmp_path / "claims"
     folder.mkdir()
-    (folder / "mine.json").write_text(json.dumps(found))
+    (folder / "mine.json").write_text(json.dumps(FOUND))
     claim = {"says": "another", "source": "a book", "rules": []}
     nothing: dict[str, Any] = dict.fromkeys(["out", "baseline", "margin", "paired"])
     report(nothing | {"folders": [], "claims": str(folder), "outputs": "", "trust": []})
@@ -232,6 +230,21 @@ def test_the_page_has_what_was_found_and_what_was_not_run(tmp_path: Path) -> Non
 def test_every_claim_of_a_study_is_well_formed(name: str) -> None:
     claim = adapter(Claim).validate_python(studies()[name]["claim"], strict=True)
     assert {part.word for part in parts_of(claim, [])} == {"not shown"}
+
+
+def test_every_picture_of_a_study_is_kept_in_order_and_no_earlier_one(tmp_path: Path) -> None:
+    """A study on three sets of data has three tables, and a picture of each; another study's are its own."""
+    (runs := tmp_path / "runs").mkdir()
+    drawn = [runs / name for name in ("study.png", "study-2.png", "study-10.png")]
+    for picture in drawn:
+        picture.write_bytes(b"")
+    (folder := tmp_path / "claims").mkdir()
+    (folder / "mine-3.png").write_bytes(b"")
+    (folder / "mine-other.png").write_bytes(b"")
+    keep(FOUND, folder, drawn)
+    shown = [line for line in page(folder, {}).splitlines() if line.startswith("![")]
+    assert shown == [f"![mine](claims/{name}.png)" for name in ("mine", "mine-2", "mine-10")]
+    assert {path.name for path in folder.glob("*.png")} == {"mine.png", "mine-2.png", "mine-10.png", "mine-other.png"}
 
 
 def test_the_page_of_this_repository_is_what_its_files_give() -> None:
