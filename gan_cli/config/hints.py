@@ -28,7 +28,8 @@ def explain(error: Exception, config_name: str) -> str:
         known = choices_of(group)
         plugin = next((name for name in PLUGINS if group.startswith("hydra/") and wanted.startswith(name)), "")
         hint = f": pip install 'gan-cli[{plugin}]' brings it" if plugin else closest(wanted, known)
-        return f"unknown {group} '{wanted}'{hint} (known: {', '.join(known)})"
+        own = "" if group.startswith("hydra/") else f" (known: {', '.join(known)})"  # Hydra's are its plugins', too
+        return f"unknown {group} '{wanted}'{hint}{own}"
     if "Could not override ''" in text:
         return "a key is missing before '=': write key=value"
     if key := refused_key(error):
