@@ -140,17 +140,8 @@ def test_a_digit_of_a_record_and_a_checkpoint_of_another_run_are_found(command: 
         assert contents(folder) == before
 
 
-def with_hashes_one_digit(run: Path, runs: Path) -> None:
-    one_digit(run)
-    vouch(run)
-
-
-def with_hashes_a_score(run: Path, runs: Path) -> None:
-    def change(record: Any) -> None:
-        if record["step"] == 6 and "metrics" in record:
-            record["metrics"]["high_quality_fraction"] += 0.25
-
-    rewrite_records(run, change)
+def with_its_scores(run: Path) -> None:
+    """Lets the summary's scores fit the records."""
     records = RunFolder(run).records()
 
     def told(summary: Any) -> None:
@@ -163,6 +154,20 @@ def with_hashes_a_score(run: Path, runs: Path) -> None:
     rewrite_json(run / "summary.json", told)
 
 
+def with_hashes_one_digit(run: Path, runs: Path) -> None:
+    one_digit(run)
+    vouch(run)
+
+
+def with_hashes_a_score(run: Path, runs: Path) -> None:
+    def change(record: Any) -> None:
+        if record["step"] == 6 and "metrics" in record:
+            record["metrics"]["high_quality_fraction"] += 0.25
+
+    rewrite_records(run, change)
+    with_its_scores(run)
+
+
 def without_a_record(run: Path, runs: Path) -> None:
     rewrite_records(run, lambda record: record.clear() if (record["step"], "losses" in record) == (5, True) else None)
 
@@ -171,6 +176,20 @@ def twice_a_record(run: Path, runs: Path) -> None:
     lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
     (run / "metrics.jsonl").write_text("".join([*lines, lines[-1]]))
     vouch(run)
+
+
+def another_evaluation(run: Path, runs: Path) -> None:
+    """At a step where none is due, with another score."""
+    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    records = [json.loads(line) for line in lines]
+    place, found = next((n, one) for n, one in enumerate(records) if one["step"] == 4 and "metrics" in one)
+    later = next(n for n, one in enumerate(records) if one["step"] == 5)
+    assert later > place
+    scores = found["metrics"] | {"high_quality_fraction": 0.3}
+    lines.insert(later + 1, json.dumps(found | {"step": 5, "metrics": scores, "scoring_seconds": 0.0}) + "\n")
+    (run / "metrics.jsonl").write_text("".join(lines))
+    vouch(run)
+    with_its_scores(run)
 
 
 def another_state(run: Path, runs: Path) -> None:
@@ -231,6 +250,7 @@ CHANGES: dict[str, tuple[Callable[[Path, Path], None], str]] = {
     "a score everywhere": (with_hashes_a_score, "metrics.jsonl, step 6: metrics.high_quality_fraction is"),
     "no record": (without_a_record, "metrics.jsonl has no losses of step 5, which the config makes due"),
     "a record twice": (twice_a_record, "metrics.jsonl has the metrics of step 6 twice, or out of order"),
+    "another evaluation": (another_evaluation, "metrics.jsonl, step 5: metrics.high_quality_fraction is 0.3"),
     "another state": (another_state, f"{BEFORE} gives"),
     "a bit of a moment": (changed_moment, f"checkpoints/{LAST}: generator_optimizer/0/exp_avg differs from the replay"),
     "a cut state": (cut_state, f"checkpoint run/checkpoints/{LAST} is damaged: {STATE} is not what was written"),
