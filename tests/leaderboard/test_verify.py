@@ -359,6 +359,24 @@ def test_what_is_there_of_a_run_that_did_not_complete_is_verified(command: Comma
 
 
 @pytest.mark.slow
+def test_a_run_that_changes_meanwhile_is_not_verified(
+    command: Command, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prove = module.prove
+
+    def meanwhile(*arguments: Any) -> Any:
+        proved = prove(*arguments)
+        rewrite_json(run / "summary.json", raise_score)
+        return proved
+
+    monkeypatch.setattr(module, "prove", meanwhile)
+    code, _, err = command("verify", str(run))
+    assert (code, err.count("\n")) == (2, 1)
+    assert "was changed while it was verified: repeat the command" in err
+    assert not (run / "verified.json").exists()
+
+
+@pytest.mark.slow
 def test_on_another_machine_numbers_hold_within_rounding(
     command: Command, run: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
