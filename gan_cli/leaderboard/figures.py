@@ -28,6 +28,7 @@ BESIDE = 1.04  # of two lines, the ratio of their places on a logarithmic axis
 MOST_GROUPS = 12  # of methods, beside their ranks
 GROUP_STEP = 0.05  # between two groups, in ranks for each method
 MOST_VALUES = 40  # on an axis of names
+SPEAKING = ("objective", "experiment", "model", "latent_sampler")  # settings whose values need no word before them
 
 
 def curves(board: Board) -> "Figure":
@@ -135,16 +136,8 @@ def study_picture(board: Board, picture: Mapping[str, Any]) -> "Figure | None":
     """
     asked = picture.get("y") or ""
     metric = asked if asked in board.metrics or is_reading(asked) else board.leading or ""
-    points: dict[str, list[tuple[Any, float]]] = {}
-    for row in board.rows:
-        shown = [result for result in row.completed if fits(result, picture.get("where", {}))]
-        along = spread(read(result, picture["x"]) for result in shown) if is_reading(picture["x"]) else None
-        for result in shown:
-            score = read(result, metric if is_reading(metric) else f"last.{metric}")
-            if score is not None:
-                line = line_of(result, picture.get("lines"))
-                x = result.value(picture["x"]) if along is None else along.mean
-                points.setdefault(line, []).append(("none" if x is None else x, score))
+    measured = is_reading(picture["x"])
+    points = points_of(board, picture, metric if is_reading(metric) else f"last.{metric}")
     if not points:
         return None
     values = [as_number(x) for line in points.values() for x, _ in line]
@@ -157,7 +150,7 @@ def study_picture(board: Board, picture: Mapping[str, Any]) -> "Figure | None":
     for number, line in enumerate(sorted(points, key=in_order)):
         shift = 0.0 if numeric else 0.6 * ((number + 0.5) / len(points) - 0.5)
         x = np.array([positions[str(value)] for value, _ in points[line]], dtype=float) + shift
-        if numeric and picture.get("logarithmic"):
+        if numeric and picture.get("logarithmic") and not measured:
             x *= BESIDE ** (number - (len(points) - 1) / 2)  # so that no interval hides another
         y = np.array([score for _, score in points[line]])
         label = plain(line) if line and number < MOST_DRAWN else None
@@ -168,19 +161,10 @@ def study_picture(board: Board, picture: Mapping[str, Any]) -> "Figure | None":
         if picture.get("intervals"):
             half_widths = [interval_of_mean(y[x == center].tolist()) for center in centers]
             axes.errorbar(centers, means, half_widths, fmt="none", color=f"C{number}", lw=1.2, capsize=4)
-    places = [value for value in values if value is not None]
-    if numeric and picture.get("logarithmic") and min(places) > 0:
-        axes.set_xscale("log")
-        axes.set_xticks(sorted(set(places)), [f"{place:g}" for place in sorted(set(places))])
-        axes.set_xticks([], minor=True)
     if not numeric:
-        turned = 20 if len(names) > 5 or max(map(len, names)) > 12 else 0
-        every = -(-len(names) // MOST_VALUES)
-        ticks, labels = (
-            list(range(len(names)))[::every],
-            [plain(name) for name in names][::every],
-        )
-        axes.set_xticks(ticks, labels, rotation=turned, ha="right" if turned else "center")
+        name_places(axes, list(names))
+    elif picture.get("logarithmic"):
+        logarithmic(axes, sorted({value for value in values if value is not None}), measured)
     scores = [score for line in points.values() for _, score in line]
     if min(scores) > 0 and max(scores) > LOG_RATIO * min(scores):
         axes.set_yscale("log")
@@ -191,12 +175,50 @@ def study_picture(board: Board, picture: Mapping[str, Any]) -> "Figure | None":
     return figure
 
 
+def points_of(board: Board, picture: Mapping[str, Any], y: str) -> dict[str, list[tuple[Any, float]]]:
+    """The place on the axis of `x`, and the reading `y`, of each run, by the label of its line."""
+    points: dict[str, list[tuple[Any, float]]] = {}
+    for row in board.rows:
+        shown = [result for result in row.completed if fits(result, picture.get("where", {}))]
+        measured = spread(read(result, picture["x"]) for result in shown) if is_reading(picture["x"]) else None
+        for result in shown:
+            score = read(result, y)
+            if score is not None:
+                x = result.value(picture["x"]) if measured is None else measured.mean
+                line = line_of(result, picture.get("lines"))
+                points.setdefault(line, []).append(("none" if x is None else x, score))
+    return points
+
+
+def name_places(axes: "Axes", names: Sequence[str]) -> None:
+    """Labels the axis of settings that are no numbers; of too many every second, third, ..."""
+    turned = 20 if len(names) > 5 or max(map(len, names)) > 12 else 0
+    every = -(-len(names) // MOST_VALUES)
+    labels = [plain(name) for name in names][::every]
+    axes.set_xticks(range(0, len(names), every), labels, rotation=turned, ha="right" if turned else "center")
+
+
+def logarithmic(axes: "Axes", places: Sequence[float], measured: bool) -> None:
+    """Makes the axis of `x` logarithmic, if it can be one; settings are labelled with their own values."""
+    from matplotlib.ticker import LogLocator
+
+    if min(places) <= 0:
+        return
+    axes.set_xscale("log")
+    axes.set_xticks([], minor=True)
+    if measured:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter("{x:g}")
+    else:
+        axes.set_xticks(places, [f"{place:g}" for place in places])
+
+
 def line_of(result: Result, keys: str | Sequence[str] | None) -> str:
-    """The label of the run's line: the values of these settings, after the last word of each but the objective's."""
+    """The label of the run's line: the values of these settings, after the last word of each that needs it."""
     named = [keys] if isinstance(keys, str) else list(keys or [])
     values = {key: result.value(key) for key in named}
     words = [(key.split(".")[-1], value) for key, value in values.items() if value is not None]
-    return ", ".join(str(value) if word == "objective" else f"{word} {value}" for word, value in words)
+    return ", ".join(str(value) if word in SPEAKING else f"{word} {value}" for word, value in words)
 
 
 def in_order(label: str) -> tuple[bool, float, str]:
