@@ -317,7 +317,7 @@ def board(protocol: dict[str, Any], rows: list[Row], baseline: str | None, margi
     leading = [metrics["leading"] for metrics in measured if metrics.get("leading") in names][:1]
     told = dict.fromkeys(leading + [name for metrics in measured for name in metrics.get("headlines", [])])
     headlines = [name for name in told if name in names]
-    held_out = [name for name in names if name in [f"{name}_held_out" for name in leading]]
+    held_out = [key for name in leading if (key := f"{name}_held_out") in names]
     metrics = list(dict.fromkeys([*leading, *held_out, *headlines, *names]))
     directions = {name: way for metrics in measured for name, way in directions_of(metrics).items()}
 

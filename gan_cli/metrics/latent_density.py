@@ -18,11 +18,13 @@ def latent_density(fake: Sample, real: Sample) -> dict[str, float]:
 
     A confidence is the largest class probability, the change of density the ratio of two kernel estimates (Scott's
     bandwidth) at the image's own code. About 0 for a sampler that moves no code; no score unless codes have two
-    coordinates.
+    coordinates, nor if all lie on a line.
     """
     if fake.refined is None or fake.refined.codes.shape[1] != 2:
         return {}
     before, after = fake.refined.drawn, fake.refined.codes
+    if np.linalg.matrix_rank(np.cov(after.double().numpy().T)) < 2:
+        return {}
     order = np.argsort(log_density(after, after) - log_density(before, after))
     confidence = fake.logits.softmax(1).amax(1).double().numpy()[order]
     count = max(1, round(SHARE * len(confidence)))

@@ -48,6 +48,12 @@ def test_codes_of_three_coordinates_have_none_nor_images_without_codes() -> None
     assert latent_density(known, known) == latent_density(unknown, unknown) == {}
 
 
+def test_codes_on_a_line_have_none() -> None:
+    """They have no kernel estimate in the plane."""
+    sample = planted(DRAWN[:, :1].repeat(1, 2))
+    assert latent_density(sample, sample) == {}
+
+
 def test_the_kernel_estimate_is_the_density_of_a_large_sample() -> None:
     """Scott's kernel widens a standard normal law of 2,000 points by 2000^(-1/3): density 1 / (2 pi 1.079) at 0."""
     estimate = torch.from_numpy(log_density(DRAWN, torch.zeros(1, 2))).exp().item()
