@@ -20,6 +20,7 @@ from gan_cli.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 NUM_MARKERS = 10  # of a curve
@@ -168,6 +169,7 @@ def study_picture(board: Board, picture: Mapping[str, Any]) -> "Figure | None":
     scores = [score for line in points.values() for _, score in line]
     if min(scores) > 0 and max(scores) > LOG_RATIO * min(scores):
         axes.set_yscale("log")
+        label_decades(axes.yaxis)
     axes.set(title=plain(picture.get("title", "")), ylabel=plain(metric.removeprefix("last.")))
     axes.set_xlabel(plain(picture.get("xlabel", picture["x"])))
     if "lines" in picture:
@@ -200,17 +202,23 @@ def name_places(axes: "Axes", names: Sequence[str]) -> None:
 
 def logarithmic(axes: "Axes", places: Sequence[float], measured: bool) -> None:
     """Makes the axis of `x` logarithmic, if it can be one; settings are labelled with their own values."""
-    from matplotlib.ticker import LogLocator
-
     if min(places) <= 0:
         return
     axes.set_xscale("log")
     axes.set_xticks([], minor=True)
     if measured:
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.xaxis.set_major_formatter("{x:g}")
+        label_decades(axes.xaxis)
     else:
         axes.set_xticks(places, [f"{place:g}" for place in places])
+
+
+def label_decades(axis: "Axis") -> None:
+    """Labels 1, 2, 5, 10, ... of a logarithmic axis, without powers of ten."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def line_of(result: Result, keys: str | Sequence[str] | None) -> str:
