@@ -197,6 +197,7 @@ def name_places(axes: "Axes", names: Sequence[str]) -> None:
     turned = 20 if len(names) > 5 or max(map(len, names)) > 12 else 0
     every = -(-len(names) // MOST_VALUES)
     labels = [plain(name) for name in names][::every]
+    axes.set_xlim(-0.5, len(names) - 0.5)
     axes.set_xticks(range(0, len(names), every), labels, rotation=turned, ha="right" if turned else "center")
 
 
