@@ -124,13 +124,20 @@ def page(folder: Path, studies: Mapping[str, Mapping[str, Any]]) -> str:
     ]
     for name in names:
         said: Mapping[str, Any] = found.get(name, claimed.get(name, {}))
-        verdict = found[name]["verdict"] if name in found else NOT_RUN
+        verdict = in_words(found[name]) if name in found else NOT_RUN
         link = f"[`{name}`](#{name})" if name in found else f"`{name}`"
         lines.append(f"| {link} | {markdown_cell(said['says'])} | {markdown_cell(said['source'])} | {verdict} |")
     for name in names:
         if name in found:
             lines += ["", *section(found[name], folder)]
     return "\n".join(lines) + "\n"
+
+
+def in_words(found: "Outcome") -> str:
+    """The verdict, and of one that only some parts deny how many are shown."""
+    shown = sum(part["word"] == "shown" for part in found["parts"])
+    of = f" ({shown} of {len(found['parts'])} parts are)" if found["verdict"] == "not shown" and shown else ""
+    return f"{found['verdict']}{of}"
 
 
 def section(found: "Outcome", folder: Path) -> list[str]:
@@ -145,7 +152,7 @@ def section(found: "Outcome", folder: Path) -> list[str]:
         "",
         f"{markdown_cell(found['says'])} ({markdown_cell(found['source'])})",
         "",
-        f"**{found['verdict'].capitalize()}.** {cost}; {where}.",
+        f"**{in_words(found).capitalize()}.** {cost}; {where}.",
         "",
         "```",
         shlex.join(found["command"]),

@@ -217,6 +217,11 @@ def test_the_page_has_what_was_found_and_what_was_not_run(tmp_path: Path) -> Non
     with pytest.raises(UserError, match="is not a folder: gan-report <sweep>"):
         report(nothing | {"folders": [], "claims": str(tmp_path / "other"), "outputs": "", "trust": []})
     assert "| [`mine`](#mine) | a &lt; b \\| c | a paper | not shown |" in (tmp_path / "claims.md").read_text()
+    part = FOUND["parts"][0]
+    partly = FOUND | {"parts": [part, part | {"word": "shown"}, part | {"word": "contradicted"}]}
+    (folder / "partly.json").write_text(json.dumps(partly))
+    assert "| a paper | not shown (1 of 3 parts are) |" in page(folder, {})
+    (folder / "partly.json").unlink()
     text = page(folder, {"mine": {}, "other": {"claim": claim}, "third": {}})
     assert "| `other` | another | a book | not run |" in text
     assert "| FID | lower | -1.0 (-3.0 to 1.0) | 3 | not shown |" in text
