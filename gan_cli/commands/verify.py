@@ -1,4 +1,4 @@
-"""What gan-verify does with one run: each number that its folder stated is computed again, as far as it is asked."""
+"""What gan-verify does with one run: each number that its folder claims is computed again, as far as it is asked."""
 
 import fcntl
 import json
