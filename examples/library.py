@@ -7,12 +7,12 @@ experiment = build_experiment(config, choose_engine("auto"))
 
 for step in train(experiment):
     if step.number % 50 == 0:
-        losses = {player: sum(terms.values()).item() for player, terms in step.losses.items()}
+        losses = {player: float(sum(terms.values())) for player, terms in step.losses.items()}
         print(f"step {step.number}", {player: round(loss, 3) for player, loss in losses.items()})
 
 real = experiment.gan.calibration(experiment.training_set)  # None: this sampler reads no real images
 fake = generate(experiment.gan, 1000, seed=0, real=real, dtype=experiment.dataset.stored)
-print("images", tuple(fake.values.shape), fake.values.dtype, "from codes", tuple(fake.codes.shape))
+print("images", tuple(fake.values.shape), fake.values.dtype, "from codes", tuple(fake.refined.codes.shape))
 
 scorer, unavailable = build_scorer(experiment.dataset, experiment.training_set, num_fake=1000)
 if scorer is None:
