@@ -3,9 +3,10 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 SECONDS_BETWEEN_CALLS = 0.1  # of a listener
@@ -174,6 +175,29 @@ def in_background(
     if call.error is not None:
         raise call.error
     return call.result
+
+
+@contextmanager
+def alone(path: Path, doing_what: str) -> Iterator[None]:
+    """Waits for the lock file, then holds it; so that a second process can use what the first one has made.
+
+    While it waits it reports another process that "`doing_what`". Raises OSError where the file cannot be locked.
+    """
+    from filelock import FileLock, Timeout  # here, because the console scripts import this module
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        with doing(f"waiting for another process that {doing_what}") as tell:
+            while not lock.is_locked:
+                with suppress(Timeout):
+                    lock.acquire(timeout=0.1)
+                tell()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def abandoned_calls() -> bool:

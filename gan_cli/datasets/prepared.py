@@ -8,7 +8,6 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 from annotated_types import Ge, Le
-from filelock import FileLock, Timeout
 from PIL import Image, ImageOps
 
 from gan_cli.data import TrainingSet
@@ -29,7 +27,7 @@ from gan_cli.errors import one_line
 from gan_cli.files import cache_folder, remove, sha256, slug, sync, write_json
 from gan_cli.shapes import Images
 from gan_cli.text import printable
-from gan_cli.work import doing, in_background, track
+from gan_cli.work import alone, in_background, track
 
 FORMAT = 2
 CHUNK = 512  # images decoded at a time, or fewer that
@@ -113,7 +111,7 @@ class PreparedDataset(Dataset):
             folder.parent.mkdir(parents=True, exist_ok=True)
             found = read_prepared(folder, digest, shape, self.verify)
             if found is None:
-                with alone(folder.with_name(f".{folder.name}.lock")):  # a second process waits, then uses the result
+                with alone(folder.with_name(f".{folder.name}.lock"), "prepares the same images"):
                     found = read_prepared(folder, digest, shape, self.verify)
                     if found is None:
                         self.prepare(source, key, folder)
@@ -218,24 +216,6 @@ class PreparedDataset(Dataset):
 
 def digest_of(key: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-
-
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Waits for the lock file, then holds it."""
-    lock = FileLock(path)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        with doing("waiting for another process that prepares the same images") as tell:
-            while not lock.is_locked:
-                with suppress(Timeout):
-                    lock.acquire(timeout=0.1)
-                tell()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def in_threads(

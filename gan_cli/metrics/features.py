@@ -5,14 +5,13 @@ import json
 import os
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -24,7 +23,9 @@ from gan_cli.metrics.frechet import Moments
 from gan_cli.metrics.metrics import Sample
 from gan_cli.shapes import Features, Labels, Stored
 from gan_cli.text import printable
-from gan_cli.work import in_background, track
+from gan_cli.work import alone, in_background, track
+
+UNREADABLE = (OSError, ValueError, SafetensorError)
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,10 @@ def match_channels(pixels: Stored, channels: int) -> Stored:
 def cached(
     extractor: LoadedExtractor, training_set: TrainingSet, compute: Callable[[], ImageFeatures]
 ) -> ImageFeatures:
-    """Features of real images from the cache, whose key holds all they depend on; a corrupt file is computed again."""
+    """Features of real images from the cache, whose key holds all they depend on; a corrupt file is computed again.
+
+    Of several processes that need the same ones, such as the jobs of a sweep, one computes them.
+    """
     key = {
         "pixels": training_set.identified().digest,
         "shape": list(training_set.values.shape),
@@ -85,25 +89,39 @@ def cached(
     }
     stamp = json.dumps(key, sort_keys=True)
     path = cache_folder() / "features" / f"{hashlib.sha256(stamp.encode()).hexdigest()}.safetensors"
-    if os.path.lexists(path):
+
+    def read() -> ImageFeatures | None:
+        rows, what = len(training_set.values), "reading the real images' features"
+        return in_background(what, read_features, path, stamp, rows) if os.path.lexists(path) else None
+
+    with suppress(*UNREADABLE):
+        if (real := read()) is not None:
+            return real
+    with ExitStack() as held:
         try:
-            rows = len(training_set.values)
-            return in_background("reading the real images' features", read_features, path, stamp, rows)
-        except (OSError, ValueError, SafetensorError) as error:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(alone(path.with_suffix(".lock"), "computes the same images' features"))
+        except OSError as error:
+            warnings.warn(f"real features are not cached: {one_line(error)}", stacklevel=2)
+            return compute()
+        try:
+            if (real := read()) is not None:  # by now
+                return real
+        except UNREADABLE as error:
             warnings.warn(
                 f"computing real features again: {printable(path)} is corrupt or foreign ({one_line(error)})",
                 stacklevel=2,
             )
-    real = compute()
-    try:
-        write_features(path, stamp, real)
-    except (OSError, SafetensorError) as error:
-        warnings.warn(f"real features are not cached: {one_line(error)}", stacklevel=2)
-    return real
+        real = compute()
+        try:
+            write_features(path, stamp, real)
+        except (OSError, SafetensorError) as error:
+            warnings.warn(f"real features are not cached: {one_line(error)}", stacklevel=2)
+        return real
 
 
 def read_features(path: Path, stamp: str, rows: int) -> ImageFeatures:
-    """Raises OSError, ValueError or SafetensorError for a file that does not hold what was written under this stamp."""
+    """Raises one of `UNREADABLE` for a file that does not hold what was written under this stamp."""
     if not path.is_file():  # a pipe would be waited for
         raise ValueError("it is not a file")
     with safe_open(path, "pt") as file:
@@ -124,12 +142,9 @@ def read_features(path: Path, stamp: str, rows: int) -> ImageFeatures:
 
 
 def write_features(path: Path, stamp: str, real: ImageFeatures) -> None:
-    """Unless another process is writing the same."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with suppress(Timeout), FileLock(path.with_suffix(".lock"), blocking=False):
-        for leftover in path.parent.glob(f".{path.name}.*.partial"):  # of a killed process
-            leftover.unlink()
-        with atomic(path) as partial:
-            tensors = {"features": real.features, "logits": real.logits}
-            save_file(tensors, partial, metadata={"stamp": stamp, "sha256": real.sha256()})
-            in_background("writing the real images' features", sync, partial)
+    for leftover in path.parent.glob(f".{path.name}.*.partial"):  # of a killed process
+        leftover.unlink()
+    with atomic(path) as partial:
+        tensors = {"features": real.features, "logits": real.logits}
+        save_file(tensors, partial, metadata={"stamp": stamp, "sha256": real.sha256()})
+        in_background("writing the real images' features", sync, partial)

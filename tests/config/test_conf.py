@@ -87,7 +87,7 @@ IMAGES = {  # image_size, channels, resize, metrics, and splits or other keys of
     "cifar10": (32, 3, "lanczos", "inception", {"name", "root", "split", "download"}),
     "cifar100": (32, 3, "lanczos", "inception", {"name", "root", "split", "download"}),
     "fashion_mnist": (32, 1, "bilinear", "inception", {"name", "root", "split", "download"}),
-    "image_folder": (64, 3, "lanczos", "inception", {"root", "subfolder"}),
+    "image_folder": (64, 3, "lanczos", "inception_and_precision", {"root", "subfolder"}),
     "imagenet": (64, 3, "lanczos", "inception", {"name", "root", "split", "download"}),
     "lsun": (64, 3, "lanczos", "inception", {"name", "root", "split", "download"}),
     "mnist": (32, 1, "bilinear", "mnist", {"name", "root", "split", "download"}),
@@ -117,19 +117,14 @@ def test_data_sets_are_what_they_were_before_they_shared_a_base(choice: str) -> 
     if choice == "digits" or choice in IMAGES:
         assert EVERY_LABEL.items() <= node.items()
     by_itself = composed_config("metrics@dataset.metrics=" + metrics).dataset.metrics
-    names = (
-        {"names": ["fid", "inception_score", "kid", "precision_recall", "copying", "held_out"]}
-        if choice == "image_folder"
-        else {}
-    )
-    assert node["metrics"] == {**by_itself, **names}
+    assert node["metrics"] == by_itself
 
 
 def test_the_base_of_image_data_sets_is_no_choice() -> None:
     assert choices("dataset") == sorted([*IMAGES, "digits", "ring", "grid", "grid3", "line"])
     assert choices("metrics") == [
         *("attacked", "classification", "clip", "digits", "dinov2", "efficientnet_lite0", "gaussian_fit", "inception"),
-        *("mnist", "modes"),
+        *("inception_and_precision", "mnist", "modes"),
     ]
     with pytest.raises(ConfigCompositionException):
         composed_config("images=images")

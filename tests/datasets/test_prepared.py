@@ -23,12 +23,12 @@ from scipy.io import savemat
 
 from gan_cli.config.build import load_training_set
 from gan_cli.datasets import ImageFolder, TorchvisionSet
-from gan_cli.datasets.prepared import PreparedDataset, alone
+from gan_cli.datasets.prepared import PreparedDataset
 from gan_cli.datasets.source import FolderSource, image_files
 from gan_cli.files import cache_folder, sha256
 from gan_cli.metrics.mode_metrics import ModeMetrics
 from gan_cli.runs.summary import protocol
-from gan_cli.work import listening
+from gan_cli.work import alone, listening
 
 from ..conftest import EVERY_LABEL
 
@@ -508,7 +508,7 @@ def test_another_process_that_prepares_the_same_is_waited_for(photographs: Path)
         lock.release()
 
     lock.acquire()
-    with listening(listener), alone(path):
+    with listening(listener), alone(path, "prepares the same images"):
         assert told == ["waiting for another process that prepares the same images, 0 s", ""]
     lock.acquire(timeout=0)
     lock.release()

@@ -37,6 +37,7 @@ from gan_cli.metrics.inception import FILE_NAME, InceptionExtractor, fold_batch_
 from gan_cli.metrics.metrics import Metric, Sample, WeightsUnavailableError
 from gan_cli.seeding import mix
 from gan_cli.shapes import unlabelled
+from gan_cli.work import listening
 
 from ..conftest import EVERY_LABEL
 from ..pairwise import every_third_quick
@@ -621,17 +622,39 @@ def test_what_a_killed_process_left_beside_the_cache_is_swept(counted: list[int]
     assert not list(empty_cache.glob(".*.partial"))
 
 
-def test_a_process_that_writes_the_same_features_is_not_disturbed(counted: list[int], empty_cache: Path) -> None:
+def test_a_second_process_waits_for_the_features_and_says_so(counted: list[int], empty_cache: Path) -> None:
     real = table(images(60, 0))
     DIGITS.against(real, 50)
     (path,) = empty_cache.glob("*.safetensors")
-    writing = path.with_name(f".{path.name}.{2**22 + 1}.partial")
-    path.rename(writing)
-    with FileLock(path.with_suffix(".lock")):
+    computing = path.with_name(f".{path.name}.{2**22 + 1}.partial")
+    path.rename(computing)
+    lock, told = FileLock(path.with_suffix(".lock")), list[str]()
+
+    def other_process(text: str) -> None:
+        told.append(text)
+        if text.startswith("waiting"):
+            computing.rename(path)
+            lock.release()
+
+    lock.acquire()
+    with listening(other_process):
         DIGITS.against(real, 50)
-    assert counted == [60, 60]
-    assert writing.exists()
-    assert not path.exists()
+    assert counted == [60], "the other process computed them"
+    waited = [text for text in told if text.startswith("waiting")]
+    assert waited == ["waiting for another process that computes the same images' features, 0 s"]
+
+
+def test_features_are_computed_where_the_cache_cannot_be_locked(
+    counted: list[int], empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, doing_what: str) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("gan_cli.metrics.features.alone", refuse)
+    with pytest.warns(UserWarning, match="real features are not cached"):
+        DIGITS.against(table(images(60, 0)), 50)
+    assert counted == [60]
+    assert not list(empty_cache.glob("*.safetensors"))
 
 
 class Recorder(Classifier):
@@ -686,6 +709,7 @@ from gan_cli.metrics.feature_metrics import FeatureMetrics, FeatureScorer
 from gan_cli.metrics.features import ImageFeatures
 from gan_cli.metrics.metrics import Subject
 from gan_cli.shapes import unlabelled
+from gan_cli.work import listening
 
 
 class Mode(FakeTensorMode):
