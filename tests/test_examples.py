@@ -106,30 +106,31 @@ def test_least_squares_is_its_equation(own: Callable[[str], Any]) -> None:
     assert all(objective.discriminator_loss(half + shift, half + shift).item() > best for shift in (-0.1, 0.1))
 
 
-def test_consistency_is_zero_only_for_a_discriminator_that_ignores_moves(own: Callable[[str], Any]) -> None:
-    penalty = own("consistency").Consistency(weight=1.0, every=1, reach=1).penalty
-    images = torch.rand(3, 1, 5, 5, dtype=torch.float64)
-    assert penalty(*turn(images, images, Total(torch.ones(1, 5, 5)))).item() == pytest.approx(0, abs=1e-20)
-    weights = torch.zeros(1, 5, 5, dtype=torch.float64)
-    weights[0, 0, 0] = 1.0  # only the corner counts
-    found = set()
-    for seed in range(60):
-        torch.manual_seed(seed)
-        found.add(round(penalty(*turn(images, images, Total(weights))).item(), 9))
-    moved = [images.roll((down, right), (2, 3)) for down in (-1, 0, 1) for right in (-1, 0, 1)]
-    assert found == {round((images - other)[:, 0, 0, 0].square().mean().item(), 9) for other in moved}
+class Squares(nn.Module):
+    """An image's score is the sum of its squares."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.square().flatten(1).sum(1, keepdim=True)
 
 
-def test_lecam_is_its_equation_and_its_means_move(own: Callable[[str], Any]) -> None:
-    lecam = own("lecam").LeCam(weight=1.0, every=1, decay=0.9).double()
-    first = lecam.penalty(*turn(pixels(1.0, 3.0), pixels(-1.0, -2.0), Total(torch.ones(1, 1, 1))))
-    assert lecam.means.tolist() == [2.0, -1.5]  # the first batch's
-    assert first.item() == pytest.approx((2.5**2 + 4.5**2) / 2 + (3.0**2 + 4.0**2) / 2)
-    second = lecam.penalty(*turn(pixels(4.0, -4.0), pixels(0.5, 3.5), Total(torch.ones(1, 1, 1))))
-    real, fake = 0.9 * 2.0 + 0.1 * 0.0, 0.9 * -1.5 + 0.1 * 2.0
-    assert lecam.means.tolist() == pytest.approx([real, fake])
-    assert second.item() == pytest.approx((4.0 - fake) ** 2 / 2 + (real - 0.5) ** 2 / 2)  # the others are in order
-    assert set(lecam.state_dict()) == {"means", "started"}
+def test_interpolation_is_zero_only_for_a_linear_score(own: Callable[[str], Any]) -> None:
+    """Of squares the mixture is s (1 - s) (x - y)^2 short, at the share s: a mean square of (x - y)^4 / 30."""
+    torch.manual_seed(0)
+    penalty = own("interpolation").Interpolation(weight=1.0, every=1).penalty
+    real, fake = pixels(1.0, 3.0).repeat(20_000, 1, 1, 1), pixels(-1.0, 2.0).repeat(20_000, 1, 1, 1)
+    assert penalty(*turn(real, fake, Total(torch.ones(1, 1, 1)))).item() == pytest.approx(0, abs=1e-25)
+    assert penalty(*turn(real, fake, Squares())).item() == pytest.approx((2**4 + 1**4) / 2 / 30, rel=0.03)
+
+
+def test_the_gaps_average_moves_and_the_penalty_is_its_distance(own: Callable[[str], Any]) -> None:
+    steady = own("steady_gap").SteadyGap(weight=1.0, every=1, decay=0.9).double()
+    first = steady.penalty(*turn(pixels(1.0, 3.0), pixels(-1.0, -2.0), Total(torch.ones(1, 1, 1))))
+    assert (steady.average.item(), first.item()) == (3.5, 0.0)  # the first batch's
+    second = steady.penalty(*turn(pixels(4.0, -4.0), pixels(0.5, 3.5), Total(torch.ones(1, 1, 1))))
+    average = 0.9 * 3.5 + 0.1 * -2.0
+    assert steady.average.item() == pytest.approx(average)
+    assert second.item() == pytest.approx((-2.0 - average) ** 2)
+    assert set(steady.state_dict()) == {"average", "started"}
 
 
 def test_resize_convolutions_make_and_read_what_they_are_asked_for(own: Callable[[str], Any]) -> None:
@@ -228,7 +229,7 @@ def test_a_picture_has_a_point_for_each_run_and_a_colour_for_each_method(own: Ca
 
 TOGETHER = [
     "objective=least_squares",
-    "regularizer=[consistency,lecam]",
+    "regularizer=[interpolation,steady_gap]",
     "model=resize_convolution",
     "latent_sampler=sphere",
     "augmentation=translation",
@@ -244,11 +245,11 @@ def test_all_of_it_trains_together(own: Callable[[str], Any]) -> None:
     before = next(experiment.gan.game.generator.parameters()).clone()
     rates = []
     for step in train(experiment):
-        assert set(step.losses["discriminator"]) == {"adversarial", "consistency", "lecam"}
+        assert set(step.losses["discriminator"]) == {"adversarial", "interpolation", "steady_gap"}
         rates += [player.optimizer.param_groups[0]["lr"] for player in experiment.players]
     assert rates == pytest.approx([2e-3, 2e-3, 1.05e-3, 1.05e-3] * 2)
     assert not torch.equal(before, next(experiment.gan.game.generator.parameters()))
-    assert experiment.parts()["regularizer.lecam"].state_dict()["started"] == 1
+    assert experiment.parts()["regularizer.steady_gap"].state_dict()["started"] == 1
 
 
 RESTARTS = "{_target_: mine.restarts.Restarts, start: 0.9, end: 0.5, period: 4}"
@@ -359,7 +360,7 @@ def test_it_trains_resumes_and_is_scored_and_sampled_outside_the_repository(outs
 @pytest.mark.slow
 @pytest.mark.parametrize("command", commands("gan-sweep"))
 def test_a_study_of_ones_own_draws_its_picture(outside: Path, command: str) -> None:
-    few = ["debug=fast", "seed=0", "sweep_dir=sweep", "objective=least_squares", "regularizer.lecam.weight=0,1"]
+    few = ["debug=fast", "seed=0", "sweep_dir=sweep", "objective=least_squares", "regularizer.steady_gap.weight=0,1"]
     run(outside, *shlex.split(command), *few)
     drawn = outside / "sweep" / "study.png"
     before = drawn.read_bytes()

@@ -46,6 +46,7 @@ NEEDS = {name: ["dataset.root=."] for name in ("image_folder", "realness_ffhq102
 READ = {"classification": "auxiliary", "contrastive": "contrastive", "d2d_ce": "d2d_ce"}  # regularizers of a head
 NEEDS |= {f"{player}{name}": [f"discriminator_labels={READ[name]}"] for name in READ for player in ("", "generator_")}
 NOT_OF_A_CLASSIFIER = {"gradient_penalty", "r2", "mode_seeking", "feature_matching"}  # they read generated images
+NOT_OF_A_CLASSIFIER |= {"r2_fd", "logit_centering", "lecam", "zcr"}
 NOT_OF_A_CLASSIFIER |= {name for name in NEEDS if name.endswith(tuple(READ))}
 NEEDS |= {"entropy_minimisation": ["discriminator_labels=auxiliary"]}
 NEEDS |= {f"model/{name}": ["objective=classification"] for name in CLASSIFIERS}
