@@ -68,6 +68,27 @@ class Stairs(Schedule):
         return self.start * self.factor ** (step // self.every)
 
 
+@dataclass(frozen=True, kw_only=True)
+class HalfLife(Schedule):
+    """The decay of a moving average whose half-life, in steps, goes from `start` to `end` as a `Ramp` does.
+
+    It is (1/2)^(1 / half-life), and 0 for a half-life of 0. Raises ValueError for a negative half-life.
+    """
+
+    start: float
+    end: float
+    until: int
+    shape: Literal["linear", "cosine"]
+
+    def __post_init__(self) -> None:
+        if min(self.start, self.end) < 0:
+            raise ValueError(f"start={self.start} and end={self.end} must be at least 0: they are half-lives in steps")
+
+    def at(self, step: int) -> float:
+        half_life = Ramp(start=self.start, end=self.end, until=self.until, shape=self.shape).at(step)
+        return 0.5 ** (1 / half_life) if half_life > 0 else 0.0
+
+
 def kind_of(written: Mapping[str, Any]) -> type[Ramp] | type[Stairs]:
     """The class that a mapping without one is meant for, by its keys."""
     return Stairs if {"factor", "every"} & set(written) else Ramp

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from gan_cli.schedule import LAST_STEP, Ramp, Stairs, value_at
+from gan_cli.schedule import LAST_STEP, HalfLife, Ramp, Stairs, value_at
 
 
 def schedule(**changes: Any) -> Ramp:
@@ -81,3 +81,14 @@ def test_stairs_that_do_not_fall_are_refused(factor: float, every: int) -> None:
 
 def test_stairs_read_as_yaml_has_them() -> None:
     assert str(Stairs(start=1.0, factor=0.5, every=9)) == "{start: 1.0, factor: 0.5, every: 9}"
+
+
+def test_after_a_half_life_half_of_an_average_is_left() -> None:
+    constant = HalfLife(start=50.0, end=50.0, until=1, shape="cosine")
+    assert constant.at(7) ** 50 == pytest.approx(0.5, rel=1e-12)
+    growing = HalfLife(start=0.0, end=100.0, until=1000, shape="linear")
+    assert growing.at(0) == 0.0
+    assert growing.at(500) ** 50 == pytest.approx(0.5, rel=1e-12)
+    assert growing.at(LAST_STEP) ** 100 == pytest.approx(0.5, rel=1e-12)
+    with pytest.raises(ValueError, match="half-lives in steps"):
+        HalfLife(start=0.0, end=-1.0, until=10, shape="linear")

@@ -36,7 +36,13 @@ class LabelledDataset(Dataset):
         whole = self.every_image()
         if self.num_held_out:
             whole = rows_of(whole, self.order_of_held_out(whole)[self.num_held_out :])
-        return whole if self.num_labelled is None else replace(whole, labels=self.few_labels(whole.labels))
+        return self.arranged(
+            whole if self.num_labelled is None else replace(whole, labels=self.few_labels(whole.labels))
+        )
+
+    def arranged(self, images: TrainingSet) -> TrainingSet:
+        """What becomes of the images that were chosen for training, or of those that were held out: themselves."""
+        return images
 
     @property
     def holds_out(self) -> bool:
@@ -47,7 +53,7 @@ class LabelledDataset(Dataset):
         if not self.num_held_out:
             return super().held_out()
         whole = self.every_image()
-        return rows_of(whole, self.order_of_held_out(whole)[: self.num_held_out])
+        return self.arranged(rows_of(whole, self.order_of_held_out(whole)[: self.num_held_out]))
 
     def order_of_held_out(self, whole: TrainingSet) -> Tensor:
         if self.num_held_out >= len(whole):
@@ -75,7 +81,7 @@ class LabelledDataset(Dataset):
 
     @property
     def part(self) -> dict[str, str | int | float]:
-        """For the protocol: which images are held out, if any are.
+        """For the protocol: what becomes of the images, such as how many are held out.
 
         The number of labels is not in it. It changes what a method is given, not the images that it is scored on, so
         that methods with few and with many labels are rows of one table.

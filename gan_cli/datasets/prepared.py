@@ -83,8 +83,13 @@ class PreparedDataset(Dataset):
         return self.named | size | ({} if self.limit is None else {"limit": self.limit})
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
+    def prepared_shape(self) -> tuple[int, int, int]:
+        """Of an image on disk; a data set may make others of them."""
         return self.channels, self.image_size, self.image_size
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.prepared_shape
 
     def probe(self) -> Probed:
         """Opens what has not been prepared yet, and decodes nothing: the number of its images is not known."""
@@ -106,7 +111,7 @@ class PreparedDataset(Dataset):
 
     def load(self) -> TrainingSet:
         source, key, folder = self.find()
-        digest, shape = digest_of(key), self.image_shape
+        digest, shape = digest_of(key), self.prepared_shape
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             found = read_prepared(folder, digest, shape, self.verify)
@@ -145,7 +150,7 @@ class PreparedDataset(Dataset):
                 "key": digest_of(key),
                 "source": {name: printable(value) for name, value in key["source"].items()},
                 "transform": key["transform"],
-                "shape": [len(labels), self.channels, self.image_size, self.image_size],
+                "shape": [len(labels), *self.prepared_shape],
                 "sha256": pixels_sha256,
                 "labels_sha256": sha256(temporary / LABELS),
                 "blocks": blocks,
@@ -164,7 +169,7 @@ class PreparedDataset(Dataset):
         """The labels of the images written, the names and faults of those that are broken, and the pixels' hashes."""
         labels: list[int] = []
         skipped: list[str] = []
-        hashes = BlockHashes((self.channels, self.image_size, self.image_size))
+        hashes = BlockHashes(self.prepared_shape)
         with path.open("wb") as file, warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="PIL")  # about metadata
             told = track(entries, "preparing images")

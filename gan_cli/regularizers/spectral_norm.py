@@ -23,7 +23,7 @@ class SpectralNorm(Constraint):
     That is equation 8; embeddings of labels as in the projection discriminator of the same authors (arXiv:1802.05637).
 
     The singular vectors are tracked with `num_power_iterations` at each training pass (algorithm 1). Raises ValueError
-    if there is not at least one.
+    if there is not at least one, and for a network with weights that are all 0, which have no norm to divide by.
     """
 
     num_power_iterations: Annotated[int, Ge(1)]
@@ -33,6 +33,11 @@ class SpectralNorm(Constraint):
     def impose(self, network: nn.Module) -> None:
         for layer in list(network.modules()):
             if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d | nn.Embedding):
+                if not layer.weight.is_meta and not layer.weight.any():
+                    raise ValueError(
+                        "spectral_norm cannot divide weights by their norm that start at 0, as those of this "
+                        "discriminator do: choose another model, or regularizer=[r1,r2]"
+                    )
                 norm = Normalised(layer.weight.detach(), dim=1 if isinstance(layer, nn.ConvTranspose2d) else 0)
                 register_parametrization(layer, "weight", norm)
         if not norms_of(network):  # its weights are of other kinds

@@ -3,6 +3,7 @@
 import inspect
 import typing
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,9 @@ GROUPS = sorted(
 PLACES = {"metrics": "metrics@dataset.metrics", "optimizer": "optimizer@generator_optimizer"}  # else: as the group
 EVERY = [(group, choice) for group in GROUPS for choice in choices(group)]
 CLASSIFIERS = ("classifier", "conv_large")  # models without a generator
-NEEDS = {name: ["dataset.root=."] for name in ("image_folder", "realness_ffhq1024")}  # what a choice cannot do without
+NEEDS = {
+    name: ["dataset.root=."] for name in ("image_folder", "realness_ffhq1024", "r3gan_ffhq64", "r3gan_ffhq256")
+}  # what a choice cannot do without
 READ = {"classification": "auxiliary", "contrastive": "contrastive", "d2d_ce": "d2d_ce"}  # regularizers of a head
 NEEDS |= {f"{player}{name}": [f"discriminator_labels={READ[name]}"] for name in READ for player in ("", "generator_")}
 NOT_OF_A_CLASSIFIER = {"gradient_penalty", "r2", "mode_seeking", "feature_matching"}  # they read generated images
@@ -92,6 +95,10 @@ IMAGES = {  # image_size, channels, resize, metrics, and splits or other keys of
     "imagenet": (64, 3, "lanczos", "inception", {"name", "root", "split", "download"}),
     "lsun": (64, 3, "lanczos", "inception", {"name", "root", "split", "download"}),
     "mnist": (32, 1, "bilinear", "mnist", {"name", "root", "split", "download"}),
+    "stacked_mnist": (
+        *(32, 1, "bilinear", "stacked_mnist"),
+        {"name", "root", "split", "download", "num_images", "stack_seed"},
+    ),
     "svhn": (32, 3, "lanczos", "inception", {"name", "root", "split", "download"}),
     "stl10": (48, 3, "lanczos", "inception", {"name", "root", "split", "download"}),
 }
@@ -108,13 +115,13 @@ COMMON |= {"max_pixels": 89_478_485, "verify": False}
 @pytest.mark.parametrize("choice", every_third_quick(choices("dataset"), of_one_value=True))
 def test_data_sets_are_what_they_were_before_they_shared_a_base(choice: str) -> None:
     node = read_config(composed_config(f"dataset={choice}", *NEEDS.get(choice, [])))[0]["dataset"]
-    metrics = {"digits": "digits", "line": "gaussian_fit"}.get(choice, "modes")
+    metrics = {"digits": "digits", "line": "gaussian_fit", "stacked_digits": "stacked_digits"}.get(choice, "modes")
     if choice in IMAGES:
         size, channels, resize, metrics, own = IMAGES[choice]
         settings = {"image_size": size, "channels": channels, "resize": resize, "limit": None} | COMMON
         assert settings.items() <= node.items()
         assert set(node) == {"_target_", "metrics", *own, *settings, *EVERY_LABEL}
-        assert node.get("name", choice) == choice
+        assert node.get("name", choice) == choice.removeprefix("stacked_")
     if choice == "digits" or choice in IMAGES:
         assert EVERY_LABEL.items() <= node.items()
     by_itself = composed_config("metrics@dataset.metrics=" + metrics).dataset.metrics
@@ -122,10 +129,10 @@ def test_data_sets_are_what_they_were_before_they_shared_a_base(choice: str) -> 
 
 
 def test_the_base_of_image_data_sets_is_no_choice() -> None:
-    assert choices("dataset") == sorted([*IMAGES, "digits", "ring", "grid", "grid3", "line"])
+    assert choices("dataset") == sorted([*IMAGES, "digits", "ring", "grid", "grid3", "line", "stacked_digits"])
     assert choices("metrics") == [
         *("attacked", "classification", "clip", "digits", "dinov2", "efficientnet_lite0", "gaussian_fit", "inception"),
-        *("inception_and_precision", "mnist", "modes"),
+        *("inception_and_precision", "mnist", "modes", "stacked_digits", "stacked_mnist"),
     ]
     with pytest.raises(ConfigCompositionException):
         composed_config("images=images")
@@ -172,7 +179,8 @@ OF_IMAGES_ALONE = [regularizer for regularizer in choices("regularizer") if regu
 def test_every_three_choices_train(
     experiment: Build, model: str, objective: str, regularizer: str, latent_sampler: str
 ) -> None:
-    tiny = experiment(
+    build = partial(
+        experiment,
         *tiny_data(model),
         f"model={model}",
         f"objective={objective}",
@@ -181,7 +189,11 @@ def test_every_three_choices_train(
         "latent_dim=4",
         *needs("regularizer", regularizer),
     )
-    check_that_it_trains(tiny)
+    if (model, regularizer) == ("r3gan", "spectral_norm"):  # its blocks start as the identity
+        with pytest.raises(ValueError, match="cannot divide weights by their norm that start at 0"):
+            build()
+    else:
+        check_that_it_trains(build())
 
 
 def check_that_it_trains(tiny: Experiment) -> None:

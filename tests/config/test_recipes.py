@@ -7,11 +7,13 @@ import torch
 from omegaconf import OmegaConf
 
 from gan_cli.config.build import build_bounds, build_dataset, build_gan, build_player, build_players, build_settings
+from gan_cli.config.check import with_schedules
 from gan_cli.config.compose import CONF
 from gan_cli.config.nodes import Config
 from gan_cli.config.read import read_config
 from gan_cli.engine import Engine
 from gan_cli.iteration import update
+from gan_cli.schedule import value_at
 from gan_cli.turns import Batch, Rules, discriminator_turn, generator_turn
 
 from ..conftest import composed_config
@@ -224,6 +226,45 @@ def test_recipes_with_labels_are_their_bases_but_for_the_labels(name: str, class
     assert set(expected["regularizers"]) <= set(found["regularizers"])  # type: ignore[call-overload]
 
 
+# Of R3GAN's six: images in millions, those of the schedules, batch, weight of both penalties, learning rate, half-life
+# of the average in millions of images, width, classes' dimension (arXiv:2501.05441, appendix D).
+R3GAN = {
+    "r3gan_stacked_mnist": (10, 2, 512, (1.0, 0.1), (2e-4, 2e-4), 0.5, 768, None),
+    "r3gan_cifar10": (250, 20, 512, (0.05, 0.005), (2e-4, 5e-5), 5, 768, 768),
+    "r3gan_ffhq64": (100, 20, 256, (2.0, 0.2), (2e-4, 5e-5), 0.5, 768, None),
+    "r3gan_ffhq256": (200, 20, 256, (150.0, 15.0), (2e-4, 5e-5), 0.5, 768, None),
+    "r3gan_imagenet32": (1000, 200, 4096, (0.5, 0.05), (2e-4, 5e-5), 50, 1536, 1536),
+    "r3gan_imagenet64": (1000, 200, 4096, (1.0, 0.1), (2e-4, 5e-5), 50, 1536, 1536),
+}
+
+
+@pytest.mark.parametrize("name", R3GAN)
+def test_recipes_of_r3gan_have_the_published_schedules(name: str) -> None:
+    images, ramp, batch, weights, rates, half_life, width, dim = R3GAN[name]
+    config = recipe(name, *(["dataset.root=."] if "ffhq" in name else []))
+    assert config["batch_size"] == batch
+    assert config["steps"] * batch == pytest.approx(images * 1e6, rel=1e-4)
+    assert (config["objective"]["pairing"], config["objective"]["loss"]) == ("paired", "standard")
+    assert {key: node["every"] for key, node in config["regularizer"].items()} == {"r1": 1, "r2": 1}
+    scheduled: list[tuple[Any, tuple[float, float]]] = [
+        *((node["weight"], weights) for node in config["regularizer"].values()),
+        *((config[f"{player}_optimizer"]["betas"][1], (0.9, 0.99)) for player in ("generator", "discriminator")),
+        *((config[f"{player}_optimizer"]["lr"], rates) for player in ("generator", "discriminator")),
+    ]
+    for node, (start, end) in scheduled:
+        schedule = with_schedules(node)
+        until = round(ramp * 1e6 / batch)
+        middle = (start + end) / 2
+        assert [value_at(schedule, step) for step in (0, until // 2, until, 10**9)] == [
+            *(pytest.approx(value, rel=1e-3) for value in (start, middle, end, end)),
+        ]
+    average = with_schedules(config["ema_decay"])
+    assert average.at(0) == 0.0
+    assert average.at(10**9) ** (half_life * 1e6 / batch) == pytest.approx(0.5, rel=1e-3)
+    assert config["model"]["generator"]["width"] == config["model"]["discriminator"]["width"] == width
+    assert config["discriminator_labels"].get("dim") == dim
+
+
 def test_a_recipe_gives_way_to_the_command_line() -> None:
     config = recipe(
         "sngan_cifar10", "objective=lsgan", "model.generator.width=8", "steps=7", "generator_optimizer.lr=1e-3"
@@ -233,7 +274,8 @@ def test_a_recipe_gives_way_to_the_command_line() -> None:
     assert config["generator_optimizer"]["lr"] == 1e-3
 
 
-SMALL = [[f"experiment={name}"] for name in RECIPES if name not in ("realness_celeba256", "realness_ffhq1024")]
+OF_A_FOLDER = ("realness_celeba256", "realness_ffhq1024", "r3gan_ffhq64", "r3gan_ffhq256")
+SMALL = [[f"experiment={name}"] for name in RECIPES if name not in OF_A_FOLDER]
 
 
 @pytest.mark.parametrize("overrides", every_third_quick([*SMALL, *QUA_ROWS], of_one_value=True, thirds=2), ids=" ".join)
