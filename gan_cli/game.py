@@ -105,8 +105,8 @@ class Game:
     def outputs(self, shown: Examples) -> Outputs:
         """What the discriminator makes of the augmented images."""
         self.passes.discriminator += len(shown)
+        images = self.augmentation(shown.images)  # in float32: positions and colours need its digits
         with self.engine.computing():
-            images = self.augmentation(shown.images)
             made = self.called.discriminator(*arguments(self.discriminator, images, shown.labels))
         outputs = made if isinstance(made, Outputs) else Outputs(made)
         outputs = outputs.each(self.engine.returned)

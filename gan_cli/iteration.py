@@ -35,7 +35,7 @@ def iteration(experiment: Experiment, step: int, fed: Fed, decay: float | Tensor
     """
     game, rules, leaves = experiment.game, experiment.rules, experiment.leaves
     for leaf in leaves:
-        leaf.before_step(game.engine.device)
+        leaf.before_step(game.engine.device, step)
     turns = batches(experiment, fed)
     losses: dict[str, Losses] = {}
     scores: dict[str, Loss] = {}

@@ -24,8 +24,8 @@ class Part(Ranged):
     A part with state is also an `nn.Module` with buffers. Every hook is empty by default.
     """
 
-    def before_step(self, device: torch.device) -> None:
-        """Before the first turn of each step, with the step's random state."""
+    def before_step(self, device: torch.device, step: int) -> None:
+        """Before the first turn of each step, with the step's random state, after `step` finished ones."""
 
     def after_turn(self, turn: Turn) -> None:
         """After each turn of each player, before its update; nothing here may need a gradient."""

@@ -21,7 +21,8 @@ class Ranged:
 
 def range_problems(name: str, value: Any, hint: Any) -> Iterator[str]:
     """One line for each bound that a number, or an end of a schedule, breaks; an `Interval` is named as a whole."""
-    ends = (value.at(0), value.at(LAST_STEP)) if isinstance(value, Schedule) else () if value is None else (value,)
+    numbers = () if value is None or isinstance(value, str) else (value,)
+    ends = (value.at(0), value.at(LAST_STEP)) if isinstance(value, Schedule) else numbers
     for declared in (part for part in (hint, *get_args(hint)) if get_origin(part) is Annotated):
         for bound in declared.__metadata__:
             limits = {key: getattr(bound, key) for key in WORDS if getattr(bound, key, None) is not None}

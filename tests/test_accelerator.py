@@ -172,6 +172,10 @@ SETTINGS = [
     ["engine.precision=bfloat16", "regularizer=[gradient_penalty,vat]"],
     ["discriminator_steps=2", "generator_steps=3", "generator_batch_size=10"],
     ["experiment=rmsprop"],
+    ["augmentation=flip"],
+    ["augmentation=diffaugment"],
+    ["augmentation=ada", "augmentation.cutout=1.0"],
+    ["augmentation=ada", "augmentation.p={start: 0.0, end: 0.9, until: 9, shape: linear}", "objective=relativistic"],
     ["generator_optimizer.lr={start: 1e-3, end: 0.0, until: 9, shape: linear}", "regularizer.r1.every=2"],
 ]
 

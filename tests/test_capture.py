@@ -63,6 +63,12 @@ CASES = {
     "a scheduled average": ["ema_decay={start: 0.05, end: 0.75, until: 14, shape: linear}"],
     "several updates": ["discriminator_steps=2", "generator_batch_size=6", "objective=hinge"],
     "draws before each step": ["objective=realness", "objective.anchors=resampled_each_step"],
+    "an augmentation that adapts": ["augmentation=ada", "augmentation.images_to_one=100", "augmentation.target=0.0"],
+    "an augmentation with a schedule": [
+        "augmentation=ada",
+        "augmentation.p={start: 0.0, end: 0.9, until: 14, shape: cosine}",
+        "objective=relativistic",
+    ],
     "a search": ["latent_sampler=advlat_qua", "latent_sampler.steps=2", "regularizer=spectral_norm"],
 }
 QUICK = ("two lazy penalties",)

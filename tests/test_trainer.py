@@ -332,7 +332,7 @@ def test_parts_are_told_of_every_step_and_every_turn(experiment: Build) -> None:
         def penalty(self, game: Game, turn: Turn) -> Loss:
             return torch.tensor(0.0)
 
-        def before_step(self, device: torch.device) -> None:
+        def before_step(self, device: torch.device, step: int) -> None:
             told.append(("step", device, torch.rand(()).item()))
 
         def after_turn(self, turn: Turn) -> None:

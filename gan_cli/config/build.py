@@ -17,6 +17,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import Tensor, nn
 
+from gan_cli.augmentations.augmentation import Augmentation
 from gan_cli.capture import obstacles
 from gan_cli.conditioning.conditioning import DiscriminatorLabels, GeneratorLabels
 from gan_cli.config.check import (
@@ -246,6 +247,10 @@ def build_gan(
     latent_sampler = build("latent_sampler", config["latent_sampler"])
     objective = build("objective", config["objective"], num_classes=num_classes)
     augmentation = build("augmentation", config["augmentation"])
+    for _, part in nested("augmentation", augmentation):
+        if isinstance(part, Augmentation):
+            with refusing("augmentation"):
+                part.prepare(image_shape, objective)
     latent_dim = width_of(latent_sampler, torch.device("cpu"))
     model = config["model"]
 

@@ -333,6 +333,7 @@ def wrong_type(key: str, value: Any, hint: Any) -> str:
         options = [choice for literal in literals for choice in typing.get_args(literal)]
         choices = [str(choice).lower() if isinstance(choice, bool) else str(choice) for choice in options]
         others = "".join(f", or a {option.__name__}" for option in arguments if option is Metric)
+        others += ", or a number or a schedule" if Schedule in arguments else ""
         return f"{key}={value} must be one of {', '.join(choices)}{others}" + did_you_mean(str(value), choices)
     shown = "null" if value is None else value
     if typing.get_origin(hint) is tuple:

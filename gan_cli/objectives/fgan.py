@@ -18,12 +18,14 @@ class Divergence(NamedTuple):
 
     `activation` is g, the output activation of Tables 2 and 6; `composite` is c = f*(g(v)), where f* is the Fenchel
     conjugate of f, composed so that neither overflows before their composition does. `value_at_one` is f(1), the
-    divergence of a distribution from itself.
+    divergence of a distribution from itself. `undecided` is where g is f'(1), the best output where P and Q are equally
+    likely (section 3.2).
     """
 
     activation: Callable[[Tensor], Tensor]
     composite: Callable[[Tensor], Tensor]
     value_at_one: float = 0.0
+    undecided: float = 0.0
 
 
 def bounded_exp(exponent: Tensor) -> Tensor:
@@ -39,6 +41,10 @@ def log_softplus(value: Tensor) -> Tensor:
     """log(log(1 + exp(value))): `value` itself, less a vanishing exp(value) / 2, where softplus would underflow."""
     small = value < -30
     return torch.where(small, value, softplus(torch.where(small, 0.0, value)).log())
+
+
+def inverse_softplus(value: float) -> float:
+    return value + math.log1p(-math.exp(-value))
 
 
 def log1mexp(log_value: Tensor) -> Tensor:
@@ -71,6 +77,7 @@ def jensen_shannon_weighted(pi: float) -> Divergence:
     return Divergence(
         lambda v: -pi * math.log(pi) - softplus(-v),
         lambda v: (1 - pi) * (math.log(1 - pi) - log1mexp(log_softplus(-v) - math.log(pi))),
+        undecided=-inverse_softplus(-pi * math.log(pi)),
     )
 
 
@@ -78,7 +85,8 @@ def alpha_below_one(alpha: float) -> Divergence:
     def composite(v: Tensor) -> Tensor:
         return (bounded_exp(alpha / (alpha - 1) * (math.log(1 - alpha) + log_softplus(-v))) - 1) / alpha
 
-    return Divergence(lambda v: 1 / (1 - alpha) - softplus(-v), composite)
+    limit = 1 / (1 - alpha)
+    return Divergence(lambda v: limit - softplus(-v), composite, undecided=-inverse_softplus(limit))
 
 
 def alpha_above_one(alpha: float) -> Divergence:
@@ -95,7 +103,7 @@ def alpha_above_one(alpha: float) -> Divergence:
 total_variation = Divergence(lambda v: torch.sigmoid(2 * v) - 0.5, lambda v: torch.sigmoid(2 * v) - 0.5)
 
 DIVERGENCES: dict[str, Callable[["FGAN"], Divergence]] = {
-    "kl": lambda _: Divergence(lambda v: v, lambda v: bounded_exp(v - 1)),
+    "kl": lambda _: Divergence(lambda v: v, lambda v: bounded_exp(v - 1), undecided=1.0),
     "reverse_kl": lambda _: Divergence(lambda v: -bounded_exp(-v), lambda v: v - 1),
     # the paper's conjugate; the exact one, of f on positive numbers only, is -1 for v < -2
     "pearson": lambda _: Divergence(lambda v: v, lambda v: v.square() / 4 + v),
@@ -158,6 +166,9 @@ class FGAN(Objective):
     def generator_loss(self, real_logits: Logits | None, fake_logits: Logits) -> Loss:
         formulas = DIVERGENCES[self.divergence](self)
         return -(formulas.composite if self.saturating else formulas.activation)(fake_logits).mean()
+
+    def undecided_score(self) -> float:
+        return DIVERGENCES[self.divergence](self).undecided
 
     def equilibrium_loss(self) -> float:
         """The bound is tight for the best discriminator, and D_f(P || P) = f(1)."""

@@ -20,6 +20,9 @@ class Hinge(Objective):
     def generator_loss(self, real_logits: Logits | None, fake_logits: Logits) -> Loss:
         return -fake_logits.mean()
 
+    def undecided_score(self) -> float:
+        return 0.0
+
     def equilibrium_loss(self) -> float:
         """Any constant output within the margins is as good as another."""
         return 2.0

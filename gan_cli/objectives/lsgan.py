@@ -33,6 +33,10 @@ class LSGAN(Objective):
     def generator_loss(self, real_logits: Logits | None, fake_logits: Logits) -> Loss:
         return (fake_logits - self.generator_target).square().mean() / 2
 
+    def undecided_score(self) -> float | None:
+        """Half way between the targets, if that of real images is the higher one."""
+        return (self.real_target + self.fake_target) / 2 if self.real_target > self.fake_target else None
+
     def equilibrium_loss(self) -> float:
         """The best prediction is half way between the targets."""
         return (self.real_target - self.fake_target) ** 2 / 4

@@ -36,6 +36,13 @@ class Objective(Part, ABC):
         """The scalar that gradient penalties differentiate and reports plot."""
         return logits.squeeze(1)
 
+    def undecided_score(self) -> float | None:
+        """The best discriminator's score of an image that is as likely real as generated; a higher one says real.
+
+        None where nothing fixes it, as where a constant that is added to all logits changes no loss.
+        """
+        return None
+
     def disagreement(self, logits: Logits, others: Logits) -> Scores:
         """How far `others` are from the predictions `logits` of the same images, 0 if not at all: what VAT smooths.
 

@@ -69,7 +69,7 @@ class Realness(Objective):
         if self.anchors == "resampled_each_step":
             object.__setattr__(self, "step_anchors", StepAnchors(self.num_outcomes))
 
-    def before_step(self, device: torch.device) -> None:
+    def before_step(self, device: torch.device, step: int) -> None:
         if self.step_anchors is not None:
             for side in SIDES:
                 draws = self.law(side).draw(self.num_anchor_samples, None, device)

@@ -40,6 +40,9 @@ class SemiSupervised(ClassLogits):
     def score(self, logits: Logits) -> Scores:
         return self.realness(logits).squeeze(1)
 
+    def undecided_score(self) -> float:
+        return STANDARD.undecided_score()
+
     def equilibrium_loss(self) -> float:
         return STANDARD.equilibrium_loss()
 

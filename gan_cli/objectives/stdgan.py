@@ -40,6 +40,10 @@ class StdGAN(Objective):
         odds, other_odds = self.score(logits), self.score(others)
         return torch.sigmoid(odds) * (odds - other_odds) - softplus(odds) + softplus(other_odds)
 
+    def undecided_score(self) -> float:
+        """The logit of s / 2, for a target s of real images: 0 for s = 1."""
+        return math.log(self.real_target / (2 - self.real_target))
+
     def equilibrium_loss(self) -> float:
         """Of targets s and 0 in equal numbers the best prediction is s / 2: twice its entropy, 2 log 2 for s = 1."""
         s = self.real_target

@@ -96,6 +96,14 @@ def test_the_threshold_between_real_and_fake_is_the_slope_of_f_at_one(name: str,
     assert DIVERGENCES[name](objective(name, alpha)).activation(v).item() == pytest.approx(threshold, abs=1e-5)
 
 
+@pytest.mark.parametrize(("name", "alpha"), [*CASES, ("alpha", 0.9999)])
+def test_the_undecided_score_is_where_the_activation_is_that_threshold(name: str, alpha: float) -> None:
+    threshold = 0.0 if name == "alpha" else GENERATORS[name][1]
+    undecided = torch.tensor(objective(name, alpha).undecided_score(), dtype=torch.float64)
+    activation = DIVERGENCES[name](objective(name, alpha)).activation(undecided)
+    assert activation.item() == pytest.approx(threshold, abs=1e-11)
+
+
 @pytest.mark.parametrize("saturating", [True, False])
 def test_gan_is_the_standard_gan(saturating: bool) -> None:
     real, fake = torch.linspace(-30, 30, 7).double()[:, None], torch.linspace(-20, 40, 7).double()[:, None]

@@ -178,6 +178,27 @@ def test_equilibrium_loss_is_the_least_that_one_constant_output_can_reach(object
     assert objective.facts() == {"equilibrium_loss": objective.equilibrium_loss()}
 
 
+@pytest.mark.parametrize("objective", EQUILIBRIA, ids=str)
+def test_the_best_score_is_above_the_undecided_one_where_real_images_are_more_likely(objective: Objective) -> None:
+    """At one image, of probability p and q: the part of the loss that real ones make counts p / q as much."""
+    undecided = objective.undecided_score()
+    if isinstance(objective, Relativistic | Wasserstein):
+        moved = [objective.discriminator_loss(REAL + by, FAKE + by) for by in (0, 3)]
+        torch.testing.assert_close(*moved)  # nothing fixes the logits' level
+        assert undecided is None
+        return
+    assert undecided is not None
+    scores = undecided + torch.linspace(-4, 4, 401, dtype=torch.float64)
+    other = torch.tensor([[undecided]], dtype=torch.float64)
+    of_real = torch.stack([objective.discriminator_loss(score.view(1, 1), other) for score in scores])
+    of_fake = torch.stack([objective.discriminator_loss(other, score.view(1, 1)) for score in scores])
+    for share in (0.5, 0.9, 1.1, 2.0):
+        best = scores[(share * of_real + of_fake).argmin()]
+        assert (best > undecided) == (share > 1)
+    assert StdGAN(saturating=False).undecided_score() == 0
+    assert LSGAN(fake_target=1.0, real_target=0.0, generator_target=0.0).undecided_score() is None
+
+
 def test_disagreement_of_a_probability_is_the_bernoulli_divergence() -> None:
     one, other = REAL, FAKE
     expected = torch.distributions.kl_divergence(

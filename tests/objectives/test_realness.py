@@ -399,12 +399,12 @@ def test_anchors_of_a_step_are_drawn_before_it_and_kept_for_both_players() -> No
     expected = replace(objective, anchors="expected")
     assert torch.equal(objective.histogram("real", like), torch.full((5,), 1 / 5))  # before the first step
     torch.manual_seed(0)
-    objective.before_step(torch.device("cpu"))
+    objective.before_step(torch.device("cpu"), 0)
     first = objective.real_anchor(like), objective.fake_anchor(like)
     assert torch.equal(objective.real_anchor(like), first[0])
     assert torch.equal(objective.fake_anchor(like), first[1])
     assert torch.equal(torch.get_rng_state(), after_two_histograms(objective))
-    objective.before_step(torch.device("cpu"))
+    objective.before_step(torch.device("cpu"), 0)
     assert not torch.equal(objective.real_anchor(like), first[0])
     draws = torch.stack([drawn_again(objective, like) for _ in range(2000)]).double()
     error = draws.std(0) / 2000**0.5
@@ -412,7 +412,7 @@ def test_anchors_of_a_step_are_drawn_before_it_and_kept_for_both_players() -> No
 
 
 def drawn_again(objective: Realness, like: torch.Tensor) -> torch.Tensor:
-    objective.before_step(torch.device("cpu"))
+    objective.before_step(torch.device("cpu"), 0)
     return objective.real_anchor(like)
 
 
@@ -431,7 +431,7 @@ def test_no_loss_or_score_copies_from_the_host(anchors: str) -> None:
     real, fake = torch.randn(4, BASE.num_outcomes), torch.randn(4, BASE.num_outcomes)
 
     def one_step() -> None:
-        objective.before_step(real.device)
+        objective.before_step(real.device, 0)
         objective.discriminator_loss(real, fake)
         objective.generator_loss(real, fake)
         objective.score(fake)

@@ -265,6 +265,21 @@ def test_parts_that_remember_something_go_on_as_they_were(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+def test_an_adaptive_augmentation_goes_on_as_it_was(tmp_path: Path) -> None:
+    """p has moved by then, and is in the middle of counting signs."""
+    adaptive = ["augmentation=ada", "augmentation.images_to_one=100", "augmentation.target=-1.0"]
+    train_in(tmp_path / "whole", "stdgan", *adaptive)
+    start_and_kill(tmp_path / "run", "stdgan", 5, *adaptive, after_report=False)
+    train_in(tmp_path / "run", "stdgan", *adaptive)
+    assert_equal(outcome(tmp_path / "run"), outcome(tmp_path / "whole"))
+    state = load_file(complete(tmp_path / "run" / "checkpoints")[-1] / "state.safetensors")
+    present = {name.removeprefix("augmentation.present/"): value for name, value in state.items() if "present" in name}
+    assert set(present) == {"p", "signs", "images", "steps"}
+    assert present["p"] > 0
+    assert present["steps"] % 4
+
+
+@pytest.mark.slow
 def test_the_comparison_sees_a_part_that_forgets(tmp_path: Path) -> None:
     """Were such a part left out of the list, a continued run would differ: the test above can fail."""
     train_in(tmp_path / "whole", "stdgan", *STATEFUL)
