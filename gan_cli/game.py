@@ -151,6 +151,14 @@ class Game:
     def discriminator_loss(self, real: Examples, fake: Examples) -> Loss:
         return self.objective.discriminator_loss(self.judge(real), self.judge(fake))
 
+    def generator_loss(
+        self, real_logits: Logits | None, fake_logits: Logits, real_labels: Labels, fake_labels: Labels
+    ) -> Loss:
+        """The generator's adversarial loss; labels count only where a network takes them."""
+        if not self.conditional:
+            return self.objective.generator_loss(real_logits, fake_logits)
+        return self.objective.generator_loss_by_class(real_logits, fake_logits, real_labels, fake_labels)
+
     def real_outputs(self, real: Examples | None) -> Outputs | None:
         """Outputs for real images for the generator's loss, without a gradient; None if the objective reads none."""
         if not self.objective.generator_reads_real:
@@ -164,7 +172,12 @@ class Game:
         """The generator's adversarial loss as a function of latents; the real images are judged only once."""
         outputs = self.real_outputs(real)
         real_logits = None if outputs is None else outputs.logits
-        return lambda latents: self.objective.generator_loss(real_logits, self.judge(self.generate(latents)))
+
+        def loss(latents: Latents) -> Loss:
+            labels = latents.labels if real is None else real.labels  # without real images nothing reads these
+            return self.generator_loss(real_logits, self.judge(self.generate(latents)), labels, latents.labels)
+
+        return loss
 
     @contextmanager
     def isolated(self, key: str) -> Iterator[None]:

@@ -1,9 +1,11 @@
 """Objectives: what the two players minimise."""
 
+from gan_cli.objectives.around import Around
 from gan_cli.objectives.classification import Classification, ClassLogits
 from gan_cli.objectives.fgan import FGAN
 from gan_cli.objectives.hinge import Hinge
 from gan_cli.objectives.lsgan import LSGAN
+from gan_cli.objectives.mcgan import MCGAN
 from gan_cli.objectives.objective import Objective
 from gan_cli.objectives.realness import Realness
 from gan_cli.objectives.relativistic import Relativistic
@@ -14,6 +16,8 @@ from gan_cli.objectives.wasserstein import Wasserstein
 __all__ = [
     "FGAN",
     "LSGAN",
+    "MCGAN",
+    "Around",
     "ClassLogits",
     "Classification",
     "Hinge",

@@ -28,6 +28,12 @@ class Objective(Part, ABC):
     def generator_loss(self, real_logits: Logits | None, fake_logits: Logits) -> Loss:
         """`real_logits` is None where `generator_reads_real` is False."""
 
+    def generator_loss_by_class(
+        self, real_logits: Logits | None, fake_logits: Logits, real_labels: Labels, fake_labels: Labels
+    ) -> Loss:
+        """`generator_loss` in a conditional game, for objectives that compare images of one class."""
+        return self.generator_loss(real_logits, fake_logits)
+
     def supervised_loss(self, logits: Logits, labels: Labels) -> Loss | None:
         """What the discriminator also minimises on real images with a label (-1: none); None for no such loss."""
         return None

@@ -2,7 +2,7 @@
 
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -165,11 +165,27 @@ OF_IMAGES = [objective for objective in choices("objective") if objective not in
 
 OF_IMAGES_ALONE = [regularizer for regularizer in choices("regularizer") if regularizer not in NEEDS]
 
+# Choices in the slow cases only: each of their regularizers beside every objective, and the other way round.
+ONCE = {"r1_fd", "r2_fd", "logit_centering", "lecam", "consistency", "zcr", "mcgan", "logan", "gradient_normalization"}
+
+
+def without_once(found: list[str]) -> list[str]:
+    return [choice for choice in found if choice not in ONCE]
+
+
+def with_once() -> Iterator[tuple[str, str, str, str]]:
+    """Models and samplers take turns."""
+    samplers = choices("latent_sampler")
+    for number, pair in enumerate(product(OF_IMAGES, OF_IMAGES_ALONE)):
+        if ONCE.intersection(pair):
+            yield GENERATIVE[number % len(GENERATIVE)], *pair, samplers[number % len(samplers)]
+
 
 @pytest.mark.parametrize(
     ("model", "objective", "regularizer", "latent_sampler"),
     [
-        *every_three(GENERATIVE, OF_IMAGES, OF_IMAGES_ALONE, choices("latent_sampler")),
+        *every_three(GENERATIVE, *map(without_once, (OF_IMAGES, OF_IMAGES_ALONE, choices("latent_sampler")))),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in with_once()),
         *(  # those of classes read a head, whose own tests are quick
             pytest.param(*case, marks=pytest.mark.slow)
             for case in product(GENERATIVE, OF_IMAGES, sorted(NEEDS.keys() & {*choices("regularizer")}), ["gaussian"])
