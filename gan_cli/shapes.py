@@ -79,6 +79,13 @@ class Latents(Labelled):
 
 
 @dataclass(frozen=True)
+class Moved(Latents):
+    """Codes that a sampler has moved while training, and the draws of the prior that they come from."""
+
+    drawn: Codes
+
+
+@dataclass(frozen=True)
 class Refined:
     """Codes as the prior drew them, and what the latent sampler made of them, in the same order."""
 

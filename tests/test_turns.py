@@ -181,7 +181,7 @@ HEADS = {  # what a penalty reads of the discriminator
     "d2d_ce": EMBEDS,
 }
 TERMS = {"zcr": ["zcr", "generator_zcr"]}  # of choices with several
-PENALTIES = sorted(set(REGULARIZERS) - {"none", "spectral_norm", "weight_clipping"})
+PENALTIES = sorted(set(REGULARIZERS) - {"none", "spectral_norm", "weight_clipping", "latent_distance"})
 
 
 SAMPLERS = ["gaussian", "advlat_qua", "advlat_div"]

@@ -8,6 +8,7 @@ from gan_cli.latent_samplers.drs import DRS
 from gan_cli.latent_samplers.gaussian import Gaussian
 from gan_cli.latent_samplers.label_pairs import LabelPairs
 from gan_cli.latent_samplers.latent_sampler import LatentSampler, Refinement
+from gan_cli.latent_samplers.logan import LOGAN
 from gan_cli.latent_samplers.mh import MH
 from gan_cli.latent_samplers.truncated_gaussian import TruncatedGaussian
 from gan_cli.latent_samplers.uniform import Uniform
@@ -15,6 +16,7 @@ from gan_cli.latent_samplers.uniform import Uniform
 __all__ = [
     "DDLS",
     "DRS",
+    "LOGAN",
     "MH",
     "AdvLatDiv",
     "AdvLatQua",

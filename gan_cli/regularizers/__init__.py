@@ -9,6 +9,7 @@ from gan_cli.regularizers.dragan import Dragan
 from gan_cli.regularizers.entropy_minimisation import EntropyMinimisation
 from gan_cli.regularizers.feature_matching import FeatureMatching
 from gan_cli.regularizers.gradient_penalty import GradientPenalty
+from gan_cli.regularizers.latent_distance import LatentDistance
 from gan_cli.regularizers.lecam import LeCam
 from gan_cli.regularizers.logit_centering import LogitCentering
 from gan_cli.regularizers.mode_seeking import ModeSeeking
@@ -43,6 +44,7 @@ __all__ = [
     "R1FD",
     "R2FD",
     "Consistency",
+    "LatentDistance",
     "LeCam",
     "LogitCentering",
     "ZCRDiscriminator",

@@ -49,8 +49,9 @@ NEEDS = {
 READ = {"classification": "auxiliary", "contrastive": "contrastive", "d2d_ce": "d2d_ce"}  # regularizers of a head
 NEEDS |= {f"{player}{name}": [f"discriminator_labels={READ[name]}"] for name in READ for player in ("", "generator_")}
 NOT_OF_A_CLASSIFIER = {"gradient_penalty", "r2", "mode_seeking", "feature_matching"}  # they read generated images
-NOT_OF_A_CLASSIFIER |= {"r2_fd", "logit_centering", "lecam", "zcr"}
+NOT_OF_A_CLASSIFIER |= {"r2_fd", "logit_centering", "lecam", "zcr", "latent_distance"}
 NOT_OF_A_CLASSIFIER |= {name for name in NEEDS if name.endswith(tuple(READ))}
+NEEDS |= {"latent_distance": ["latent_sampler=logan"]}
 NEEDS |= {"entropy_minimisation": ["discriminator_labels=auxiliary"]}
 NEEDS |= {f"model/{name}": ["objective=classification"] for name in CLASSIFIERS}
 NEEDS |= {"model/shifted": ["latent_dim=2"]}
@@ -165,6 +166,8 @@ OF_IMAGES = [objective for objective in choices("objective") if objective not in
 
 OF_IMAGES_ALONE = [regularizer for regularizer in choices("regularizer") if regularizer not in NEEDS]
 
+OF_HEADS = NEEDS.keys() & {*choices("regularizer")} - {"latent_distance"}  # which has its own sampler
+
 # Choices in the slow cases only: each of their regularizers beside every objective, and the other way round.
 ONCE = {"r1_fd", "r2_fd", "logit_centering", "lecam", "consistency", "zcr", "mcgan", "logan", "gradient_normalization"}
 
@@ -188,7 +191,12 @@ def with_once() -> Iterator[tuple[str, str, str, str]]:
         *(pytest.param(*case, marks=pytest.mark.slow) for case in with_once()),
         *(  # those of classes read a head, whose own tests are quick
             pytest.param(*case, marks=pytest.mark.slow)
-            for case in product(GENERATIVE, OF_IMAGES, sorted(NEEDS.keys() & {*choices("regularizer")}), ["gaussian"])
+            for case in product(
+                GENERATIVE,
+                OF_IMAGES,
+                sorted(OF_HEADS),
+                ["gaussian"],
+            )
         ),
     ],
 )
