@@ -17,7 +17,7 @@ class LOGAN(Refinement):
     """Both players train on z' = z + alpha g / (beta + |g|^2), g the gradient of the score v(G(z)) at a prior draw z.
 
     z' stays within the prior's support: [-1, 1] of a uniform prior. The first `share` of the batch is moved. In the
-    generator's turn z' keeps its graph, so that the generator's gradient also flows through g (equation 7); for the
+    generator's turn z' keeps its graph, so that the generator's gradient also flows through g; for the
     discriminator it is a constant, as all that the generator makes. `latent_distance` adds the paper's penalty on
     |z' - z|^2. Scored and drawn is the prior itself.
 
