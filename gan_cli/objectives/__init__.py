@@ -3,6 +3,7 @@
 from gan_cli.objectives.around import Around
 from gan_cli.objectives.classification import Classification, ClassLogits
 from gan_cli.objectives.fgan import FGAN
+from gan_cli.objectives.gradient_normalization import GradientNormalization
 from gan_cli.objectives.hinge import Hinge
 from gan_cli.objectives.lsgan import LSGAN
 from gan_cli.objectives.mcgan import MCGAN
@@ -20,6 +21,7 @@ __all__ = [
     "Around",
     "ClassLogits",
     "Classification",
+    "GradientNormalization",
     "Hinge",
     "Objective",
     "Realness",
