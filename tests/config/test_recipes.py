@@ -227,20 +227,20 @@ def test_recipes_with_labels_are_their_bases_but_for_the_labels(name: str, class
 
 
 # Of R3GAN's six: images in millions, those of the schedules, batch, weight of both penalties, learning rate, half-life
-# of the average in millions of images, width, classes' dimension (arXiv:2501.05441, appendix D).
+# of the average in millions of images, width, classes' dimension, augmentation (arXiv:2501.05441, appendix D).
 R3GAN = {
-    "r3gan_stacked_mnist": (10, 2, 512, (1.0, 0.1), (2e-4, 2e-4), 0.5, 768, None),
-    "r3gan_cifar10": (250, 20, 512, (0.05, 0.005), (2e-4, 5e-5), 5, 768, 768),
-    "r3gan_ffhq64": (100, 20, 256, (2.0, 0.2), (2e-4, 5e-5), 0.5, 768, None),
-    "r3gan_ffhq256": (200, 20, 256, (150.0, 15.0), (2e-4, 5e-5), 0.5, 768, None),
-    "r3gan_imagenet32": (1000, 200, 4096, (0.5, 0.05), (2e-4, 5e-5), 50, 1536, 1536),
-    "r3gan_imagenet64": (1000, 200, 4096, (1.0, 0.1), (2e-4, 5e-5), 50, 1536, 1536),
+    "r3gan_stacked_mnist": (10, 2, 512, (1.0, 0.1), (2e-4, 2e-4), 0.5, 768, None, None),
+    "r3gan_cifar10": (250, 20, 512, (0.05, 0.005), (2e-4, 5e-5), 5, 768, 768, 0.55),
+    "r3gan_ffhq64": (100, 20, 256, (2.0, 0.2), (2e-4, 5e-5), 0.5, 768, None, 0.3),
+    "r3gan_ffhq256": (200, 20, 256, (150.0, 15.0), (2e-4, 5e-5), 0.5, 768, None, 0.3),
+    "r3gan_imagenet32": (1000, 200, 4096, (0.5, 0.05), (2e-4, 5e-5), 50, 1536, 1536, 0.5),
+    "r3gan_imagenet64": (1000, 200, 4096, (1.0, 0.1), (2e-4, 5e-5), 50, 1536, 1536, 0.4),
 }
 
 
 @pytest.mark.parametrize("name", R3GAN)
 def test_recipes_of_r3gan_have_the_published_schedules(name: str) -> None:
-    images, ramp, batch, weights, rates, half_life, width, dim = R3GAN[name]
+    images, ramp, batch, weights, rates, half_life, width, dim, most = R3GAN[name]
     config = recipe(name, *(["dataset.root=."] if "ffhq" in name else []))
     assert config["batch_size"] == batch
     assert config["steps"] * batch == pytest.approx(images * 1e6, rel=1e-4)
@@ -263,6 +263,14 @@ def test_recipes_of_r3gan_have_the_published_schedules(name: str) -> None:
     assert average.at(10**9) ** (half_life * 1e6 / batch) == pytest.approx(0.5, rel=1e-3)
     assert config["model"]["generator"]["width"] == config["model"]["discriminator"]["width"] == width
     assert config["discriminator_labels"].get("dim") == dim
+    augmentation = config["augmentation"]
+    assert augmentation["_target_"].endswith("NoAugmentation" if most is None else "ADA")
+    if most is not None:
+        p = with_schedules(augmentation["p"])
+        assert [p.at(0), p.at(10**9)] == [0.0, most]
+        colours = [augmentation[name] for name in ("brightness", "contrast", "luma_flip", "hue", "saturation")]
+        assert {*colours, augmentation["cutout"], augmentation["rotate"]} == {0.5, 1.0}
+        assert augmentation["cutout"] == augmentation["x_flip"] == 1.0
 
 
 def test_a_recipe_gives_way_to_the_command_line() -> None:
