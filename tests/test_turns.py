@@ -181,7 +181,8 @@ HEADS = {  # what a penalty reads of the discriminator
     "d2d_ce": EMBEDS,
 }
 TERMS = {"zcr": ["zcr", "generator_zcr"]}  # of choices with several
-PENALTIES = sorted(set(REGULARIZERS) - {"none", "spectral_norm", "weight_clipping", "latent_distance"})
+NO_PENALTIES = {"none", "spectral_norm", "weight_clipping", "unit_direction"}
+PENALTIES = sorted(set(REGULARIZERS) - NO_PENALTIES - {"latent_distance"})  # which has a test beside its sampler
 
 
 SAMPLERS = ["gaussian", "advlat_qua", "advlat_div"]

@@ -10,6 +10,7 @@ from gan_cli.objectives.mcgan import MCGAN
 from gan_cli.objectives.objective import Objective
 from gan_cli.objectives.realness import Realness
 from gan_cli.objectives.relativistic import Relativistic
+from gan_cli.objectives.san import SAN
 from gan_cli.objectives.semi_supervised import SemiSupervised
 from gan_cli.objectives.stdgan import StdGAN
 from gan_cli.objectives.wasserstein import Wasserstein
@@ -18,6 +19,7 @@ __all__ = [
     "FGAN",
     "LSGAN",
     "MCGAN",
+    "SAN",
     "Around",
     "ClassLogits",
     "Classification",

@@ -17,7 +17,7 @@ class GradientNormalization(Around):
     """`base` on v / (|grad v| + |v|), with v the discriminator's output and its gradient at each image.
 
     The result is in (-1, 1), and both turns differentiate through the gradient. Raises ValueError for a base with
-    several outcomes, of which there is no one gradient.
+    several outcomes, of which there is no one gradient, or a discriminator with batch norm, which mixes images.
     """
 
     def __post_init__(self) -> None:
@@ -29,7 +29,13 @@ class GradientNormalization(Around):
             )
 
     def head(self, discriminator: Callable[[int], nn.Module]) -> nn.Module:
-        return GradientNormalizedHead(super().head(discriminator))
+        network = super().head(discriminator)
+        if any(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) for module in network.modules()):
+            raise ValueError(
+                "gradient_normalization divides by the gradient at each image, and batch norm in the discriminator mixes "
+                "images: choose another model"
+            )
+        return GradientNormalizedHead(network)
 
 
 class GradientNormalizedHead(nn.Module):

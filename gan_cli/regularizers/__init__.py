@@ -19,6 +19,7 @@ from gan_cli.regularizers.r2 import R2
 from gan_cli.regularizers.r2_fd import R2FD
 from gan_cli.regularizers.regularizer import Bound, Constraint, Regularizer
 from gan_cli.regularizers.spectral_norm import SpectralNorm
+from gan_cli.regularizers.unit_direction import UnitDirection
 from gan_cli.regularizers.vat import VAT
 from gan_cli.regularizers.weight_clipping import WeightClipping
 from gan_cli.regularizers.zcr import ZCRDiscriminator, ZCRGenerator
@@ -40,6 +41,7 @@ __all__ = [
     "ModeSeeking",
     "Regularizer",
     "SpectralNorm",
+    "UnitDirection",
     "WeightClipping",
     "R1FD",
     "R2FD",

@@ -49,9 +49,9 @@ NEEDS = {
 READ = {"classification": "auxiliary", "contrastive": "contrastive", "d2d_ce": "d2d_ce"}  # regularizers of a head
 NEEDS |= {f"{player}{name}": [f"discriminator_labels={READ[name]}"] for name in READ for player in ("", "generator_")}
 NOT_OF_A_CLASSIFIER = {"gradient_penalty", "r2", "mode_seeking", "feature_matching"}  # they read generated images
-NOT_OF_A_CLASSIFIER |= {"r2_fd", "logit_centering", "lecam", "zcr", "latent_distance"}
+NOT_OF_A_CLASSIFIER |= {"r2_fd", "logit_centering", "lecam", "zcr", "latent_distance", "unit_direction"}
 NOT_OF_A_CLASSIFIER |= {name for name in NEEDS if name.endswith(tuple(READ))}
-NEEDS |= {"latent_distance": ["latent_sampler=logan"]}
+NEEDS |= {"latent_distance": ["latent_sampler=logan"], "unit_direction": ["objective=san"]}
 NEEDS |= {"entropy_minimisation": ["discriminator_labels=auxiliary"]}
 NEEDS |= {f"model/{name}": ["objective=classification"] for name in CLASSIFIERS}
 NEEDS |= {"model/shifted": ["latent_dim=2"]}
@@ -166,10 +166,13 @@ OF_IMAGES = [objective for objective in choices("objective") if objective not in
 
 OF_IMAGES_ALONE = [regularizer for regularizer in choices("regularizer") if regularizer not in NEEDS]
 
-OF_HEADS = NEEDS.keys() & {*choices("regularizer")} - {"latent_distance"}  # which has its own sampler
+OF_ONE_METHOD = {"latent_distance", "unit_direction"}  # of a sampler, of an objective
+OF_HEADS = NEEDS.keys() & {*choices("regularizer")} - OF_ONE_METHOD
 
-# Choices in the slow cases only: each of their regularizers beside every objective, and the other way round.
-ONCE = {"r1_fd", "r2_fd", "logit_centering", "lecam", "consistency", "zcr", "mcgan", "logan", "gradient_normalization"}
+# Choices in the slow cases only.
+ONCE = {"r1_fd", "r2_fd", "logit_centering", "lecam", "consistency", "zcr"}
+ONCE |= {"mcgan", "san", "gradient_normalization", "logan"}
+MIXING = {"cdcgan", "dcgan_classic"}  # discriminators with batch norm, which gradient_normalization refuses
 
 
 def without_once(found: list[str]) -> list[str]:
@@ -177,11 +180,12 @@ def without_once(found: list[str]) -> list[str]:
 
 
 def with_once() -> Iterator[tuple[str, str, str, str]]:
-    """Models and samplers take turns."""
-    samplers = choices("latent_sampler")
-    for number, pair in enumerate(product(OF_IMAGES, OF_IMAGES_ALONE)):
-        if ONCE.intersection(pair):
-            yield GENERATIVE[number % len(GENERATIVE)], *pair, samplers[number % len(samplers)]
+    """Every second pair of an objective and a regularizer; models and samplers take turns."""
+    samplers, alone = choices("latent_sampler"), [model for model in GENERATIVE if model not in MIXING]
+    pairs = [pair for pair in product(OF_IMAGES, OF_IMAGES_ALONE) if ONCE.intersection(pair)]
+    for number, pair in enumerate(pairs[::2]):
+        models = alone if "gradient_normalization" in pair else GENERATIVE
+        yield models[number % len(models)], *pair, samplers[number % len(samplers)]
 
 
 @pytest.mark.parametrize(

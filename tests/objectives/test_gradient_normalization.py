@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gan_cli.errors import UserError
 from gan_cli.experiment import Experiment
 from gan_cli.objectives import GradientNormalization, Hinge
 from gan_cli.objectives.gradient_normalization import GradientNormalizedHead
@@ -62,6 +63,7 @@ def test_a_constant_of_zero_is_zero_with_a_finite_gradient() -> None:
     assert network.direction.grad.isfinite().all()
 
 
+@pytest.mark.slow
 def test_its_derivatives_go_through_the_gradient_in_both_turns() -> None:
     """Of the weights, for the discriminator, and of the images, for the generator, against differences."""
     network = curved()
@@ -108,9 +110,14 @@ def test_several_outcomes_are_refused() -> None:
         GradientNormalization(base=realness(num_outcomes=3))
 
 
+def test_a_discriminator_that_mixes_images_is_refused(experiment: Callable[..., Experiment]) -> None:
+    with pytest.raises(UserError, match="batch norm in the discriminator mixes images: choose another model"):
+        experiment(*TINY, "objective=gradient_normalization", "model=dcgan_classic", "dataset.image_size=32")
+
+
 @pytest.mark.parametrize("beside", ["regularizer=none", "regularizer=[r1,spectral_norm]"])
 def test_it_trains_with_every_score_inside_one(experiment: Callable[..., Experiment], beside: str) -> None:
-    tiny = experiment(*TINY, "objective=gradient_normalization", "conditioning=projection", beside)
+    tiny = experiment(*TINY, "objective=gradient_normalization", "conditioning=concat", beside)
     before = [weight.clone() for weight in tiny.game.generator.parameters()]
     for step in train(tiny):
         assert step.turn.fake_logits.abs().max() < 1
