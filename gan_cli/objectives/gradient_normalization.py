@@ -32,8 +32,8 @@ class GradientNormalization(Around):
         network = super().head(discriminator)
         if any(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) for module in network.modules()):
             raise ValueError(
-                "gradient_normalization divides by the gradient at each image, and batch norm in the discriminator mixes "
-                "images: choose another model"
+                "gradient_normalization divides by the gradient at each image, and batch norm in the discriminator "
+                "mixes images: choose another model"
             )
         return GradientNormalizedHead(network)
 
