@@ -124,12 +124,14 @@ def read(run: Result, reading: str) -> float | None:
 
     `last`, `best`, `mean`, `min` and `max` are of a metric, the last three along a run; `floor` is its value for real
     images against real ones; `cost` is of summary.json's costs, `cost.sampling` of an image's; `loss` and
-    `gradient_norm` are a player's in the last record. The metric `leading` is the one that selects the best checkpoint.
+    `gradient_norm` are a player's in the last record. The metric `leading` is the one that selects the best checkpoint,
+    `leading_held_out` the same against held-out images.
     Raises UserError for another kind.
     """
     kind, _, name = reading.partition(".")
     metrics = run.summary["metrics"]
-    name = metrics.get("leading", "") if name == "leading" else name
+    if name in ("leading", "leading_held_out"):
+        name = name.replace("leading", metrics.get("leading", ""))
     if kind in ("last", "best", "floor"):
         value = metrics.get(kind, {}).get(name)
     elif kind in ("mean", "min", "max"):

@@ -119,10 +119,13 @@ def test_a_value_is_read_from_the_run_and_each_makes_a_rule_of_every_value(tmp_p
     assert (hinge.says, hinge.word) == ("FID of hinge", "shown")
     assert (stdgan.says, stdgan.word) == ("FID of stdgan", "contradicted")
     own = {"where": {"objective": "hinge", "seed": 0}, "expected": "higher"}
+    for run in runs:
+        run.summary["metrics"]["last"]["fid_digits_held_out"] = 1.5
     for reading, value in (
         ("best.leading", 1.0),
         ("mean.fid_digits", 7 / 3),
         ("floor.leading", 0.25),
+        ("last.leading_held_out", 1.5),
         ("cost.seconds", 3.0),
         ("loss.discriminator", 1.5),
     ):
