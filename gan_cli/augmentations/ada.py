@@ -280,9 +280,8 @@ def resampled(images: Images, maps: Tensor) -> Images:
     x, y = positions(maps, columns, rows)
     grid = []
     for at, size in ((x, width), (y, height)):
-        last = size - 1
-        pixel = last - (last - (at + last / 2).remainder(2 * last)).abs()
-        grid.append(2 * pixel / last - 1)
+        there_and_back = fraction((at / (size - 1) + 0.5) / 2)
+        grid.append(1 - 2 * (1 - 2 * there_and_back).abs())
     return sample(images, torch.stack(grid, 3), NEAREST)
 
 
@@ -297,14 +296,17 @@ def filtered(images: Images, maps: Tensor) -> Images:
     x, y = positions(maps, columns, rows)
     grid = []
     for at, size in ((x, width), (y, height)):
-        period = 4 * (size - 1)
-        grid.append((2 * at + size - 1 + OFFSET).remainder(period) / (period / 2) - 1)
+        grid.append(2 * fraction((2 * at + size - 1 + OFFSET) / (4 * (size - 1))) - 1)
     sampled = sample(large, torch.stack(grid, 3), BILINEAR)
     return downsampling(height, **like(images)) @ sampled @ downsampling(width, **like(images)).T
 
 
 def like(images: Images) -> dict[str, Any]:
     return {"dtype": images.dtype, "device": images.device}
+
+
+def fraction(periods: Tensor) -> Tensor:
+    return periods - periods.floor()
 
 
 def positions(maps: Tensor, columns: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
