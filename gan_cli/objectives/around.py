@@ -11,14 +11,17 @@ from gan_cli.shapes import Labels, Logits, Loss, Scores
 
 @dataclass(frozen=True, kw_only=True)
 class Around(Objective):
-    """The same as `base` wherever it does not say otherwise. Raises ValueError for a base without a generator."""
+    """The same as `base` wherever it does not say otherwise.
+
+    Raises ValueError for a base without a generator, or one whose logits are classes.
+    """
 
     base: Objective
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.base.adversarial:
-            raise ValueError(f"base: {type(self.base).__name__} has no generator: choose another objective there")
+        if not self.base.adversarial or self.base.logits_are_classes:
+            raise ValueError(f"base: {type(self.base).__name__} learns classes: choose another objective there")
 
     @property
     def num_outcomes(self) -> int:  # type: ignore[override]
@@ -27,10 +30,6 @@ class Around(Objective):
     @property
     def generator_reads_real(self) -> bool:  # type: ignore[override]
         return self.base.generator_reads_real
-
-    @property
-    def logits_are_classes(self) -> bool:  # type: ignore[override]
-        return self.base.logits_are_classes
 
     def discriminator_loss(self, real_logits: Logits, fake_logits: Logits) -> Loss:
         return self.base.discriminator_loss(real_logits, fake_logits)
@@ -42,9 +41,6 @@ class Around(Objective):
         self, real_logits: Logits | None, fake_logits: Logits, real_labels: Labels, fake_labels: Labels
     ) -> Loss:
         return self.base.generator_loss_by_class(real_logits, fake_logits, real_labels, fake_labels)
-
-    def supervised_loss(self, logits: Logits, labels: Labels) -> Loss | None:
-        return self.base.supervised_loss(logits, labels)
 
     def score(self, logits: Logits) -> Scores:
         return self.base.score(logits)

@@ -195,12 +195,8 @@ def with_once() -> Iterator[tuple[str, str, str, str]]:
         *(pytest.param(*case, marks=pytest.mark.slow) for case in with_once()),
         *(  # those of classes read a head, whose own tests are quick
             pytest.param(*case, marks=pytest.mark.slow)
-            for case in product(
-                GENERATIVE,
-                OF_IMAGES,
-                sorted(OF_HEADS),
-                ["gaussian"],
-            )
+            for case in product(GENERATIVE, OF_IMAGES, sorted(OF_HEADS), ["gaussian"])
+            if not (case[0] in MIXING and case[1] == "gradient_normalization")
         ),
     ],
 )

@@ -97,7 +97,7 @@ def test_samplers_that_only_change_training_are_not_offered(command: str) -> Non
         for name, sampler in classes.items()
         if issubclass(sampler, Refinement) and sampler.for_evaluation is Refinement.for_evaluation
     }
-    assert training_only == {"advlat_qua", "advlat_div", "label_pairs"}
+    assert training_only == {"advlat_qua", "advlat_div", "label_pairs", "logan"}
     assert set(names) == set(files) - training_only
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gan_cli.experiment import Experiment
-from gan_cli.objectives import LSGAN, MCGAN, Classification, Hinge, StdGAN
+from gan_cli.objectives import LSGAN, MCGAN, Classification, Hinge, Objective, SemiSupervised, StdGAN
 from gan_cli.trainer import train
 
 from ..conftest import TINY, realness
@@ -99,6 +99,9 @@ def test_another_objective_of_the_discriminator_is_a_choice(experiment: Callable
     assert isinstance(tiny.game.objective.base, LSGAN)
 
 
-def test_a_base_without_a_generator_is_refused() -> None:
-    with pytest.raises(ValueError, match="Classification has no generator: choose another objective there"):
-        MCGAN(base=Classification(num_classes=10))
+@pytest.mark.parametrize(
+    "base", [Classification(num_classes=10), SemiSupervised(num_classes=10, generator_weight=1.0)], ids=str
+)
+def test_a_base_that_learns_classes_is_refused(base: Objective) -> None:
+    with pytest.raises(ValueError, match=f"base: {type(base).__name__} learns classes: choose another objective there"):
+        MCGAN(base=base)
