@@ -277,12 +277,8 @@ def resampled(images: Images, maps: Tensor) -> Images:
     """The nearest pixels: exact for maps that take pixels to pixels."""
     height, width = images.shape[2:]
     rows, columns = (torch.arange(size, **like(images)) - (size - 1) / 2 for size in (height, width))
-    x, y = positions(maps, columns, rows)
-    grid = []
-    for at, size in ((x, width), (y, height)):
-        there_and_back = fraction((at / (size - 1) + 0.5) / 2)
-        grid.append(1 - 2 * (1 - 2 * there_and_back).abs())
-    return sample(images, torch.stack(grid, 3), NEAREST)
+    part = part_of_period(maps, rows, columns, height, width, 0.0)
+    return sample(images, 1 - 2 * (1 - 2 * part).abs(), NEAREST)
 
 
 def filtered(images: Images, maps: Tensor) -> Images:
@@ -293,11 +289,7 @@ def filtered(images: Images, maps: Tensor) -> Images:
         (torch.arange(-BEFORE, 2 * size + BEFORE, **like(images)) - OFFSET) / 2 - (size - 1) / 2
         for size in (height, width)
     )
-    x, y = positions(maps, columns, rows)
-    grid = []
-    for at, size in ((x, width), (y, height)):
-        grid.append(2 * fraction((2 * at + size - 1 + OFFSET) / (4 * (size - 1))) - 1)
-    sampled = sample(large, torch.stack(grid, 3), BILINEAR)
+    sampled = sample(large, 2 * part_of_period(maps, rows, columns, height, width, OFFSET / 2) - 1, BILINEAR)
     return downsampling(height, **like(images)) @ sampled @ downsampling(width, **like(images)).T
 
 
@@ -305,15 +297,17 @@ def like(images: Images) -> dict[str, Any]:
     return {"dtype": images.dtype, "device": images.device}
 
 
-def fraction(periods: Tensor) -> Tensor:
+def part_of_period(maps: Tensor, rows: Tensor, columns: Tensor, height: int, width: int, offset: float) -> Tensor:
+    """Where the maps take each row and column, x and y [batch, 2, rows, columns]: 0 is a first pixel, 1/2 a last one.
+
+    `offset` pixels are added.
+    """
+    one = torch.ones_like(maps[:, 0, 0])
+    x, y = (one * (size - 1) for size in (width, height))
+    in_periods = product(shift(0.25 + offset / 2 / x, 0.25 + offset / 2 / y), scaling(0.5 / x, 0.5 / y))
+    across, down, constant = product(in_periods, maps)[:, :2, :, None, None].unbind(2)
+    periods = across * columns + down * rows[:, None] + constant
     return periods - periods.floor()
-
-
-def positions(maps: Tensor, columns: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Where the maps take each column and row: x and y, [batch, rows, columns]."""
-    across, down, constant = maps[:, :2, None, None].unbind(4)
-    x, y = (across * columns + down * rows[:, None] + constant).unbind(1)
-    return x, y
 
 
 @kept
@@ -345,8 +339,8 @@ BILINEAR, NEAREST, BORDER = 0, 1, 1  # as aten.grid_sampler_2d takes them
 
 
 def sample(images: Tensor, grid: Tensor, interpolation: int) -> Tensor:
-    """Images at the positions of the grid [batch, rows, columns, 2], x and y from -1 to 1."""
-    made: Tensor = Sample.apply(images, grid, interpolation)
+    """Images at the positions of the grid, x and y from -1 to 1, [batch, 2, rows, columns]."""
+    made: Tensor = Sample.apply(images, grid.movedim(1, 3), interpolation)
     return made
 
 
@@ -372,11 +366,11 @@ class Spread(Function):
     def forward(ctx: Any, gradient: Tensor, grid: Tensor, shape: torch.Size, interpolation: int) -> Tensor:
         ctx.save_for_backward(grid)
         ctx.interpolation = interpolation
-        like, wanted = gradient.new_zeros(shape), (True, False)
+        like, wanted = gradient.new_empty(shape), (True, False)  # read for its shape alone
         output: Tensor = aten.grid_sampler_2d_backward(gradient, like, grid, interpolation, BORDER, True, wanted)[0]
         return output
 
     @staticmethod
     def backward(ctx: Any, second: Tensor) -> tuple[Tensor, None, None, None]:
         (grid,) = ctx.saved_tensors
-        return sample(second, grid, ctx.interpolation), None, None, None
+        return Sample.apply(second, grid, ctx.interpolation), None, None, None
