@@ -109,15 +109,17 @@ QUICK = {
     "ddls": ["latent_sampler.steps=2"],
     "drs": ["latent_sampler.num_burn_in=16"],
     "mh": ["latent_sampler.chain_length=2"],
+    "logan": ["latent_sampler.share=1.0"],
 }
 
 
-CLASSES = {"classification": "discriminator_labels=auxiliary"}  # where a regularizer's classes or embeddings are from
+CLASSES = {"classification": "discriminator_labels=auxiliary"}  # what a regularizer cannot do without
 CLASSES |= {
     f"{player}{name}": f"discriminator_labels={name}"
     for player in ("", "generator_")
     for name in ("contrastive", "d2d_ce")
 }
+CLASSES |= {"latent_distance": "latent_sampler=logan", "unit_direction": "objective=san"}
 
 
 @pytest.mark.parametrize(

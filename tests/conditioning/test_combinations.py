@@ -33,12 +33,7 @@ def reads_classes(path: Path) -> bool:
 
 CONDITIONINGS = sorted(path.stem for path in (CONF / "conditioning").glob("*.yaml"))
 OBJECTIVES = sorted(path.stem for path in (CONF / "objective").glob("*.yaml") if not reads_classes(path))
-CHANGING = (
-    "concat",
-    "projection",
-    "twin_logits",
-    "inner_product",
-)  # the discriminator's last layer, which SAN replaces
+CHANGING = ("concat", "projection", "twin_logits", "inner_product")  # the logits, which SAN refuses
 PAIRS = [
     (objective, conditioning)
     for objective, conditioning in product(OBJECTIVES, CONDITIONINGS)
