@@ -136,3 +136,10 @@ def test_passes_are_differentiated_in_any_order_and_isolated_ones_move_nothing()
 def test_a_network_without_such_layers_is_left_as_it_is() -> None:
     network = imposed(nn.Sequential(nn.Flatten(), nn.LayerNorm(4)))
     assert network(torch.ones(2, 4)).shape == (2, 4)
+
+
+def test_weights_without_a_norm_are_refused() -> None:
+    network = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1))
+    nn.init.zeros_(network[1].weight)
+    with pytest.raises(ValueError, match="cannot divide weights by their norm that start at 0"):
+        SpectralNorm(num_power_iterations=1).impose(network)
