@@ -22,8 +22,8 @@ from .pairwise import pairs
 from .test_door import QUICK, choices
 
 OnDevice = Callable[..., Any]
-OBJECTIVES = [name for name in choices("objective") if name != "classification"]  # it has one player, see below
-REGULARIZERS = choices("regularizer")
+OBJECTIVES = [name for name in choices("objective") if name not in ("classification", "gradient_normalization")]
+REGULARIZERS = [name for name in choices("regularizer") if name not in ("latent_distance", "unit_direction")]  # below
 SAMPLERS = [name for name in choices("latent_sampler") if name not in QUICK]
 MODELS = {
     "mlp": ["model=mlp", "model.generator.batch_norm=true", *TINY_MLP, "dataset=grid3", "dataset.points_per_mode=8"],
@@ -127,6 +127,15 @@ def test_every_two_choices_meet() -> None:
 @pytest.mark.parametrize("each", CASES, ids="-".join)
 def test_two_steps(on_device: OnDevice, each: tuple[str, str, str, str]) -> None:
     on_device(accelerator.two_steps, case(*each))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [["experiment=logan"], ["objective=gradient_normalization"], ["objective=san", "regularizer=unit_direction"]],
+    ids=" ".join,
+)
+def test_two_steps_of_what_needs_its_own_company(on_device: OnDevice, overrides: list[str]) -> None:
+    on_device(accelerator.two_steps, [*MODELS["dcgan"], *overrides])
 
 
 @pytest.mark.parametrize("conditioning", choices("conditioning"))
