@@ -45,7 +45,7 @@ def process(name: str, *arguments: str, cwd: Path, **more: str) -> "subprocess.P
 @pytest.mark.parametrize(
     ("line", "completed"),
     [
-        ("gan-train dataset=mnist metrics@dataset.metrics=in", {"metrics@dataset.metrics=inception"}),
+        ("gan-train dataset=mnist metrics@dataset.metrics=ga", {"metrics@dataset.metrics=gaussian_fit"}),
         ("gan-train generator_optimizer=", {"generator_optimizer=adam", "generator_optimizer=rmsprop"}),
         ("gan-train generator_opt", {"generator_optimizer=", "generator_optimizer."}),
         ("gan-train dataset=ri", {"dataset=ring"}),
