@@ -280,7 +280,8 @@ def build_gan(
     for name, bound in bounds.items():
         if not objective.adversarial and bound.player == "generator":
             raise UserError(f"regularizer.{name} is of the generator, and the model has none: remove it")
-        bound.impose(networks[bound.player])
+        with refusing(f"regularizer.{name}"):
+            bound.impose(networks[bound.player])
     ema_generator = copy.deepcopy(generator).eval().requires_grad_(False)
     generator, discriminator, ema_generator = (
         to_device(network, engine) for network in (generator, discriminator, ema_generator)

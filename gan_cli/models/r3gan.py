@@ -134,8 +134,8 @@ def stage_channels(size: int, width: int, full_width_until: int, group_width: in
         inside = EXPANSION * width // shrunk
         if width % shrunk or inside % min(group_width, inside):
             raise ValueError(
-                f"r3gan has {width}/{shrunk} channels at {resolution} pixels, twice as many in a block in groups of "
-                f"{group_width}: make width a multiple of {shrunk * max(1, group_width // EXPANSION)}"
+                f"width={width} makes {width / shrunk:g} channels at {resolution} pixels, and twice as many have to be "
+                f"whole groups of {group_width}: make it a multiple of {shrunk * max(1, group_width // EXPANSION)}"
             )
         channels.append(width // shrunk)
         resolution *= 2

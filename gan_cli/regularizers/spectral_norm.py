@@ -35,8 +35,8 @@ class SpectralNorm(Constraint):
             if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d | nn.Embedding):
                 if not layer.weight.is_meta and not layer.weight.any():
                     raise ValueError(
-                        "spectral_norm cannot divide weights by their norm that start at 0, as those of this "
-                        "discriminator do: choose another model, or regularizer=[r1,r2]"
+                        "it cannot divide weights by their norm that start at 0, as those of this discriminator do: "
+                        "choose another model, or regularizer=[r1,r2]"
                     )
                 norm = Normalised(layer.weight.detach(), dim=1 if isinstance(layer, nn.ConvTranspose2d) else 0)
                 register_parametrization(layer, "weight", norm)

@@ -57,7 +57,7 @@ def test_channels_halve_beyond_the_last_full_resolution() -> None:
     assert stage_channels(256, 768, 32, 16) == [768, 768, 768, 768, 384, 192, 96]
     assert stage_channels(8, 4, 32, 16) == [4, 4]
     for size, width in ((64, 20), (64, 9)):
-        with pytest.raises(ValueError, match="make width a multiple of (8|16)"):
+        with pytest.raises(ValueError, match="make it a multiple of (8|16)"):
             stage_channels(size, width, 32, 16)
 
 
