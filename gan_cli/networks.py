@@ -26,6 +26,33 @@ def has_weights(network: nn.Module) -> bool:
     return next(network.parameters(), None) is not None
 
 
+class Outer(nn.Module):
+    """A network around another one, `network`, with the same labels and the same outputs beside the logits."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    @property
+    def conditional(self) -> bool:
+        return is_conditional(self.network)
+
+    @property
+    def classifies(self) -> bool:
+        return predicts_classes(self.network)
+
+    @property
+    def embeds(self) -> bool:
+        return embeds(self.network)
+
+
+def innermost(network: nn.Module) -> nn.Module:
+    """The network inside what adds a head or labels."""
+    while isinstance(inner := getattr(network, "network", None), nn.Module):
+        network = inner
+    return network
+
+
 def last_linear(network: nn.Module) -> tuple[str, nn.Linear]:
     """The path and the layer that come last among its linear ones; raises ValueError for a network without one."""
     found = [(path, layer) for path, layer in network.named_modules() if isinstance(layer, nn.Linear)]
@@ -39,10 +66,8 @@ def keep_head_in_float32(network: nn.Module, device_type: str) -> None:
 
     Heads on the same features follow that layer, so they do, too; a network without such a layer is left alone.
     """
-    while isinstance(inner := getattr(network, "network", None), nn.Module):  # inside what adds a head or labels
-        network = inner
     try:
-        layer = last_linear(network)[1]
+        layer = last_linear(innermost(network))[1]
     except ValueError:
         return
 

@@ -17,5 +17,10 @@ class Flip(Augmentation):
         check_pixels(image_shape)
 
     def __call__(self, images: Images) -> Images:
-        mirrored = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
-        return torch.where(mirrored, images.flip(3), images)
+        return mirrored(images)
+
+
+def mirrored(images: Images) -> Images:
+    """Each image, or with probability 1/2 its mirror image."""
+    chosen = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
+    return torch.where(chosen, images.flip(3), images)

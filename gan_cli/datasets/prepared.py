@@ -18,6 +18,7 @@ import torch
 from annotated_types import Ge, Le
 from PIL import Image, ImageOps
 
+from gan_cli.augmentations.flip import mirrored
 from gan_cli.data import TrainingSet
 from gan_cli.datasets.cached import LABELS, MANIFEST, PIXELS, BlockHashes, Manifest, checked, count_of, read_prepared
 from gan_cli.datasets.dataset import Dataset, Probed
@@ -214,8 +215,7 @@ class PreparedDataset(Dataset):
 
     def augment(self, images: Images) -> Images:
         if self.horizontal_flip:
-            mirrored = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
-            images = torch.where(mirrored, images.flip(-1), images)
+            images = mirrored(images)
         return images + torch.rand_like(images) / 128 if self.dequantize else images
 
 

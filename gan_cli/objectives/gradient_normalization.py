@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_cli.gradients import input_gradient, per_row
-from gan_cli.networks import embeds, is_conditional, predicts_classes
+from gan_cli.networks import Outer
 from gan_cli.objectives.around import Around
 from gan_cli.shapes import Images, Labels, Logits, Outputs
 
@@ -38,27 +38,11 @@ class GradientNormalization(Around):
         return GradientNormalizedHead(network)
 
 
-class GradientNormalizedHead(nn.Module):
+class GradientNormalizedHead(Outer):
     """A network of one logit, divided by the sum of its gradient's length and its own size.
 
     Zero over zero is zero.
     """
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    @property
-    def conditional(self) -> bool:
-        return is_conditional(self.network)
-
-    @property
-    def classifies(self) -> bool:
-        return predicts_classes(self.network)
-
-    @property
-    def embeds(self) -> bool:
-        return embeds(self.network)
 
     def forward(self, images: Images, *labels: Labels) -> Logits | Outputs:
         made: list[Logits | Outputs] = []

@@ -12,7 +12,7 @@ from annotated_types import Interval
 from torch import Tensor, nn
 
 from gan_cli.kept import kept
-from gan_cli.networks import embeds, is_conditional, predicts_classes
+from gan_cli.networks import Outer
 from gan_cli.objectives.objective import Objective
 from gan_cli.seeding import mix
 from gan_cli.shapes import Labels, Logits, Loss, Outputs, Scores
@@ -189,32 +189,19 @@ class StepAnchors(nn.Module):
             self.register_buffer(side, torch.full((num_outcomes,), 1 / num_outcomes))
 
 
-class ResamplingHead(nn.Module):
+class ResamplingHead(Outer):
     """Logits mu + exp(log_variance / 2) e, e ~ N(0, I) at every training pass, from a network that predicts both.
 
     Raises ValueError for a network whose class logits are made of all its outputs.
     """
 
     def __init__(self, network: nn.Module) -> None:
-        super().__init__()
         if getattr(network, "classes_from_logits", False):
             raise ValueError(
                 "feature_resampling=true has two outputs for each outcome, of which one is no logit, and these labels "
                 "make class logits of all: set objective.feature_resampling=false or another discriminator_labels"
             )
-        self.network = network
-
-    @property
-    def conditional(self) -> bool:
-        return is_conditional(self.network)
-
-    @property
-    def classifies(self) -> bool:
-        return predicts_classes(self.network)
-
-    @property
-    def embeds(self) -> bool:
-        return embeds(self.network)
+        super().__init__(network)
 
     def forward(self, images: Tensor, *labels: Labels) -> Logits | Outputs:
         made = self.network(images, *labels)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
-from gan_cli.networks import is_conditional, last_linear
+from gan_cli.networks import innermost, is_conditional, last_linear
 from gan_cli.objectives.around import Around
 from gan_cli.shapes import Features, Labels, Logits, Loss, Scores
 
@@ -61,9 +61,7 @@ class SAN(Around):
             raise ValueError(
                 "SAN's logit is of the last layer alone, and labels change it: set discriminator_labels=none"
             )
-        inner = network
-        while isinstance(within := getattr(inner, "network", None), nn.Module):  # inside what adds a head
-            inner = within
+        inner = innermost(network)
         path, layer = last_linear(inner)
         if layer.out_features != 1:
             raise ValueError(

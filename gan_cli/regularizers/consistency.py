@@ -8,6 +8,7 @@ from annotated_types import Interval
 from torch import Tensor
 from torch.nn.functional import pad
 
+from gan_cli.augmentations.flip import mirrored
 from gan_cli.game import Game, Turn
 from gan_cli.regularizers.regularizer import Regularizer, check_generates
 from gan_cli.shapes import Examples, Images, Loss, Outputs
@@ -53,8 +54,7 @@ def transformed(images: Images, *, flip: bool, shift: float) -> Images:
     """
     count, _, height, width = images.shape
     if flip:
-        mirrored = torch.rand(count, 1, 1, 1, device=images.device) < 0.5
-        images = torch.where(mirrored, images.flip(3), images)
+        images = mirrored(images)
     down, right = int(shift * height), int(shift * width)
     padded = pad(images, (right, right, down, down), mode="reflect").permute(0, 2, 3, 1)
     rows, columns = window(down, height, count, images.device), window(right, width, count, images.device)
