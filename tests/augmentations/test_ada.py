@@ -11,18 +11,14 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from gan_cli.augmentations.ada import (
-    ADA,
+from gan_cli.augmentations.ada import ADA, Adaptive, hue_rotation, luma_flip, saturating
+from gan_cli.augmentations.warping import (
     OFFSET,
     WAVELET,
-    Adaptive,
     filtered,
-    hue_rotation,
-    luma_flip,
     product,
     resampled,
     rotation,
-    saturating,
     scaling,
     shift,
 )
