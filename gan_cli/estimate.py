@@ -129,7 +129,7 @@ def estimated(experiment: Experiment) -> Estimate:
 
 def drop_values(experiment: Experiment) -> None:
     """Puts tensors of the same sizes in place of all weights and buffers, also in the optimizers."""
-    roots = [*experiment.gan.networks().values(), *experiment.leaves]
+    roots = [*experiment.gan.networks().values(), *experiment.power_networks.values(), *experiment.leaves]
     parts = [part for root in roots for _, part in nested("", root) if isinstance(part, nn.Module)]
     made: dict[Tensor, Tensor] = {}
     for module in {each: None for part in parts for each in part.modules()}:

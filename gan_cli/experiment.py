@@ -1,5 +1,6 @@
 """The parts of a run: networks, players, regularizers, data and settings."""
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from torch.optim import Optimizer
 from gan_cli.augmentations.none import NoAugmentation
 from gan_cli.data import ClassLaw, TrainingSet
 from gan_cli.datasets.dataset import Dataset
-from gan_cli.ema import MovingAverage
+from gan_cli.ema import POWER_WIDTHS, MovingAverage, PowerAverage
 from gan_cli.game import Game
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
 from gan_cli.part import Part, Stateful, nested
@@ -46,6 +47,7 @@ class RunSettings(Ranged):
     evaluate_every: Annotated[int, Ge(0)]
     checkpoint_every: Annotated[int, Ge(0)]
     keep_checkpoints: Annotated[int, Ge(1)]
+    ema_snapshots_every: Annotated[int, Ge(0)]
     num_eval_images: Annotated[int, Ge(1)] | None
     evaluation_seed: Annotated[int, Ge(0)]
     num_evaluation_seeds: Annotated[int, Ge(1)]
@@ -172,6 +174,16 @@ class Experiment:
         return MovingAverage(self.gan.ema_generator, self.game.generator)
 
     @cached_property
+    def power_networks(self) -> dict[float, nn.Module]:
+        """Generators with averages of other widths, by their width: none unless snapshots of them are to be kept."""
+        widths = POWER_WIDTHS if self.settings.ema_snapshots_every and self.game.objective.adversarial else ()
+        return {width: copy.deepcopy(self.gan.ema_generator) for width in widths}
+
+    @cached_property
+    def power_averages(self) -> list[PowerAverage]:
+        return [PowerAverage(network, self.game.generator, width) for width, network in self.power_networks.items()]
+
+    @cached_property
     def leaves(self) -> list[Part]:
         """Every part whose hooks are called during training."""
         roots = [self.game.objective, self.game.augmentation, self.gan.latent_sampler, *self.bounds.values()]
@@ -180,11 +192,19 @@ class Experiment:
     def parts(self) -> dict[str, Stateful]:
         """The one list of mutable state; randomness is not in it, it follows from (seed, rank, step)."""
         optimizers: dict[str, Stateful] = {f"{player.name}_optimizer": player.optimizer for player in self.players}
-        return self.gan.parts() | optimizers | stateful({f"regularizer.{k}": v for k, v in self.bounds.items()})
+        averages = power_parts(self.power_networks)
+        return (
+            self.gan.parts() | optimizers | averages | stateful({f"regularizer.{k}": v for k, v in self.bounds.items()})
+        )
 
     @property
     def num_eval_images(self) -> int:
         return self.settings.images_to_score(len(self.training_set))
+
+
+def power_parts(networks: Mapping[float, nn.Module]) -> dict[str, Stateful]:
+    """The generators by the names that checkpoints and snapshots have for them."""
+    return {f"ema_{width:g}": network for width, network in networks.items()}
 
 
 def stateful(leaves: Mapping[str, object]) -> dict[str, Stateful]:

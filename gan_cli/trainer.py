@@ -34,6 +34,8 @@ def train(experiment: Experiment, first_step: int = 0) -> Iterator[Step]:
                 player.set_schedules(number)
             decay = ramped_up(value_at(settings.ema_decay, number), number)
             step = iterate(number, feed(number), decay)
+            for average in experiment.power_averages:
+                average.update(number + 1)
             feed.prepare(number + 1)
         watch.look(step.number, step.names, step.terms)
         yield step

@@ -60,6 +60,7 @@ CASES = {
     "two lazy penalties": LAZY,
     "streams in streams": ["regularizer=vat"],
     "schedules": [FALLING, "regularizer.r1.weight={start: 8.0, end: 0.0, until: 14, shape: cosine}"],
+    "averages of other lengths": ["ema_snapshots_every=5"],
     "a scheduled average": ["ema_decay={start: 0.05, end: 0.75, until: 14, shape: linear}"],
     "several updates": ["discriminator_steps=2", "generator_batch_size=6", "objective=hinge"],
     "draws before each step": ["objective=realness", "objective.anchors=resampled_each_step"],

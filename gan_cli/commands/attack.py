@@ -21,7 +21,7 @@ from gan_cli.experiment import GAN
 from gan_cli.metrics.metrics import Classify
 from gan_cli.runs import pictures
 from gan_cli.runs.progress import showing_work
-from gan_cli.runs.summary import SCORED, console, scores_table
+from gan_cli.runs.summary import console, scores_table
 from gan_cli.runs.trained import Trained, open_trained
 from gan_cli.shapes import Examples, Images, Scores
 
@@ -156,7 +156,9 @@ def attack(options: dict[str, Any], engine: Engine) -> None:
     ones: how small a step makes them pass as real.
     """
     root = options["dataset"].get("root")
-    trained = open_trained(Path(options["checkpoint"]), options["which"], options["trust"], root, engine)
+    trained = open_trained(
+        Path(options["checkpoint"]), options["which"], options["trust"], root, engine, options["ema"]
+    )
     attacks: list[Attack] = [build("attack", node) for node in options["attacks"]]
     kind = attacks[0].name.rpartition("_")[0]
     out = folder_for(options, f"{trained.name}-{kind}")
@@ -205,7 +207,7 @@ def target_of(trained: Trained, count: int | None, seed: int, engine: Engine) ->
     some = TrainingSet(real.values[chosen.to(real.values.device)], real.labels[chosen.to(real.labels.device)])
     critic = Critic(fake, gan, torch.zeros(1))
     scores = answers(some.to_engine(engine), critic.answer, seed, "real images").sort().values
-    protocol |= {"weights": SCORED, "num_real": len(some), "median_real_score": scores.median().item()}
+    protocol |= {"weights": trained.weights, "num_real": len(some), "median_real_score": scores.median().item()}
     return replace(critic, real_scores=scores), protocol
 
 

@@ -58,7 +58,9 @@ def evaluate(options: dict[str, Any]) -> None:
         attack(options, engine)
         return
     chosen = options["sampler_name"]
-    trained = open_trained(Path(options["checkpoint"]), options["which"], options["trust"], root, engine)
+    trained = open_trained(
+        Path(options["checkpoint"]), options["which"], options["trust"], root, engine, options["ema"]
+    )
     out = folder_for(options, trained.name if chosen is None else f"{trained.name}-{chosen}")
     samplers = samplers_to_score(trained, options)
     settings = build_settings(trained.config)
@@ -105,9 +107,12 @@ def evaluate(options: dict[str, Any]) -> None:
             count or None,
             settings.evaluation_seeds,
             engine_settings(trained.config).precision,
+            trained.weights,
         )
         | trained_weights(trained.config),
     }
+    if trained.ema is not None:
+        result |= {"ema": {"width": trained.ema, "profile_error": trained.profile_error}}
     if plain:
         console(stderr=True).print(costs_table({name: images.cost for name, images in made.items()}))
         result |= {"plain": results["plain"]}

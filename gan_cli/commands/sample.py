@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 import torch
 from filelock import FileLock, Timeout
@@ -42,6 +42,7 @@ class Drawn(TypedDict):
     latent_sampler: Any
     latents: str
     labels: str
+    ema: NotRequired[float | None]
 
 
 def sample(options: dict[str, Any]) -> None:
@@ -50,7 +51,9 @@ def sample(options: dict[str, Any]) -> None:
     Loads the data only for a sampler that reads real images, and for points, which are drawn with real ones.
     """
     engine, root = choose_engine(options["device"]), options["dataset"]["root"]
-    trained = open_trained(Path(options["checkpoint"]), options["which"], options["trust"], root, engine)
+    trained = open_trained(
+        Path(options["checkpoint"]), options["which"], options["trust"], root, engine, options["ema"]
+    )
     if not trained.gan.game.objective.adversarial:
         raise UserError(f"{options['checkpoint']} has no generator, it classifies: score it with gan-eval")
     gan, chosen = of_class(trained.gan, options["labels"]), options["sampler_name"]
@@ -69,6 +72,7 @@ def sample(options: dict[str, Any]) -> None:
         "latent_sampler": node,
         "latents": latents,
         "labels": labels,
+        "ema": trained.ema,
     }
     words = [trained.name, f"seed-{seed}", *filter(None, [chosen, latents if latents != "random" else "", labels])]
     out = Path(options["out"] or Path(options["outputs"]) / "samples" / "-".join(words))
@@ -175,7 +179,7 @@ def check_folder(out: Path, drawn: Drawn) -> None:
         held: Drawn = read_json(out / MANIFEST, Drawn)
     except (OSError, ValueError) as error:
         raise UserError(f"{out} cannot be added to ({one_line(error)}): choose another with out=<folder>") from error
-    others = [key for key, value in drawn.items() if held[key] != value]  # type: ignore[literal-required]
+    others = [key for key, value in drawn.items() if held.get(key) != value]
     if others:
         raise UserError(f"{out} holds images of another {' and '.join(others)}: choose another with out=<folder>")
 

@@ -79,7 +79,8 @@ SETTINGS = [setting.name for setting in fields(RunSettings)]
 ENGINE = typing.get_type_hints(EngineSettings)
 # Of runs of earlier versions, whose configs have no engine.
 ENGINE_BEFORE = {"precision": "float32", "compile": False, "capture": False}
-SETTINGS_BEFORE: dict[str, Any] = {"num_evaluation_seeds": 1}  # likewise, of settings that they do not have
+# likewise, of settings that they do not have
+SETTINGS_BEFORE: dict[str, Any] = {"num_evaluation_seeds": 1, "ema_snapshots_every": 0}
 INITIAL = {"sha256": str, "step": int}  # what `init_from` of a config says of the weights that its run began with
 
 

@@ -57,6 +57,7 @@ EVALUATION: dict[str, Any] = {
     "images": str | None,
     "reference": str | None,
     "which": typing.Literal["latest", "best"],
+    "ema": float | None,
     "num_eval_images": int | None,
     "evaluation_seed": int | None,
     "num_evaluation_seeds": int | None,
@@ -72,6 +73,7 @@ EVALUATION: dict[str, Any] = {
 SAMPLING: dict[str, Any] = {
     "checkpoint": str,
     "which": typing.Literal["latest", "best"],
+    "ema": float | None,
     "num_images": int | None,
     "seed": int,
     "latents": typing.Literal["random", "interpolate", "grid"],
@@ -107,6 +109,7 @@ VERIFYING: dict[str, Any] = {
 
 OF_A_CHECKPOINT = (
     "which",
+    "ema",
     "num_eval_images",
     "evaluation_seed",
     "num_evaluation_seeds",

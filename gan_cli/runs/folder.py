@@ -32,6 +32,7 @@ class RunFolder(Sink):
         self.lock_identity: tuple[int, int] | None = None
         self.checkpoints = path / "checkpoints"
         self.samples = path / "samples"
+        self.averages = path / "averages"
         self.metrics = path / "metrics.jsonl"
         self.sessions = Sessions(path / "sessions.jsonl")
         self.curves = path / "curves.png"

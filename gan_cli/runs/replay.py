@@ -27,7 +27,7 @@ from gan_cli.metrics.metrics import Scorer
 from gan_cli.objectives.objective import Objective
 from gan_cli.runs.checkpoint import Checkpoint
 from gan_cli.runs.folder import RunFolder
-from gan_cli.runs.run import DUE, Run, fetch
+from gan_cli.runs.run import Run, fetch
 from gan_cli.runs.signals import Stop
 from gan_cli.runs.sink import Record
 from gan_cli.runs.state import flat, state_of
@@ -73,9 +73,9 @@ class Replay(Run):
             self.use_threads()
 
     def due(self, step: int) -> dict[str, bool]:
-        due, everything = super().due(step), dict.fromkeys(DUE, True)
+        due = super().due(step)
         if any(session["steps"] == step for session in self.sessions) and (step, "losses") in self.recorded:
-            return everything
+            return dict.fromkeys(due, True)
         due["log"] |= (step, "losses") in self.recorded
         due["evaluate"] |= (step, "metrics") in self.recorded
         return due
@@ -84,6 +84,9 @@ class Replay(Run):
         self.made.append(record)
 
     def save(self) -> None:
+        """Nothing is written."""
+
+    def save_averages(self) -> None:
         """Nothing is written."""
 
     def draw(self, fake: Stored, labels: Labels) -> None:

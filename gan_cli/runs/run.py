@@ -17,7 +17,7 @@ from gan_cli.evaluation import Generated, Scored, class_grid, classifying, gener
 from gan_cli.experiment import Experiment, Player
 from gan_cli.iteration import Step
 from gan_cli.metrics.metrics import Scorer, Subject
-from gan_cli.runs import checkpoint, pictures
+from gan_cli.runs import averages, checkpoint, pictures
 from gan_cli.runs.checkpoint import name_of
 from gan_cli.runs.failures import explained
 from gan_cli.runs.folder import RunFolder
@@ -139,8 +139,9 @@ class Run:
         settings = self.experiment.settings
         every = dict(zip(DUE, ("log_every", "sample_every", "evaluate_every", "checkpoint_every"), strict=True))
         intervals = {name: getattr(settings, key) for name, key in every.items()}
-        last = step == settings.steps
-        return {name: last or (interval > 0 and step % interval == 0) for name, interval in intervals.items()}
+        last, snapshots = step == settings.steps, settings.ema_snapshots_every
+        due = {name: last or (interval > 0 and step % interval == 0) for name, interval in intervals.items()}
+        return due | {"snapshot": snapshots > 0 and step % snapshots == 0}
 
     @property
     def stops_if_lost(self) -> bool:
@@ -192,6 +193,8 @@ class Run:
         """
         if due["evaluate"] or due["sample"] or due["checkpoint"]:
             check_weights(self.experiment, self.step)
+        if due["snapshot"]:
+            self.save_averages()
         try:
             best = self.draw_and_score(due["sample"], due["evaluate"])
         except WorkDroppedError:
@@ -289,6 +292,9 @@ class Run:
         )
         self.saved_step = self.step
         self.tidy_checkpoints()
+
+    def save_averages(self) -> None:
+        averages.save(self.folder.averages, self.experiment.power_networks, self.step)
 
     def tidy_checkpoints(self) -> None:
         """Lets `best` follow from the records, and removes what is not kept: a kill may have come before either."""

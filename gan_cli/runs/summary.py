@@ -61,6 +61,7 @@ def protocol(
     num_fake: int | None,
     seeds: Sequence[int],
     precision: Precision = "float32",
+    weights: str = SCORED,
 ) -> Protocol:
     """How a score was measured; scores compare only if all of it is the same.
 
@@ -73,7 +74,7 @@ def protocol(
         measured = measured | {"training_precision": precision}
     if num_fake is None:
         return dataset.protocol | images | measured
-    drawn: Protocol = {"weights": SCORED, "evaluation_seed": seeds[0]} if seeds else {}
+    drawn: Protocol = {"weights": weights, "evaluation_seed": seeds[0]} if seeds else {}
     if len(seeds) > 1:
         drawn = drawn | {"num_evaluation_seeds": len(seeds)}
     return dataset.protocol | images | measured | {"num_fake": num_fake} | drawn

@@ -14,9 +14,10 @@ from gan_cli.engine import Engine
 from gan_cli.errors import UserError
 from gan_cli.experiment import GAN
 from gan_cli.files import slug
-from gan_cli.runs import checkpoint
+from gan_cli.runs import averages, checkpoint
 from gan_cli.runs.checkpoint import Checkpoint
 from gan_cli.runs.origin import is_ours
+from gan_cli.runs.summary import SCORED
 from gan_cli.text import printable
 
 
@@ -26,24 +27,41 @@ class Trained:
     config: Config
     gan: GAN
     dataset: Dataset
+    ema: float | None = None  # the relative width of a rebuilt average, in place of the run's own
+    profile_error: float | None = None
+
+    @property
+    def weights(self) -> str:
+        """The name of the weights that are scored and drawn."""
+        return SCORED if self.ema is None else f"power-function average of relative width {self.ema:g}"
 
     @property
     def name(self) -> str:
         """The name for results of this checkpoint."""
-        return slug(f"{self.found.folder.resolve().parents[1].name}-step-{self.found.step}")
+        average = "" if self.ema is None else f"-ema-{self.ema:g}"
+        return slug(f"{run_folder(self.found).name}-step-{self.found.step}{average}")
 
 
-def open_trained(path: Path, which: str, trust: list[str], root: str | None, engine: Engine) -> Trained:
+def open_trained(
+    path: Path, which: str, trust: list[str], root: str | None, engine: Engine, ema: float | None = None
+) -> Trained:
     """Opens and checks the checkpoint, builds the networks and restores them; `root` is where the data is now.
 
-    Raises UserError for a checkpoint that is missing, damaged or not trusted, and for a `root` if the data has none.
+    The moving average is the run's, or one of relative width `ema` rebuilt from the run's snapshots. Raises UserError
+    for a checkpoint that is missing, damaged or not trusted, for a `root` if the data has none, and for an average that
+    cannot be rebuilt.
     """
     found = checkpoint.find(path, which)
     config = trusted_config(found, trust, root)
     with within(found):
         gan = build_gan(config, found.image_shape, found.class_counts, engine, build_imposed(config, engine))
     found.restore(gan.parts())
-    return Trained(found, config, gan, build_dataset(config))
+    apart = None if ema is None else averages.rebuild(gan.ema_generator, run_folder(found) / "averages", found, ema)
+    return Trained(found, config, gan, build_dataset(config), ema, apart)
+
+
+def run_folder(found: Checkpoint) -> Path:
+    return found.folder.resolve().parents[1]
 
 
 @contextmanager
