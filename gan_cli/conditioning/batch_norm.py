@@ -9,19 +9,26 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gan_cli.conditioning.conditioning import BuildGenerator, GeneratorLabels
+from gan_cli.models.conditional_norm import Added, Condition, ConditionalBatchNorm
 from gan_cli.shapes import Codes, Images, Labels
 
 
 class NormalizedByLabel(GeneratorLabels):
     """Scale and shift of every batch norm of the generator depend on the label y: (1 + W y) x + U y.
 
-    x is normalised, without a scale and shift of the layer's own. W and U start at 0, where labels have no effect.
-    Raises ValueError for a generator without batch norm.
+    x is normalised, without a scale and shift of the layer's own. W and U start at 0, where labels have no effect. Of a
+    generator with norms that read its code, as BigGAN's, these alone take the labels, too: W and U are then a part of
+    the map from both, and start orthogonal, as it does. Raises ValueError for a generator without batch norm.
     """
 
     def wrap(self, build: BuildGenerator, latent_dim: int, num_classes: int) -> nn.Module:
         network = build(latent_dim)
         condition = Condition()
+        own = [layer for layer in network.modules() if isinstance(layer, ConditionalBatchNorm)]
+        for layer in own:
+            self.add_labels(layer, num_classes, condition)
+        if own:
+            return LabelledNorms(network, self.embedding(num_classes), condition)
         made: dict[nn.Module, nn.Module] = {
             layer: self.conditional_layer(layer, num_classes, condition)
             for layer in network.modules()
@@ -46,7 +53,14 @@ class NormalizedByLabel(GeneratorLabels):
     def row(self, num_classes: int, num_features: int) -> nn.Module:
         """From what a layer is given to one number for each of its features."""
 
-    def conditional_layer(self, layer: _BatchNorm, num_classes: int, condition: "Condition") -> nn.Module:
+    def add_labels(self, layer: ConditionalBatchNorm, num_classes: int, condition: Condition) -> None:
+        scale, shift = (self.row(num_classes, layer.norm.num_features) for _ in range(2))
+        for row in (scale, shift):
+            nn.init.orthogonal_(row.weight)  # type: ignore[arg-type]
+        layer.scale = Added(layer.scale, scale, condition)
+        layer.shift = Added(layer.shift, shift, condition)
+
+    def conditional_layer(self, layer: _BatchNorm, num_classes: int, condition: Condition) -> nn.Module:
         scale, shift = (self.row(num_classes, layer.num_features) for _ in range(2))
         for row in (scale, shift):
             nn.init.zeros_(row.weight)  # type: ignore[arg-type]
@@ -68,8 +82,8 @@ class BatchNorm(NormalizedByLabel):
 class SharedBatchNorm(NormalizedByLabel):
     """All layers share an embedding of the classes, of width `dim`, and each has a linear map of it.
 
-    As in BigGAN (Brock et al. 2019, arXiv:1809.11096, section 3), without its parts of the code. Rows of the embedding
-    start at a length of about 1. Raises ValueError for a width below 1.
+    As in BigGAN (Brock et al. 2019, arXiv:1809.11096, section 3); with model=biggan parts of the code, besides. Rows
+    of the embedding start at a length of about 1. Raises ValueError for a width below 1.
     """
 
     dim: Annotated[int, Ge(1)]
@@ -81,32 +95,6 @@ class SharedBatchNorm(NormalizedByLabel):
 
     def row(self, num_classes: int, num_features: int) -> nn.Module:
         return nn.Linear(self.dim, num_features, bias=False)
-
-
-class Condition:
-    """What all layers of one network read in the present pass. Empty between passes: no copy and no state has it."""
-
-    given: Tensor | None = None
-
-
-class ConditionalBatchNorm(nn.Module):
-    """A batch norm whose scale and shift are those of the condition."""
-
-    def __init__(self, norm: _BatchNorm, scale: nn.Module, shift: nn.Module, condition: Condition) -> None:
-        super().__init__()
-        norm.affine = False
-        norm.register_parameter("weight", None)
-        norm.register_parameter("bias", None)
-        self.norm = norm
-        self.scale = scale
-        self.shift = shift
-        self.condition = condition
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        normalised: Tensor = self.norm(inputs)
-        scale, shift = (row(self.condition.given) for row in (self.scale, self.shift))  # [batch, features]
-        over_pixels = (..., *[None] * (inputs.ndim - 2))
-        return (1 + scale[over_pixels]) * normalised + shift[over_pixels]
 
 
 class LabelledNorms(nn.Module):

@@ -18,7 +18,7 @@ FIRST_ITERATIONS = 15  # from random vectors, as in torch.nn.utils.parametrizati
 
 @dataclass(frozen=True, kw_only=True)
 class SpectralNorm(Constraint):
-    """Divides every linear, convolutional and embedding weight of the discriminator by its largest singular value.
+    """Divides every linear, convolutional and embedding weight of a network by its largest singular value.
 
     That is equation 8; embeddings of labels as in the projection discriminator of the same authors (arXiv:1802.05637).
 
@@ -35,8 +35,8 @@ class SpectralNorm(Constraint):
             if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d | nn.Embedding):
                 if not layer.weight.is_meta and not layer.weight.any():
                     raise ValueError(
-                        "it cannot divide weights by their norm that start at 0, as those of this discriminator do: "
-                        "choose another model, or regularizer=[r1,r2]"
+                        f"it cannot divide weights by their norm that start at 0, as those of this {self.player} do: "
+                        "choose another model, or another regularizer such as r1"
                     )
                 norm = Normalised(layer.weight.detach(), dim=1 if isinstance(layer, nn.ConvTranspose2d) else 0)
                 register_parametrization(layer, "weight", norm)
@@ -45,6 +45,16 @@ class SpectralNorm(Constraint):
         iterate(norms_of(network), FIRST_ITERATIONS)
         network.register_forward_pre_hook(lambda network, _: prepare(network, self.num_power_iterations))
         network.register_forward_hook(lambda network, *_: release(network), always_call=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorSpectralNorm(SpectralNorm):
+    """The same of the generator (SAGAN, Zhang et al. 2019, arXiv:1805.08318, section 4.1; BigGAN).
+
+    The moving average has averaged weights, and the singular vectors of the newest ones.
+    """
+
+    player = "generator"
 
 
 class Normalised(nn.Module):

@@ -50,6 +50,7 @@ READ = {"classification": "auxiliary", "contrastive": "contrastive", "d2d_ce": "
 NEEDS |= {f"{player}{name}": [f"discriminator_labels={READ[name]}"] for name in READ for player in ("", "generator_")}
 NOT_OF_A_CLASSIFIER = {"gradient_penalty", "r2", "mode_seeking", "feature_matching"}  # they read generated images
 NOT_OF_A_CLASSIFIER |= {"r2_fd", "logit_centering", "lecam", "zcr", "latent_distance", "unit_direction"}
+NOT_OF_A_CLASSIFIER |= {"generator_spectral_norm"}
 NOT_OF_A_CLASSIFIER |= {name for name in NEEDS if name.endswith(tuple(READ))}
 NEEDS |= {"latent_distance": ["latent_sampler=logan"], "unit_direction": ["objective=san"]}
 NEEDS |= {"entropy_minimisation": ["discriminator_labels=auxiliary"]}
@@ -142,7 +143,7 @@ def test_the_base_of_image_data_sets_is_no_choice() -> None:
 
 
 # Files that several choices use.
-SHARED = ("calibration", "search", "shapes", "initialization", "folded", "no_generator")
+SHARED = ("calibration", "conditional_norm", "search", "shapes", "initialization", "folded", "no_generator")
 
 
 def test_one_file_and_one_yaml_of_the_same_name() -> None:
@@ -172,6 +173,7 @@ OF_HEADS = NEEDS.keys() & {*choices("regularizer")} - OF_ONE_METHOD
 # Choices in the slow cases only.
 ONCE = {"r1_fd", "r2_fd", "logit_centering", "lecam", "consistency", "zcr"}
 ONCE |= {"mcgan", "san", "gradient_normalization", "logan"}
+ONCE |= {"biggan", "generator_spectral_norm"}
 MIXING = {"cdcgan", "dcgan_classic"}  # discriminators with batch norm, which gradient_normalization refuses
 
 
@@ -193,7 +195,7 @@ def with_once() -> Iterator[tuple[str, str, str, str]]:
 @pytest.mark.parametrize(
     ("model", "objective", "regularizer", "latent_sampler"),
     [
-        *every_three(GENERATIVE, *map(without_once, (OF_IMAGES, OF_IMAGES_ALONE, choices("latent_sampler")))),
+        *every_three(*map(without_once, (GENERATIVE, OF_IMAGES, OF_IMAGES_ALONE, choices("latent_sampler")))),
         *(pytest.param(*case, marks=pytest.mark.slow) for case in with_once()),
         *(  # those of classes read a head, whose own tests are quick
             pytest.param(*case, marks=pytest.mark.slow)
@@ -215,8 +217,11 @@ def test_every_three_choices_train(
         "latent_dim=4",
         *needs("regularizer", regularizer),
     )
-    if (model, regularizer) == ("r3gan", "spectral_norm"):  # its blocks start as the identity
-        with pytest.raises(UserError, match="regularizer.spectral_norm: it cannot divide weights by their norm"):
+    if (model, regularizer) in (
+        ("r3gan", "spectral_norm"),
+        ("r3gan", "generator_spectral_norm"),
+    ):  # blocks start as the identity
+        with pytest.raises(UserError, match=f"regularizer.{regularizer}: it cannot divide weights by their norm"):
             build()
     else:
         check_that_it_trains(build())
