@@ -207,7 +207,7 @@ def steps(bench: Bench, overrides: list[str]) -> dict[str, Any]:
     """Real images a second, the share of the time in which the device computes, and the memory at its peak."""
     reset_memory(bench)
     experiment = build_experiment(bench.config(overrides), bench.engine)
-    images = experiment.settings.images_per_step
+    images = experiment.images_per_step
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         stepping = train(experiment)

@@ -121,7 +121,7 @@ def measured(name: str, case: Case, folder: Path, peak: float) -> dict[str, Any]
         "discriminator_steps": counts["discriminator"],
         "parameters": count(experiment.game.generator) + count(experiment.game.discriminator),
         **{f"{player}_turn_s": times[player] for player in counts},
-        "images_per_s": experiment.settings.images_per_step / step,
+        "images_per_s": experiment.images_per_step / step,
         "share_of_peak": sum(flops[player] * counts[player] for player in counts) / step / peak,
         "step_over_turns": times["step"] / step,
         "peers": [],

@@ -177,8 +177,11 @@ def render(game: Game, latents: Latents, dtype: torch.dtype) -> Stored:
 
 
 def scoring(gan: GAN) -> Callable[[Images], Scores] | None:
-    """The discriminator's score of images on the CPU, without a gradient; None if it depends on their labels."""
-    if is_conditional(gan.game.discriminator):
+    """The discriminator's score of images on the CPU, without a gradient.
+
+    None if it depends on their labels, or without a discriminator.
+    """
+    if is_conditional(gan.game.discriminator) or not gan.game.objective.judges:
         return None
 
     def score(images: Images) -> Scores:

@@ -54,11 +54,6 @@ class RunSettings(Ranged):
     on_divergence: Literal["stop", "continue"]
 
     @property
-    def images_per_step(self) -> int:
-        """Real images shown to the discriminator in one step."""
-        return self.batch_size * self.discriminator_steps
-
-    @property
     def evaluation_seeds(self) -> range:
         """The seeds of the latents that are scored, one after the other."""
         return range(self.evaluation_seed, self.evaluation_seed + self.num_evaluation_seeds)
@@ -196,6 +191,11 @@ class Experiment:
         return (
             self.gan.parts() | optimizers | averages | stateful({f"regularizer.{k}": v for k, v in self.bounds.items()})
         )
+
+    @property
+    def images_per_step(self) -> int:
+        """Real images in one step's turns of the first player: the discriminator, if there is one."""
+        return self.players[0].batch_size * self.players[0].num_turns
 
     @property
     def num_eval_images(self) -> int:

@@ -52,7 +52,7 @@ def iteration(experiment: Experiment, step: int, fed: Fed, decay: float | Tensor
                 if bound.player == player.name:
                     bound.after_update(player.network)
         losses[player.name] = {name: loss.detach() for name, loss in played.losses.items()}
-        if not scores and played.turn.real_logits is not None:
+        if game.objective.judges and not scores and played.turn.real_logits is not None:
             sides = {"real": played.turn.real_logits, "fake": played.turn.fake_logits}
             scores = {k: game.objective.score(logits.detach()).mean() for k, logits in sides.items() if len(logits)}
     experiment.average.update(decay)

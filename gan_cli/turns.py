@@ -72,7 +72,8 @@ def generator_turn(rules: Rules, batch: Batch, number: int, step: int) -> Played
     latents = rules.latent_sampler.for_generator(game, real)
     fake = game.generate(latents)
     turn = Turn(real, latents, fake, game.real_outputs(real), game.outputs(fake), batch.labelled)
-    losses = {"adversarial": game.generator_loss(turn.real_logits, turn.fake_logits, real.labels, fake.labels)}
+    loss = game.generator_loss(turn.real_logits, turn.fake_logits, real.labels, fake.labels)
+    losses = {game.objective.name_of_loss: loss}
     return Played(losses | terms("generator", rules, turn, number, step), turn)
 
 

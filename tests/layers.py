@@ -28,7 +28,7 @@ GROUND = (
 )
 CORE = ("turns", "experiment", "feed", "iteration", "capture", "trainer", "evaluation", "estimate")
 LAYERS = (
-    *("ground", "attacks", "objectives", "augmentations", "metrics", "models", "conditioning", "trackers", "game"),
+    *("ground", "attacks", "metrics", "objectives", "augmentations", "models", "conditioning", "trackers", "game"),
     *(
         "regularizers",
         "latent_samplers",

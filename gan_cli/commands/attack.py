@@ -200,6 +200,8 @@ def target_of(trained: Trained, count: int | None, seed: int, engine: Engine) ->
             raise UserError("the held-out images have no labels, so no answer is wrong: choose another data set")
         test = TrainingSet(held_out.values[rows], held_out.labels[rows]).identified()
         return Classifier(test.to_engine(engine), classify), protocol | {"test_sha256": test.digest}
+    if not trained.gan.game.objective.judges:
+        raise UserError("there is nothing to attack: the run trained no discriminator")
     gan, real = trained.gan, load_training_set(trained.dataset).to_engine(engine)
     made = generate(gan, count or MOST_GENERATED, seed, gan.calibration(real), trained.dataset.stored)
     fake = TrainingSet(made.values, made.labels).to_engine(engine)

@@ -82,9 +82,9 @@ def images_of(dataset: Dataset) -> tuple[TrainingSet, str]:
 
 def of_steps(experiment: Experiment) -> str:
     settings = experiment.settings
-    images = settings.steps * settings.images_per_step
+    images = settings.steps * experiment.images_per_step
     return (
-        f"{settings.steps:,} of {settings.images_per_step:,} real images: {images:,} in all, "
+        f"{settings.steps:,} of {experiment.images_per_step:,} real images: {images:,} in all, "
         f"{images / len(experiment.training_set):,.1f} times the data set"
     )
 
@@ -122,7 +122,7 @@ def of_evaluations(experiment: Experiment) -> str:
 
 def generates(experiment: Experiment) -> bool:
     """Whether images are generated to be scored."""
-    return experiment.game.objective.adversarial and experiment.dataset.metrics.reads_images
+    return experiment.game.objective.generates and experiment.dataset.metrics.reads_images
 
 
 def num_evaluations(experiment: Experiment) -> int:

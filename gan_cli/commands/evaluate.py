@@ -8,8 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-
 from gan_cli.commands.attack import attack
 from gan_cli.commands.out import IMAGES, MANIFEST, conclude, folder_for, writing
 from gan_cli.commands.self_check import self_check
@@ -19,6 +17,7 @@ from gan_cli.config.build import (
     build_scorer,
     build_scorer_or_other,
     build_settings,
+    check_sampler,
     check_scorer,
     engine_settings,
     load_training_set,
@@ -30,6 +29,7 @@ from gan_cli.datasets.given_images import GivenImages, first_size, read_given
 from gan_cli.engine import Engine, choose_engine
 from gan_cli.errors import UserError, one_line
 from gan_cli.evaluation import Generated, Scored, score_seeds, scoring
+from gan_cli.experiment import GAN
 from gan_cli.files import is_there, slug
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
 from gan_cli.metrics.metrics import NearestImages, Subject
@@ -195,16 +195,20 @@ def warn_of_images(given: GivenImages, num_real: int, image_shape: tuple[int, in
 def samplers_to_score(trained: Trained, options: dict[str, Any]) -> dict[str, LatentSampler]:
     """The run's own sampler; or its prior alone, and the chosen sampler on that prior."""
     name, prior = options["sampler_name"], trained.gan.latent_sampler.innermost
-    if name is not None and not trained.gan.game.objective.adversarial:
+    if name is not None and not trained.gan.game.objective.generates:
         raise UserError(f"{options['checkpoint']} has no generator: leave out latent_sampler={name}")
     if name is None:
         return {"score": trained.gan.latent_sampler}
-    return {"plain": prior, name: chosen_sampler(options, prior, trained.gan.game.engine.device)}
+    return {"plain": prior, name: chosen_sampler(options, trained.gan)}
 
 
-def chosen_sampler(options: dict[str, Any], prior: LatentSampler, device: torch.device) -> LatentSampler:
-    """The chosen sampler, on the run's prior; raises UserError for one that only changes training."""
-    sampler = build_sampler(options["latent_sampler"], prior, device)
+def chosen_sampler(options: dict[str, Any], gan: GAN) -> LatentSampler:
+    """The chosen sampler, on the run's prior; raises UserError for one that only changes training.
+
+    And for one that reads a discriminator, if the run has none.
+    """
+    sampler = build_sampler(options["latent_sampler"], gan.latent_sampler.innermost, gan.game.engine.device)
+    check_sampler(sampler, gan.game.objective)
     if sampler.innermost is not sampler and not sampler.refines_evaluation:
         raise UserError(
             f"{options['sampler_name']} only changes training: choose one that changes sampling, as advlat_z does"

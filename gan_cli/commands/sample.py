@@ -54,14 +54,14 @@ def sample(options: dict[str, Any]) -> None:
     trained = open_trained(
         Path(options["checkpoint"]), options["which"], options["trust"], root, engine, options["ema"]
     )
-    if not trained.gan.game.objective.adversarial:
+    if not trained.gan.game.objective.generates:
         raise UserError(f"{options['checkpoint']} has no generator, it classifies: score it with gan-eval")
     gan, chosen = of_class(trained.gan, options["labels"]), options["sampler_name"]
     options = options | {"num_images": options["num_images"] or default_count(gan, options["labels"])}
     node = own = trained.config["latent_sampler"]
     if chosen is not None:
         node = on_prior(options["latent_sampler"], own, width_of(gan.latent_sampler, engine.device))
-        gan = gan.with_sampler(chosen_sampler(options, gan.latent_sampler.innermost, engine.device))
+        gan = gan.with_sampler(chosen_sampler(options, gan))
     seed, dtype, shape = options["seed"], trained.dataset.stored, trained.found.image_shape
     latents, codes = arranged(gan, options, options["num_images"], seed)
     labels = "" if options["labels"] is None else f"labels-{options['labels']}"
@@ -95,7 +95,7 @@ def sample(options: dict[str, Any]) -> None:
 
 def of_class(gan: GAN, labels: int | str | None) -> GAN:
     """With images of one class alone, if `labels` is its number; raises UserError for a run that cannot make them."""
-    if not gan.game.objective.adversarial:
+    if not gan.game.objective.generates:
         raise UserError("this run trained a classifier: it has no generator to draw images with")
     law = gan.class_law
     if labels is not None and not is_conditional(gan.game.generator):

@@ -191,7 +191,7 @@ def draw_curves(finished: RunFolder, config: Config, summary: Record) -> None:
     """The last picture of a run that was killed after its summary."""
     with finished.locked():
         sweep_partial(finished.path)
-        images = config["batch_size"] * config["discriminator_steps"]
+        images = summary["cost"]["images_seen"] // summary["step"]
         pictures.save_curves(finished.curves, finished.records(), summary["metrics"].get("floor", {}), images)
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from gan_cli.augmentations.augmentation import Augmentation
 from gan_cli.capture import obstacles
-from gan_cli.conditioning.conditioning import DiscriminatorLabels, GeneratorLabels
+from gan_cli.conditioning.conditioning import DiscriminatorLabels, GeneratorLabels, UnlabelledDiscriminator
 from gan_cli.config.check import (
     ENGINE_BEFORE,
     NUM_CLASSES,
@@ -219,7 +219,7 @@ def check_scorer(scorer: Scorer | None, gan: GAN, num_evaluation_seeds: int = 1)
             f"num_evaluation_seeds={num_evaluation_seeds} is of generated images, and {scorer.leading} scores none: "
             "set num_evaluation_seeds=1"
         )
-    if scorer.reads_images and not gan.game.objective.adversarial:
+    if scorer.reads_images and not gan.game.objective.generates:
         raise UserError(
             f"{scorer.leading} scores generated images, and {type(gan.game.objective).__name__} has no generator: set "
             "metrics@dataset.metrics=classification"
@@ -246,6 +246,8 @@ def build_gan(
     torch.manual_seed(mix("init", config["seed"]))
     latent_sampler = build("latent_sampler", config["latent_sampler"])
     objective = build("objective", config["objective"], num_classes=num_classes)
+    with refusing("objective"):
+        objective.prepare(image_shape)
     augmentation = build("augmentation", config["augmentation"])
     for _, part in nested("augmentation", augmentation):
         if isinstance(part, Augmentation):
@@ -266,20 +268,21 @@ def build_gan(
     of_discriminator: DiscriminatorLabels = build("discriminator_labels", config["discriminator_labels"])
     with refusing("generator_labels"):
         generator = of_generator.wrap(build_generator, latent_dim, num_classes)
+    check_discriminator(model["discriminator"], of_discriminator, objective)
     with refusing("discriminator_labels"):
         discriminator = objective.head(
             lambda width: of_discriminator.wrap(build_discriminator, image_shape, width, num_classes)
         )
-    if objective.adversarial != has_weights(generator):
-        remedy = "needs a generator, and the model has none" if objective.adversarial else "trains no generator"
+    if objective.generates != has_weights(generator):
+        remedy = "needs a generator, and the model has none" if objective.generates else "trains no generator"
         raise UserError(f"{type(objective).__name__} {remedy}: choose another objective or model")
     if objective.logits_are_classes and is_conditional(discriminator):
         name = type(objective).__name__
         raise UserError(f"{name} predicts the labels that the discriminator is given: set discriminator_labels=none")
     networks = {"generator": generator, "discriminator": discriminator}
     for name, bound in bounds.items():
-        if not objective.adversarial and bound.player == "generator":
-            raise UserError(f"regularizer.{name} is of the generator, and the model has none: remove it")
+        if bound.player not in objective.players:
+            raise UserError(f"regularizer.{name} is of the {bound.player}, and the run trains none: remove it")
         with refusing(f"regularizer.{name}"):
             bound.impose(networks[bound.player])
     ema_generator = copy.deepcopy(generator).eval().requires_grad_(False)
@@ -290,11 +293,33 @@ def build_gan(
         keep_head_in_float32(discriminator, engine.device.type)
     for leaf in (latent_sampler, objective, augmentation):
         state_to_device(leaf, engine)
+    check_sampler(latent_sampler, objective)
     game = Game(generator, discriminator, objective, augmentation, engine)
     for name, bound in bounds.items():
         with refusing(f"regularizer.{name}"):
             bound.check(game)
     return GAN(game, ema_generator, latent_sampler, ClassLaw(tuple(class_counts) if game.conditional else ()))
+
+
+def check_discriminator(node: Config | None, labels: DiscriminatorLabels, objective: Objective) -> None:
+    """Raises UserError for a discriminator that the objective does not train, or for none where it trains one."""
+    name = type(objective).__name__
+    if objective.judges and node is None:
+        raise UserError(f"{name} trains a discriminator, and model.discriminator is null: choose another objective")
+    if not objective.judges and node is not None:
+        raise UserError(f"{name} trains no discriminator: set model.discriminator=null")
+    if not objective.judges and not isinstance(labels, UnlabelledDiscriminator):
+        raise UserError(f"{name} trains no discriminator to be given labels: set discriminator_labels=none")
+
+
+def check_sampler(sampler: LatentSampler, objective: Objective) -> None:
+    """Raises UserError for a sampler that reads a discriminator, if none is trained."""
+    for path, part in nested("latent_sampler", sampler):
+        if isinstance(part, LatentSampler) and part.reads_discriminator and not objective.judges:
+            name = type(objective).__name__
+            raise UserError(
+                f"{path}: {type(part).__name__} reads a discriminator, and {name} trains none: choose another sampler"
+            )
 
 
 def width_of(sampler: LatentSampler, device: torch.device) -> int:
@@ -358,18 +383,17 @@ def warn_of_unused(bounds: Mapping[str, Bound], turns: Mapping[str, int]) -> Non
 
 
 def build_players(config: Config, game: Game, settings: RunSettings) -> list[Player]:
-    """In the order of their turns; a model without a generator has one player."""
-    size = settings.batch_size
-    size_of_generator = settings.generator_batch_size or size
-    play = discriminator_turn if game.objective.adversarial else classifier_turn
-    players = [build_player("discriminator", config, game.discriminator, play, settings.discriminator_steps, size)]
-    if game.objective.adversarial:
-        players.append(
-            build_player(
-                "generator", config, game.generator, generator_turn, settings.generator_steps, size_of_generator
-            )
-        )
-    return players
+    """Those of the objective, in the order of their turns."""
+    size, objective = settings.batch_size, game.objective
+    turn_of_discriminator = discriminator_turn if objective.generates else classifier_turn
+    known: dict[str, tuple[nn.Module, PlayTurn, int, int]] = {
+        "discriminator": (game.discriminator, turn_of_discriminator, settings.discriminator_steps, size),
+        "generator": (
+            *(game.generator, generator_turn),
+            *(settings.generator_steps, settings.generator_batch_size or size),
+        ),
+    }
+    return [build_player(name, config, *known[name]) for name in objective.players]
 
 
 def build_player(

@@ -64,6 +64,7 @@ NODES = {  # these must name one class
     "generator_optimizer",
     "discriminator_optimizer",
 }
+OPTIONAL = {"model.discriminator"}  # or null
 WORDS = {
     int: "an integer",
     float: "a number",
@@ -90,7 +91,8 @@ def config_problems(config: Config) -> list[str]:
     if problems:
         return problems
     named = dict(targets(config))
-    problems += [f"{path} must name a class: {path}._target_=<class>" for path in sorted(NODES - set(named))]
+    absent = {path for path, value in leaves(config) if value is None} & OPTIONAL
+    problems += [f"{path} must name a class: {path}._target_=<class>" for path in sorted(NODES - absent - set(named))]
     if isinstance(config["model"], dict):
         problems += [unknown(f"model.{key}", NODES) for key in config["model"] if f"model.{key}" not in NODES]
     if not isinstance(config["regularizer"], dict) or not all(is_node(node) for node in config["regularizer"].values()):

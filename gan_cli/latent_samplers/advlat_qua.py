@@ -11,5 +11,7 @@ from gan_cli.shapes import Examples, Latents
 class AdvLatQua(Search):
     """Searches from fresh prior draws in every turn of the discriminator; the generator trains on the prior itself."""
 
+    reads_discriminator = True
+
     def for_discriminator(self, game: Game, real: Examples) -> Latents:
         return self.fooling(game, self.prior.for_discriminator(game, real), real)

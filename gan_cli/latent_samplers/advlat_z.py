@@ -12,6 +12,8 @@ from gan_cli.shapes import Examples, Latents
 class AdvLatZ(Search):
     """Searches from what is to be scored, with generator and discriminator at rest."""
 
+    reads_discriminator = True
+
     def for_evaluation(self, game: Game, latents: Latents, real: Examples | None) -> Latents:
         return self.fooling(game, self.prior.for_evaluation(game, latents, real), real)
 

@@ -25,6 +25,8 @@ VALUES_ON_CPU, VALUES = 2**16, 2**20  # in all images that pass at once: with mo
 class Calibrated(Refinement):
     """A sampler that goes by log density ratios, which it is fitted to once for many calls."""
 
+    reads_discriminator = True
+
     calibration: Method
 
     def reads_real(self, objective: Objective) -> bool:

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -32,6 +33,7 @@ class LatentSampler(Part, ABC):
     """
 
     half_width: float = math.inf  # every coordinate of a draw lies within +- this
+    reads_discriminator: ClassVar[bool] = False  # whether it needs one that is trained
 
     @abstractmethod
     def sample(self, count: int, device: torch.device) -> Codes:

@@ -24,6 +24,8 @@ class LOGAN(Refinement):
     Raises ValueError for an alpha below 0, a beta that is not above 0, or a share outside (0, 1].
     """
 
+    reads_discriminator = True
+
     alpha: Annotated[float, Ge(0)]
     beta: Annotated[float, Gt(0)]
     share: Annotated[float, Interval(gt=0, le=1)]

@@ -25,9 +25,11 @@ class ClassifierExtractor(Extractor):
     `digits` and `mnist` are those of version 0.1.0, kept until 0.3.0 for comparing with earlier runs.
     """
 
-    weights_family = "shipped classifier"
-
     name: Literal["digits_v2", "mnist_v2", "digits", "mnist"]
+
+    @property
+    def weights_family(self) -> str:  # type: ignore[override]
+        return f"shipped classifier {self.name}"
 
     def load(self) -> LoadedExtractor:
         layers = convolutions() if self.name.endswith("_v2") else first_convolutions()

@@ -1,7 +1,8 @@
-"""Objectives: what the two players minimise."""
+"""Objectives: what the players minimise."""
 
 from gan_cli.objectives.around import Around
 from gan_cli.objectives.classification import Classification, ClassLogits
+from gan_cli.objectives.drifting import Drifting
 from gan_cli.objectives.fgan import FGAN
 from gan_cli.objectives.gradient_normalization import GradientNormalization
 from gan_cli.objectives.hinge import Hinge
@@ -23,6 +24,7 @@ __all__ = [
     "Around",
     "ClassLogits",
     "Classification",
+    "Drifting",
     "GradientNormalization",
     "Hinge",
     "Objective",

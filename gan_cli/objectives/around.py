@@ -13,15 +13,16 @@ from gan_cli.shapes import Labels, Logits, Loss, Scores
 class Around(Objective):
     """The same as `base` wherever it does not say otherwise.
 
-    Raises ValueError for a base without a generator, or one whose logits are classes.
+    Raises ValueError for a base with one player, or one whose logits are classes.
     """
 
     base: Objective
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.base.adversarial or self.base.logits_are_classes:
-            raise ValueError(f"base: {type(self.base).__name__} learns classes: choose another objective there")
+        if not (self.base.generates and self.base.judges) or self.base.logits_are_classes:
+            what = "learns classes" if self.base.logits_are_classes else "has no discriminator"
+            raise ValueError(f"base: {type(self.base).__name__} {what}: choose another objective there")
 
     @property
     def num_outcomes(self) -> int:  # type: ignore[override]

@@ -35,7 +35,7 @@ class ClassLogits(Objective):
 class Classification(ClassLogits):
     """Cross entropy of the labelled images; the score of an image is the largest log probability of a class."""
 
-    adversarial = False
+    players = ("discriminator",)
     generator_reads_real = False
 
     def score(self, logits: Logits) -> Scores:

@@ -1,4 +1,4 @@
-"""What the two players minimise, as a function of raw discriminator outputs."""
+"""What the players minimise, as a function of raw discriminator outputs."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -18,8 +18,22 @@ class Objective(Part, ABC):
 
     num_outcomes: int = 1  # width of the discriminator's output that this objective reads
     generator_reads_real: bool = True  # False saves the generator's turn a pass over real images
-    adversarial: ClassVar[bool] = True  # False: there are no generated images, only a supervised loss
+    players: ClassVar[tuple[str, ...]] = ("discriminator", "generator")  # that are trained, in the order of their turns
+    name_of_loss: ClassVar[str] = "adversarial"  # under which the generator's is recorded
     logits_are_classes: ClassVar[bool] = False  # whether there is a logit for each class of the data
+
+    @property
+    def generates(self) -> bool:
+        """Whether a generator is trained; without one there are no generated images, only a supervised loss."""
+        return "generator" in self.players
+
+    @property
+    def judges(self) -> bool:
+        """Whether a discriminator is trained; without one no score says how real an image is."""
+        return "discriminator" in self.players
+
+    def prepare(self, image_shape: tuple[int, int, int]) -> None:
+        """Once, when the experiment is built; raises ValueError for images that the objective does not fit."""
 
     @abstractmethod
     def discriminator_loss(self, real_logits: Logits, fake_logits: Logits) -> Loss: ...
@@ -73,5 +87,8 @@ class Objective(Part, ABC):
         return {} if equilibrium is None else {"equilibrium_loss": equilibrium}
 
     def head(self, discriminator: Callable[[int], nn.Module]) -> nn.Module:
-        """The network that this objective reads; `discriminator` builds one with a given number of outputs."""
+        """The network that this objective reads; `discriminator` builds one with a given number of outputs.
+
+        One that trains no discriminator has a network of its own here, without weights to train.
+        """
         return discriminator(self.num_outcomes)

@@ -42,7 +42,7 @@ class AdversarialTraining(Regularizer):
             raise ValueError(f"epsilon={self.epsilon} must be at least step_size={self.step_size}")
 
     def penalty(self, game: Game, turn: Turn) -> Loss:
-        terms = [self.adversarial(game, turn)] if game.objective.adversarial else []
+        terms = [self.adversarial(game, turn)] if game.objective.generates else []
         if self.images != "fake" and supervises(game.objective, turn):
             terms.append(self.supervised(game, turn.labelled))
         if not terms:

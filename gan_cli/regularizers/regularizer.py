@@ -38,7 +38,7 @@ class Bound(Part):
 
 def check_generates(game: Game) -> None:
     """Raises ValueError for a game without generated images."""
-    if not game.objective.adversarial:
+    if not game.objective.generates:
         raise ValueError(
             f"it reads generated images, and {type(game.objective).__name__} has no generator: remove this regularizer "
             "or set images=real"

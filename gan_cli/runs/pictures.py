@@ -276,15 +276,17 @@ def save_curves(
     Learning rates are drawn if one changes.
     """
     losses = [record for record in records if "losses" in record]
-    shown = ["losses", "scores", *(["gradient_norms"] if any("gradient_norms" in record for record in losses) else [])]
+    shown = ["losses", *recorded(losses, "scores", "gradient_norms")]
     shown += ["rates"] if rates_change(losses) else []
     evaluations = [record for record in records if "metrics" in record]
     keys = [key for key in evaluations[0]["metrics"] if not key.endswith("_std")][:4] if evaluations else []
-    mosaic = [[name for name in shown for _ in range(12 // len(shown))]]
-    if keys:
-        mosaic.append([key for key in keys for _ in range(12 // len(keys))])
-    figure = new_figure(max(11.0, 3.6 * len(shown)), 3.2 * len(mosaic))
-    panels = figure.subplot_mosaic(mosaic)  # type: ignore[arg-type]
+    rows = [shown, keys] if keys else [shown]
+    figure = new_figure(max(11.0, 3.6 * len(shown)), 3.2 * len(rows))
+    panels = {
+        name: axes
+        for names, part in zip(rows, figure.subfigures(len(rows), squeeze=False)[:, 0], strict=True)
+        for name, axes in zip(names, part.subplots(1, len(names), squeeze=False)[0], strict=True)
+    }
     plot_training(panels, losses, shown)
     for key in keys:
         scored = [record for record in evaluations if key in record["metrics"]]  # the others were not finite
@@ -328,6 +330,11 @@ def show_small_terms(axes: "Axes") -> None:
         axes.set_yscale("symlog", linthresh=linear)
 
 
+def recorded(records: Sequence[Mapping[str, Any]], *names: str) -> list[str]:
+    """Those of the names under which there are numbers: without a discriminator there are no scores."""
+    return [name for name in names if any(record.get(name) for record in records)]
+
+
 def rates_change(records: Sequence[Mapping[str, Any]]) -> bool:
     rates = [record["rates"] for record in records if "rates" in record]
     return any(rate != rates[0] for rate in rates)
@@ -341,9 +348,7 @@ TITLES = {
 }
 
 
-def plot_training(
-    panels: Mapping[str, "Axes"], records: Sequence[Mapping[str, Any]], names: Sequence[str] = ("losses", "scores")
-) -> None:
+def plot_training(panels: Mapping[str, "Axes"], records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
     """Numbers of training against steps, in the panels of these names."""
     for panel in names:
         rows = [(record["step"], flat(record.get(panel, {}))) for record in records]
@@ -367,7 +372,7 @@ def save_diagnosis(
     """Where a training was lost: losses, scores and the spread of images, the lost steps shaded; images of its end.
 
     `lost` has a name, a first and a last step for each interval; without one, the last 1,000 steps are shown. A run
-    without a generator, whose `fake` is None, has losses and scores only.
+    without a generator, whose `fake` is None, has losses and scores only; one without a discriminator has no scores.
     """
     from matplotlib.ticker import SymmetricalLogLocator
 
@@ -375,11 +380,11 @@ def save_diagnosis(
     end = readings[-1]["step"] if readings else 0
     first = min((start for _, start, _ in lost), default=end - 500)
     shown = [record for record in readings if record["step"] >= first - max(500, end - first)]
-    names = ["losses", "scores"] if fake is None else ["losses", "scores", "spread"]
+    names = ["losses", *recorded(shown, "scores"), *([] if fake is None else ["spread"])]
     figure = new_figure(12.0, 2.8 * len(names))
     mosaic = [[name] if fake is None else [name, "images"] for name in names]
     panels = figure.subplot_mosaic(mosaic, width_ratios=None if fake is None else [6, 5])  # type: ignore[arg-type]
-    plot_training(panels, shown)
+    plot_training(panels, shown, ["losses", *recorded(shown, "scores")])
     if fake is not None:
         plot_spread(panels["spread"], shown)
         draw_images(panels["images"], fake, real)

@@ -166,7 +166,7 @@ class Run:
             numbers = fetch(step, self.experiment) if any(due.values()) else None  # waits for the device
             self.step, self.seconds = step.number, self.seconds + time.perf_counter() - started
             if numbers is not None:
-                images = (self.step - first_step) * self.experiment.settings.images_per_step
+                images = (self.step - first_step) * self.experiment.images_per_step
                 self.report(numbers, due, images / (self.seconds - first_seconds))
             if stopping or (self.health.lost is not None and self.stops_if_lost):
                 break
@@ -176,7 +176,7 @@ class Run:
         """Records and does everything that is due after this step."""
         check_finite(numbers, self.step)
         if due["log"]:
-            seen = self.step * self.experiment.settings.images_per_step
+            seen = self.step * self.experiment.images_per_step
             record = {"step": self.step, "images_seen": seen, "seconds": round(self.seconds, 3)} | numbers
             self.record(record)
             for finding in self.health.see(record):
@@ -209,7 +209,7 @@ class Run:
         """Saves a picture and records metrics; returns whether this step is the best so far."""
         experiment, gan = self.experiment, self.experiment.gan
         scorer = self.scorer if score else None
-        generates = gan.game.objective.adversarial
+        generates = gan.game.objective.generates
         num_drawn = pictures.num_drawn(experiment.training_set.image_shape) if draw and generates else 0
         num_scored = experiment.num_eval_images if scorer is not None and scorer.reads_images else 0
         if not num_drawn and scorer is None and (not draw or self.scorer is None):
@@ -258,7 +258,7 @@ class Run:
 
     def draw_confusion(self, counts: Tensor) -> None:
         """The picture of this step, if no images are generated; else a file of its own, of the newest one."""
-        generates = self.experiment.game.objective.adversarial
+        generates = self.experiment.game.objective.generates
         path = self.folder.confusion if generates else self.folder.samples / f"{self.step:08d}.png"
         with self.drawing():
             pictures.save_confusion(path, counts)
@@ -317,7 +317,7 @@ class Run:
             records = self.folder.records()
             with listening(self.report_work):
                 self.tell("finished", self.summary(status, error, records))
-            images = self.experiment.settings.images_per_step
+            images = self.experiment.images_per_step
             with self.drawing():
                 pictures.save_curves(self.folder.curves, records, self.floor, images)
                 if status in ("collapsed", "diverged"):
@@ -329,7 +329,7 @@ class Run:
 
     def summary(self, status: str, error: str, records: list[Record]) -> Record:
         experiment, settings = self.experiment, self.experiment.settings
-        images_seen = self.step * settings.images_per_step
+        images_seen = self.step * experiment.images_per_step
         cost: dict[str, Any] = {
             "seconds": self.seconds,
             "images_seen": images_seen,
@@ -365,7 +365,7 @@ class Run:
         """The picture of a training that is lost, with what the generator itself makes now; its average lags behind."""
         experiment, real = self.experiment, self.experiment.training_set.values
         count, seed = pictures.num_drawn(experiment.training_set.image_shape), experiment.settings.evaluation_seed
-        generates = experiment.game.objective.adversarial
+        generates = experiment.game.objective.generates
         fake = snapshot(experiment.gan, count, seed, experiment.dataset.stored) if generates else None
         pictures.save_diagnosis(self.folder.diagnosis, records, self.health.intervals(), error, fake, real)
 

@@ -64,7 +64,7 @@ def test_a_classifier_is_continued_evaluated_and_not_sampled(command: Command) -
             ),
             (["dataset.num_held_out=0"], "no held-out images: set dataset.num_held_out"),
             (["model=dcgan", "model.discriminator.width=4"], "Classification trains no generator"),
-            (["regularizer=mode_seeking"], "regularizer.mode_seeking is of the generator, and the model has none"),
+            (["regularizer=mode_seeking"], "regularizer.mode_seeking is of the generator, and the run trains none"),
             (["regularizer=r2"], "regularizer.r2: it reads generated images, and Classification has no generator"),
             (["dataset.num_labelled=5"], "dataset.num_labelled=5 must be at least 10"),
             (["model=dcgan", "objective=hinge", "labelled_batch_size=null"], "test_error reads class logits"),

@@ -40,7 +40,11 @@ def choices(group: str) -> list[str]:
 GROUPS = sorted(
     {path.parent.name for path in CONF.glob("*/*.yaml")} - {"study", "tracker", "attack"}
 )  # not of a run's config
-PLACES = {"metrics": "metrics@dataset.metrics", "optimizer": "optimizer@generator_optimizer"}  # else: as the group
+PLACES = {  # else: as the group
+    "metrics": "metrics@dataset.metrics",
+    "optimizer": "optimizer@generator_optimizer",
+    "features": "features@objective.features",
+}
 EVERY = [(group, choice) for group in GROUPS for choice in choices(group)]
 CLASSIFIERS = ("classifier", "conv_large")  # models without a generator
 NEEDS = {
@@ -57,6 +61,7 @@ NEEDS |= {"entropy_minimisation": ["discriminator_labels=auxiliary"]}
 NEEDS |= {f"model/{name}": ["objective=classification"] for name in CLASSIFIERS}
 NEEDS |= {"model/shifted": ["latent_dim=2"]}
 NEEDS |= {"objective/classification": ["model=classifier"], "metrics/classification": []}
+NEEDS |= {f"features/{name}": ["objective=drifting"] for name in choices("features")}
 
 
 def needs(group: str, choice: str) -> list[str]:
@@ -162,7 +167,8 @@ def test_run_settings_are_all_in_the_yaml_and_nowhere_else() -> None:
 OF_CLASSES = ("classification", "semi_supervised")  # objectives that read class logits
 MEASURING = ("shifted",)  # a generator of one number, for points, whose latents are as many as they have
 GENERATIVE = [model for model in choices("model") if model not in (*CLASSIFIERS, *MEASURING)]
-OF_IMAGES = [objective for objective in choices("objective") if objective not in OF_CLASSES]
+ALONE = ("drifting",)  # objectives without a discriminator
+OF_IMAGES = [objective for objective in choices("objective") if objective not in (*OF_CLASSES, *ALONE)]
 
 
 OF_IMAGES_ALONE = [regularizer for regularizer in choices("regularizer") if regularizer not in NEEDS]
@@ -242,6 +248,27 @@ def check_that_it_trains(tiny: Experiment) -> None:
 def test_the_semi_supervised_gan_trains_every_model(experiment: Build, model: str) -> None:
     regularizers = "regularizer=[vat,entropy_minimisation,feature_matching]"
     tiny = experiment(*tiny_data(model), f"model={model}", "objective=semi_supervised", regularizers, "latent_dim=4")
+    check_that_it_trains(tiny)
+
+
+@pytest.mark.parametrize("model", every_third_quick(GENERATIVE, of_one_value=True))
+def test_every_model_has_a_generator_that_drifts_alone(experiment: Build, model: str) -> None:
+    """With each of its samplers, penalties and augmentations that read no discriminator."""
+    data = [setting for setting in tiny_data(model) if not setting.startswith("model.discriminator")]
+    toy = model.startswith("mlp")
+    labels = [] if toy or model == "cdcgan" else ["generator_labels=concat"]
+    augmentation = "none" if toy else "diffaugment"
+    tiny = experiment(
+        *data,
+        f"model={model}",
+        "objective=drifting",
+        "regularizer=mode_seeking",
+        "latent_sampler=advlat_div",
+        f"augmentation={augmentation}",
+        "latent_dim=4",
+        *labels,
+    )
+    assert [player.name for player in tiny.players] == ["generator"]
     check_that_it_trains(tiny)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -462,7 +462,7 @@ def test_euclidean_attacks_of_a_linear_critic_cost_the_euclidean_length_of_its_s
 class CrossEntropy(Objective):
     """Of labelled images alone, without a generator."""
 
-    adversarial = False
+    players: ClassVar[tuple[str, ...]] = ("discriminator",)
     logits_are_classes = True
 
     def supervised_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -478,7 +478,7 @@ class CrossEntropy(Objective):
 
 @dataclass(frozen=True, kw_only=True)
 class AlsoAdversarial(CrossEntropy):
-    adversarial = True
+    players = ("discriminator", "generator")
 
 
 def labelled_turn(labels: list[int]) -> Turn:
