@@ -171,7 +171,7 @@ class Experiment:
     @cached_property
     def power_networks(self) -> dict[float, nn.Module]:
         """Generators with averages of other widths, by their width: none unless snapshots of them are to be kept."""
-        widths = POWER_WIDTHS if self.settings.ema_snapshots_every and self.game.objective.adversarial else ()
+        widths = POWER_WIDTHS if self.settings.ema_snapshots_every and self.game.objective.generates else ()
         return {width: copy.deepcopy(self.gan.ema_generator) for width in widths}
 
     @cached_property
