@@ -56,6 +56,45 @@ def test_hinge_optimum_is_two_minus_twice_the_overlap() -> None:
     torch.testing.assert_close(loss, 2 * torch.minimum(p, q).sum())
 
 
+def test_lsgan_at_its_optimum_measures_a_triangular_divergence() -> None:
+    """With targets 0 and 1 the best output is p / (p + q), whose loss is 1/4 - 1/8 sum (p - q)^2 / (p + q)."""
+    p, q = shares(0.2, 0.3, 0.5), shares(0.5, 0.25, 0.25)
+    objective = LSGAN(fake_target=0.0, real_target=1.0, generator_target=1.0)
+
+    def loss(outputs: Tensor) -> Tensor:
+        return objective.discriminator_loss(repeated(outputs, p), repeated(outputs, q))
+
+    best = p / (p + q)
+    torch.testing.assert_close(loss(best), 0.25 - ((p - q).square() / (p + q)).sum() / 8)
+    for change in torch.eye(3).double():
+        assert min(loss(best + 0.01 * change), loss(best - 0.01 * change)) > loss(best)
+
+
+def test_relativistic_pairs_at_their_optimum_measure_how_pairs_differ_from_swapped_ones() -> None:
+    """log 2 - JS(p x q, q x p): log 2 where both are one distribution, and 0 where they are apart."""
+    p, q = shares(0.2, 0.3, 0.5), shares(0.5, 0.25, 0.25)
+    objective = Relativistic(pairing="paired", loss="standard")
+
+    def loss(outputs: Tensor, p: Tensor = p, q: Tensor = q) -> Tensor:
+        real, fake = repeated(outputs, p), repeated(outputs, q)
+        pairs = torch.cartesian_prod(real[:, 0], fake[:, 0])  # every real image with every generated one
+        return objective.discriminator_loss(pairs[:, :1], pairs[:, 1:])
+
+    def divergence(p: Tensor, q: Tensor) -> Tensor:
+        one, other = torch.outer(p, q), torch.outer(q, p)
+        middle = (one + other) / 2
+        return (torch.special.xlogy(one, one / middle) + torch.special.xlogy(other, other / middle)).sum() / 2
+
+    best = (p / q).log()
+    torch.testing.assert_close(loss(best), math.log(2) - divergence(p, q))
+    torch.testing.assert_close(loss(best + 7), loss(best))
+    for change in (torch.eye(3) - 1 / 3).double():
+        assert min(loss(best + 0.01 * change), loss(best - 0.01 * change)) > loss(best)
+    torch.testing.assert_close(loss(0 * p, p, p), torch.tensor(math.log(2)).double())
+    apart = shares(1.0, 0.0, 0.0), shares(0.0, 0.5, 0.5)
+    assert loss(torch.tensor([40.0, 0.0, 0.0]).double(), *apart).item() == pytest.approx(0.0, abs=1e-15)
+
+
 def test_wasserstein_is_antisymmetric_and_indifferent_to_a_shift() -> None:
     loss = Wasserstein().discriminator_loss(REAL, FAKE)
     torch.testing.assert_close(loss, FAKE.mean() - REAL.mean())
