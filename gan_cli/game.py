@@ -15,7 +15,15 @@ from gan_cli.augmentations.none import NoAugmentation
 from gan_cli.engine import Engine, single_precision
 from gan_cli.errors import one_line
 from gan_cli.isolation import frozen_buffers, kept_buffers, random_stream
-from gan_cli.networks import has_weights, input_of_last_linear, is_conditional, predicts_classes
+from gan_cli.networks import (
+    has_weights,
+    input_of_last_linear,
+    is_conditional,
+    predicts_classes,
+    shifted_styles,
+    synthesis_of,
+    takes_pairs,
+)
 from gan_cli.objectives.objective import Objective
 from gan_cli.shapes import Examples, Features, Labels, Latents, Logits, Loss, Outputs, Scores, Turn
 from gan_cli.work import doing
@@ -98,9 +106,21 @@ class Game:
         """The generator's images, with the labels of the latents."""
         self.passes.generator += len(latents)
         self.passes.gradient += len(latents) * (latents.codes.requires_grad and torch.is_grad_enabled())
+        given = with_partners(latents) if takes_pairs(self.generator) else latents
         with self.engine.computing():
-            images = self.called.generator(*arguments(self.generator, latents.codes, latents.labels))
+            images = self.called.generator(*arguments(self.generator, given.codes, given.labels))
         return Examples(self.engine.returned(images), latents.labels)
+
+    @property
+    def style_shape(self) -> tuple[int, int]:
+        """Layers and width of the generator's styles; raises ValueError for a generator without styles."""
+        layers, width = synthesis_of(self.generator).style_shape  # type: ignore[misc]
+        return int(layers), int(width)
+
+    def generate_shifted(self, latents: Latents, shift: Tensor) -> Examples:
+        """As `generate`, with `shift` [batch, layers, width] added to the styles; raises ValueError without styles."""
+        with shifted_styles(self.generator, shift):
+            return self.generate(latents)
 
     def outputs(self, shown: Examples) -> Outputs:
         """What the discriminator makes of the augmented images."""
@@ -197,3 +217,8 @@ class Game:
 def arguments(network: nn.Module, inputs: Tensor, labels: Labels) -> Sequence[Tensor]:
     """What the network is called with: only a conditional one is given labels."""
     return (inputs, labels) if is_conditional(network) else (inputs,)
+
+
+def with_partners(latents: Latents) -> Latents:
+    """The latents, then for each image the code of the one before it in the batch, under its own label."""
+    return Latents.cat([latents, latents.with_codes(latents.codes.detach().roll(1, 0))])

@@ -22,6 +22,32 @@ def embeds(network: nn.Module) -> bool:
     return bool(getattr(network, "embeds", False))
 
 
+def takes_pairs(network: nn.Module) -> bool:
+    """Whether it makes each image of two codes: what is innermost says so with `takes_pairs = True`."""
+    return bool(getattr(innermost(network), "takes_pairs", False))
+
+
+def synthesis_of(network: nn.Module) -> nn.Module:
+    """What makes images of styles, whose `style_shape` is (layers, width); raises ValueError for another generator."""
+    inner = innermost(network)
+    synthesis = getattr(inner, "synthesis", None)
+    if not isinstance(synthesis, nn.Module):
+        raise ValueError(
+            f"{type(inner).__module__}.{type(inner).__name__} makes images without styles: set model=stylegan2"
+        )
+    return synthesis
+
+
+@contextmanager
+def shifted_styles(network: nn.Module, shift: Tensor) -> Iterator[None]:
+    """Inside, `shift` [batch, layers, width] is added to the styles of which the network makes images."""
+    hook = synthesis_of(network).register_forward_pre_hook(lambda _, inputs: inputs[0] + shift)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
 def has_weights(network: nn.Module) -> bool:
     return next(network.parameters(), None) is not None
 

@@ -23,7 +23,8 @@ from .test_door import QUICK, choices
 
 OnDevice = Callable[..., Any]
 OBJECTIVES = [name for name in choices("objective") if name not in ("classification", "gradient_normalization")]
-REGULARIZERS = [name for name in choices("regularizer") if name not in ("latent_distance", "unit_direction")]  # below
+OF_ONE_METHOD = ("latent_distance", "unit_direction", "path_length")  # below
+REGULARIZERS = [name for name in choices("regularizer") if name not in OF_ONE_METHOD]
 SAMPLERS = [name for name in choices("latent_sampler") if name not in QUICK]
 MODELS = {
     "mlp": ["model=mlp", "model.generator.batch_norm=true", *TINY_MLP, "dataset=grid3", "dataset.points_per_mode=8"],
@@ -131,7 +132,12 @@ def test_two_steps(on_device: OnDevice, each: tuple[str, str, str, str]) -> None
 
 @pytest.mark.parametrize(
     "overrides",
-    [["experiment=logan"], ["objective=gradient_normalization"], ["objective=san", "regularizer=unit_direction"]],
+    [
+        ["experiment=logan"],
+        ["objective=gradient_normalization"],
+        ["objective=san", "regularizer=unit_direction"],
+        ["model=stylegan2", "model.generator.mixing=0.9", "regularizer=path_length", "regularizer.path_length.every=2"],
+    ],
     ids=" ".join,
 )
 def test_two_steps_of_what_needs_its_own_company(on_device: OnDevice, overrides: list[str]) -> None:

@@ -130,7 +130,9 @@ CLASSES |= {"latent_distance": "latent_sampler=logan", "unit_direction": "object
             *(
                 [CLASSES.get(name, "objective=semi_supervised"), f"regularizer={name}"]
                 for name in choices("regularizer")
+                if name != "path_length"
             ),
+            ["model=stylegan2", "regularizer=path_length", "regularizer.path_length.every=1"],
             *([f"latent_sampler={name}", *QUICK.get(name, [])] for name in choices("latent_sampler")),
             *(
                 [

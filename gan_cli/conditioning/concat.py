@@ -44,7 +44,7 @@ class LabelledCodes(nn.Module):
         self.network = network
         self.num_classes = num_classes
 
-    def forward(self, codes: Codes, labels: Labels) -> Images:
+    def forward(self, codes: Codes, labels: Labels) -> Tensor:  # images, half as many as pairs of codes
         images: Tensor = self.network(torch.cat([codes, one_hot(labels, self.num_classes, codes)], 1))
         return images
 

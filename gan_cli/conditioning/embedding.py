@@ -50,7 +50,7 @@ class Embedding(nn.Module):
         self.network = network
         self.embedding = table(num_classes, dim, gain=1.0)
 
-    def forward(self, codes: Codes, labels: Labels) -> Images:
+    def forward(self, codes: Codes, labels: Labels) -> Tensor:  # images, half as many as pairs of codes
         images: Tensor = self.network(torch.cat([codes, self.embedding(labels)], 1))
         return images
 

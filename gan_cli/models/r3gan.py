@@ -10,8 +10,8 @@ from typing import Annotated
 import torch
 from annotated_types import Ge
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, conv_transpose2d
 
+from gan_cli.models.resampling import Resample
 from gan_cli.models.shapes import check_shape
 from gan_cli.shapes import Codes, Images, Logits
 
@@ -107,22 +107,6 @@ class Block(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return features + self.residual(features)
-
-
-class Resample(nn.Module):
-    """Twice or half the size, with the filter [1, 3, 3, 1] / 8 along both axes and zeros around the image."""
-
-    def __init__(self, *, grow: bool) -> None:
-        super().__init__()
-        self.grow = grow
-        line = torch.tensor([1.0, 3.0, 3.0, 1.0]) / (4 if grow else 8)
-        self.register_buffer("kernel", torch.outer(line, line)[None, None], persistent=False)
-
-    def forward(self, features: Tensor) -> Tensor:
-        channels = features.shape[1]
-        kernel = self.kernel.to(features.dtype).expand(channels, 1, 4, 4)  # type: ignore[operator]
-        resample = conv_transpose2d if self.grow else conv2d
-        return resample(features, kernel, stride=2, padding=1, groups=channels)
 
 
 def stage_channels(size: int, width: int, full_width_until: int, group_width: int) -> list[int]:

@@ -13,6 +13,7 @@ from gan_cli.regularizers.latent_distance import LatentDistance
 from gan_cli.regularizers.lecam import LeCam
 from gan_cli.regularizers.logit_centering import LogitCentering
 from gan_cli.regularizers.mode_seeking import ModeSeeking
+from gan_cli.regularizers.path_length import PathLength
 from gan_cli.regularizers.r1 import R1
 from gan_cli.regularizers.r1_fd import R1FD
 from gan_cli.regularizers.r2 import R2
@@ -40,6 +41,7 @@ __all__ = [
     "LeCam",
     "LogitCentering",
     "ModeSeeking",
+    "PathLength",
     "R1",
     "R1FD",
     "R2",

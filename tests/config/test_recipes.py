@@ -273,6 +273,34 @@ def test_recipes_of_r3gan_have_the_published_schedules(name: str) -> None:
         assert augmentation["cutout"] == augmentation["x_flip"] == 1.0
 
 
+def test_the_recipes_of_stylegan2_have_the_authors_setting() -> None:
+    """Corrected for a penalty in every k-th turn: c = k / (k + 1) (arXiv:1912.04958, appendix B)."""
+    plain, ada = recipe("stylegan2_cifar10"), recipe("stylegan2_cifar10_ada")
+    assert {key for key in plain if plain[key] != ada[key]} == {"augmentation"}
+    assert (ada["augmentation"]["p"], ada["augmentation"]["images_to_one"]) == ("adaptive", 500_000)
+    assert plain["steps"] * plain["batch_size"] == 100_000_000
+    assert {key: (node["weight"], node["every"]) for key, node in plain["regularizer"].items()} == {"r1": (0.01, 16)}
+    average = with_schedules(plain["ema_decay"])
+    for step in (1000, 156_250, 10**7):
+        half_life = min(500_000, 0.05 * 64 * step) / 64
+        assert average.at(step) == pytest.approx(0.5 ** (1 / half_life), rel=1e-9)
+
+
+RATES = {"stylegan2": 0.01, "stylegan2_cifar10": 0.0025}
+
+
+@pytest.mark.parametrize("name", RATES)
+def test_rates_of_stylegan2_are_corrected_for_lazy_penalties(name: str) -> None:
+    config = recipe(name)
+    for player, every in (("generator", 4), ("discriminator", 16)):
+        c = every / (every + 1)
+        optimizer = config[f"{player}_optimizer"]
+        assert optimizer["lr"] == pytest.approx(RATES[name] * c, rel=1e-6)
+        assert optimizer["betas"] == [0.0, pytest.approx(0.99**c, rel=1e-6)]
+    intervals = {key: node["every"] for key, node in config["regularizer"].items()}
+    assert intervals == ({"r1": 16, "path_length": 4} if name == "stylegan2" else {"r1": 16})
+
+
 def test_a_recipe_gives_way_to_the_command_line() -> None:
     config = recipe(
         "sngan_cifar10", "objective=lsgan", "model.generator.width=8", "steps=7", "generator_optimizer.lr=1e-3"

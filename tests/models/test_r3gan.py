@@ -8,7 +8,8 @@ from torch import nn
 from torch.nn.functional import conv2d
 
 from gan_cli.conditioning.embedding import EmbeddedCodes, InnerProduct
-from gan_cli.models.r3gan import Block, Discriminator, Generator, Resample, stage_channels
+from gan_cli.models.r3gan import Block, Discriminator, Generator, stage_channels
+from gan_cli.models.resampling import Resample
 
 # size, classes, width, full_width_until, group_width; parameters of the generator and the discriminator
 PRESETS = {
