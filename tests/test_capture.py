@@ -70,6 +70,10 @@ CASES = {
         "augmentation.p={start: 0.0, end: 0.9, until: 14, shape: cosine}",
         "objective=relativistic",
     ],
+    "styles": [
+        *("model=stylegan2", "model.generator.mixing=0.9"),
+        *("regularizer=path_length", "regularizer.path_length.every=3"),
+    ],
     "a search": ["latent_sampler=advlat_qua", "latent_sampler.steps=2", "regularizer=spectral_norm"],
 }
 QUICK = ("two lazy penalties",)
