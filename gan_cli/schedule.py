@@ -75,8 +75,8 @@ class HalfLife(Schedule):
     It is (1/2)^(1 / half-life), and 0 for a half-life of 0. Raises ValueError for a negative half-life.
     """
 
-    start: float
-    end: float
+    start: float | int
+    end: float | int
     until: int
     shape: Literal["linear", "cosine"]
 
@@ -85,7 +85,7 @@ class HalfLife(Schedule):
             raise ValueError(f"start={self.start} and end={self.end} must be at least 0: they are half-lives in steps")
 
     def at(self, step: int) -> float:
-        half_life = Ramp(start=self.start, end=self.end, until=self.until, shape=self.shape).at(step)
+        half_life = Ramp(start=float(self.start), end=float(self.end), until=self.until, shape=self.shape).at(step)
         return 0.5 ** (1 / half_life) if half_life > 0 else 0.0
 
 

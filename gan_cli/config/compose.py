@@ -1,5 +1,6 @@
 """Finds conf/ and composes configs without a command line and without changing Hydra's global state."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,17 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir())  # wheel, or repository
+
+
+def steps_of(images: float | int, *, _root_: DictConfig) -> int:
+    """The steps in which the discriminator sees so many real images: `${steps_of:20e6}` in a config."""
+    images_per_step = [_root_.get(key) for key in ("batch_size", "discriminator_steps")]
+    if any(not isinstance(number, int) or number < 1 for number in images_per_step):
+        return 1  # what is wrong with them is said where the whole config is checked
+    return max(1, int(images // math.prod(images_per_step)))
+
+
+OmegaConf.register_new_resolver("steps_of", steps_of, replace=True)
 
 
 def loader(folders: Sequence[Path] = ()) -> ConfigLoader:

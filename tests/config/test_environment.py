@@ -58,6 +58,7 @@ def test_other_keys_keep_their_references_resolved() -> None:
         ("${oc.env:${steps}}", True),
         ("${oc.env:A}${steps}", True),
         ("${now:%Y}", True),
+        ("${steps_of:5e6}", True),
         ("${oc.create:${oc.env:A}}", True),
     ],
 )

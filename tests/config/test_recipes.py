@@ -12,6 +12,7 @@ from gan_cli.config.compose import CONF
 from gan_cli.config.nodes import Config
 from gan_cli.config.read import read_config
 from gan_cli.engine import Engine
+from gan_cli.errors import UserError
 from gan_cli.iteration import update
 from gan_cli.schedule import value_at
 from gan_cli.turns import Batch, Rules, discriminator_turn, generator_turn
@@ -283,7 +284,7 @@ def test_the_recipes_of_stylegan2_have_the_authors_setting() -> None:
     average = with_schedules(plain["ema_decay"])
     for step in (1000, 156_250, 10**7):
         half_life = min(500_000, 0.05 * 64 * step) / 64
-        assert average.at(step) == pytest.approx(0.5 ** (1 / half_life), rel=1e-9)
+        assert average.at(step) == pytest.approx(0.5 ** (1 / half_life), rel=1e-6)
 
 
 RATES = {"stylegan2": 0.01, "stylegan2_cifar10": 0.0025}
@@ -299,6 +300,22 @@ def test_rates_of_stylegan2_are_corrected_for_lazy_penalties(name: str) -> None:
         assert optimizer["betas"] == [0.0, pytest.approx(0.99**c, rel=1e-6)]
     intervals = {key: node["every"] for key, node in config["regularizer"].items()}
     assert intervals == ({"r1": 16, "path_length": 4} if name == "stylegan2" else {"r1": 16})
+
+
+@pytest.mark.parametrize(("batch_size", "updates"), [(256, 1), (512, 2), (1000, 1)])
+def test_schedules_in_images_follow_the_batch(batch_size: int, updates: int) -> None:
+    config = recipe("r3gan_cifar10", f"batch_size={batch_size}", f"discriminator_steps={updates}")
+    assert config["steps"] == 250_000_000 // (batch_size * updates)
+    assert config["ema_decay"]["until"] == config["augmentation"]["p"]["until"] == 20_000_000 // (batch_size * updates)
+    assert config["generator_optimizer"]["betas"][1]["until"] == 20_000_000 // (batch_size * updates)
+
+
+def test_a_batch_that_is_none_is_named_and_not_its_schedules() -> None:
+    for wrong in ("0", "many"):
+        with pytest.raises(UserError, match=f"^batch_size={wrong} must be"):
+            read_config(composed_config("steps=${steps_of:1e6}", f"batch_size={wrong}"))
+    few = read_config(composed_config("steps=${steps_of:10}"))[0]
+    assert few["steps"] == 1, "at least one"
 
 
 def test_a_recipe_gives_way_to_the_command_line() -> None:
