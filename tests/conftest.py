@@ -29,6 +29,7 @@ TINY_MLP = [
 
 A_CLASSIFIER = ["experiment=classifier", "batch_size=4", "labelled_batch_size=6", "steps=3"]
 A_CLASSIFIER += ["model.discriminator.width=4"]
+A_GENERATOR_ALONE = [setting for setting in TINY if not setting.startswith("model.discriminator")]
 EVERY_LABEL: dict[str, Any] = {"num_labelled": None, "num_held_out": 0, "label_seed": 0}
 
 Command = Callable[..., tuple[int, str, str]]

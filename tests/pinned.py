@@ -17,9 +17,10 @@ from gan_cli.evaluation import generate
 from gan_cli.seeding import batch_rows, mix
 from gan_cli.trainer import train
 
-from .conftest import A_CLASSIFIER, TINY
+from .conftest import A_CLASSIFIER, A_GENERATOR_ALONE, TINY
 
 FILE = Path(__file__).parent / "samples" / "pinned.json"
+SMALL = {"classification": A_CLASSIFIER, "drifting": [*A_GENERATOR_ALONE, "objective=drifting"]}
 TRACED = [*TINY, "steps=5"]
 
 
@@ -46,7 +47,7 @@ def evaluation_latents() -> dict[str, list[float]]:
 
 def trace(objective: str) -> list[float]:
     """The whole loss of each player at each of five steps."""
-    choice = A_CLASSIFIER if objective == "classification" else [*TINY, f"objective={objective}"]
+    choice = SMALL.get(objective, [*TINY, f"objective={objective}"])
     experiment = build_experiment(config_of([*choice, "steps=5"]), Engine())
     return [sum(loss.item() for loss in terms.values()) for step in train(experiment) for terms in step.losses.values()]
 

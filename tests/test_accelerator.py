@@ -17,12 +17,13 @@ from gan_cli.regularizers.regularizer import Regularizer
 from gan_cli.shapes import Loss
 
 from . import accelerator
-from .conftest import A_CLASSIFIER, TINY, TINY_MLP
+from .conftest import A_CLASSIFIER, A_GENERATOR_ALONE, TINY, TINY_MLP
 from .pairwise import pairs
 from .test_door import QUICK, choices
 
 OnDevice = Callable[..., Any]
-OBJECTIVES = [name for name in choices("objective") if name not in ("classification", "gradient_normalization")]
+ALONE = ("classification", "gradient_normalization", "drifting")
+OBJECTIVES = [name for name in choices("objective") if name not in ALONE]
 OF_ONE_METHOD = ("latent_distance", "unit_direction", "path_length")  # below
 REGULARIZERS = [name for name in choices("regularizer") if name not in OF_ONE_METHOD]
 SAMPLERS = [name for name in choices("latent_sampler") if name not in QUICK]
@@ -142,6 +143,11 @@ def test_two_steps(on_device: OnDevice, each: tuple[str, str, str, str]) -> None
 )
 def test_two_steps_of_what_needs_its_own_company(on_device: OnDevice, overrides: list[str]) -> None:
     on_device(accelerator.two_steps, [*MODELS["dcgan"], *overrides])
+
+
+@pytest.mark.parametrize("settings", [[], ["generator_labels=concat", "features@objective.features=mnist"]])
+def test_two_steps_of_a_generator_alone(on_device: OnDevice, settings: list[str]) -> None:
+    on_device(accelerator.two_steps, [*A_GENERATOR_ALONE, "objective=drifting", *settings])
 
 
 @pytest.mark.parametrize("conditioning", choices("conditioning"))

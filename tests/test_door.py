@@ -17,7 +17,7 @@ from gan_cli.game import Game
 from gan_cli.shapes import Examples, Latents, Outputs
 from gan_cli.trainer import train
 
-from .conftest import TINY, tiny_data
+from .conftest import A_GENERATOR_ALONE, TINY, tiny_data
 from .pairwise import every_third_quick
 from .values import scores_of
 
@@ -126,7 +126,7 @@ CLASSES |= {"latent_distance": "latent_sampler=logan", "unit_direction": "object
     "overrides",
     every_third_quick(
         [
-            *([f"objective={name}"] for name in choices("objective") if name != "classification"),
+            *([f"objective={name}"] for name in choices("objective") if name not in ("classification", "drifting")),
             *(
                 [CLASSES.get(name, "objective=semi_supervised"), f"regularizer={name}"]
                 for name in choices("regularizer")
@@ -159,6 +159,13 @@ def test_every_pass_of_training_and_scoring_comes_through_the_door(experiment: B
     scores_of(tiny.gan)(torch.zeros(2, 1, 16, 16))
     assert len(made.values) == 4
     assert all(guard.passes[door] > trained[door] for door in trained)
+
+
+def test_a_generator_alone_is_compared_through_the_door(experiment: Build) -> None:
+    tiny = experiment(*A_GENERATOR_ALONE, "latent_dim=4", "objective=drifting")
+    guard = Guard(tiny)
+    list(train(tiny))
+    assert guard.passes == {"generate": 3, "outputs": 6}
 
 
 def test_the_guard_sees_who_walks_around_it(experiment: Build) -> None:

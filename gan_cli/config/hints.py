@@ -42,7 +42,7 @@ def explain(error: Exception, config_name: str) -> str:
             shown = [place.removeprefix("optimizer@") for place in places]  # as overrides.placed takes it
             return f"'{key}' is chosen for a place: give {' or '.join(f'{place}=<choice>' for place in shown)}"
         hint = introduced_by(key) if config_name in ("train", "sweep") else ""
-        return f"unknown key '{key}'{hint or closest(key, known_keys(config_name))}"
+        return f"unknown key '{key}'{hint or inside_null(key, config_name) or closest(key, known_keys(config_name))}"
     if "override must be a string" in text:
         return "a choice is missing: give group=choice, or leave the group out"
     if twice := re.search(r"(\S+) appears more than once", text):
@@ -126,6 +126,14 @@ def introduced_by(key: str) -> str:
         if key in OmegaConf.load(path):
             return f": it comes with {path.parent.name}={path.stem}"
     return ""
+
+
+def inside_null(key: str, config_name: str) -> str:
+    """That the key lies inside one that is null, as objective=drifting has no model.discriminator."""
+    composed, (outer, _, _) = composed_choices(config_name), key.rpartition(".")
+    parent, _, name = outer.rpartition(".")
+    holder = OmegaConf.select(composed, parent) if parent else composed
+    return f": {outer} is null" if outer and name in (holder or {}) and holder[name] is None else ""
 
 
 def known_keys(config_name: str) -> list[str]:

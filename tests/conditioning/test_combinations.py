@@ -24,15 +24,15 @@ from ..conftest import TINY_MLP, composed_config
 from ..pairwise import every_third_quick
 
 
-def reads_classes(path: Path) -> bool:
-    """Whether the objective of this file has a logit for each class by itself."""
+def takes_no_labels(path: Path) -> bool:
+    """Whether the objective of this file has a logit for each class by itself, or no discriminator."""
     found = re.search(r"_target_: (\S+)", path.read_text())
     objective: Any = get_class(found[1]) if found else None
-    return bool(objective and objective.logits_are_classes)
+    return bool(objective and (objective.logits_are_classes or "discriminator" not in objective.players))
 
 
 CONDITIONINGS = sorted(path.stem for path in (CONF / "conditioning").glob("*.yaml"))
-OBJECTIVES = sorted(path.stem for path in (CONF / "objective").glob("*.yaml") if not reads_classes(path))
+OBJECTIVES = sorted(path.stem for path in (CONF / "objective").glob("*.yaml") if not takes_no_labels(path))
 CHANGING = ("concat", "projection", "twin_logits", "inner_product")  # the logits, which SAN refuses
 PAIRS = [
     (objective, conditioning)
