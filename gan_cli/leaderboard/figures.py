@@ -29,7 +29,13 @@ BESIDE = 1.04  # of two lines, the ratio of their places on a logarithmic axis
 MOST_GROUPS = 12  # of methods, beside their ranks
 GROUP_STEP = 0.05  # between two groups, in ranks for each method
 MOST_VALUES = 40  # on an axis of names
-SPEAKING = ("objective", "experiment", "model", "latent_sampler")  # settings whose values need no word before them
+SPEAKING = (
+    "objective",
+    "experiment",
+    "model",
+    "latent_sampler",
+    "augmentation",
+)  # settings whose values need no word before them
 
 
 def curves(board: Board) -> "Figure":
@@ -170,11 +176,17 @@ def study_picture(board: Board, picture: Mapping[str, Any]) -> "Figure | None":
     if min(scores) > 0 and max(scores) > LOG_RATIO * min(scores):
         axes.set_yscale("log")
         label_decades(axes.yaxis)
-    axes.set(title=plain(picture.get("title", "")), ylabel=plain(metric.removeprefix("last.")))
+    axes.set(title=plain(picture.get("title", "")), ylabel=plain(axis_name(metric, board)))
     axes.set_xlabel(plain(picture.get("xlabel", picture["x"])))
     if "lines" in picture:
         figure.legend(loc="outside right upper", frameon=False)
     return figure
+
+
+def axis_name(metric: str, board: Board) -> str:
+    """The metric in the words of the table: `leading` stands for the one that leads there."""
+    name = metric.removeprefix("last.")
+    return name.replace("leading", board.leading, 1) if board.leading and name.startswith("leading") else name
 
 
 def points_of(board: Board, picture: Mapping[str, Any], y: str) -> dict[str, list[tuple[Any, float]]]:
@@ -227,7 +239,8 @@ def line_of(result: Result, keys: str | Sequence[str] | None) -> str:
     named = [keys] if isinstance(keys, str) else list(keys or [])
     values = {key: result.value(key) for key in named}
     words = [(key.split(".")[-1], value) for key, value in values.items() if value is not None]
-    return ", ".join(str(value) if word in SPEAKING else f"{word} {value}" for word, value in words)
+    told = ", ".join(str(value) if word in SPEAKING else f"{word} {value}" for word, value in words)
+    return told or ("default" if named else "")
 
 
 def in_order(label: str) -> tuple[bool, float, str]:

@@ -142,6 +142,17 @@ def test_the_place_of_a_method_may_be_what_it_costs(tmp_path: Path) -> None:
     assert places == [[[3, 1], [3, 2]], [[10, 3]]]
 
 
+def test_the_axis_and_the_legend_say_what_the_table_says(tmp_path: Path) -> None:
+    make_run(tmp_path, "objective=hinge", seed=0)
+    make_run(tmp_path, "objective=hinge", "augmentation=ada", seed=0)
+    (board,) = boards(gather([tmp_path]), None)
+    figure = study_picture(board, {"x": "objective", "y": "last.leading", "lines": "augmentation"})
+    assert figure is not None
+    assert figure.axes[0].get_ylabel() == board.leading
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["ada", "default"]
+
+
 def test_another_draw_of_labels_is_another_seed_of_the_method(tmp_path: Path) -> None:
     for seed in range(2):
         make_run(tmp_path, "dataset.num_labelled=100", f"dataset.label_seed={seed}", seed=seed)
