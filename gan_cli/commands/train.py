@@ -20,7 +20,7 @@ from gan_cli.config.build import (
     with_other_extractor,
 )
 from gan_cli.config.check import tracker_problems
-from gan_cli.config.nodes import Config, difference
+from gan_cli.config.nodes import Config, as_before, difference
 from gan_cli.config.pretrained import check_weights_families
 from gan_cli.config.trust import check_trust
 from gan_cli.engine import Engine, choose_engine
@@ -152,6 +152,8 @@ def request_in_folder(
         raise UserError(f"run_dir={path} holds files that are not a run's: choose an empty or a new folder")
     found = checkpoint.newest(path)
     if found is not None and found.config == with_other_extractor(config):  # its weights were not there when it began
+        config = found.config
+    if found is not None and as_before(found.config) == as_before(config):
         config = found.config
     if found is not None and found.config != config:
         changes = difference(found.config, config)

@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 from gan_cli.attacks.attack import Attack
 from gan_cli.augmentations.augmentation import Augmentation
 from gan_cli.conditioning.conditioning import DiscriminatorLabels, GeneratorLabels
-from gan_cli.config.nodes import Config, is_node, leaves, targets
+from gan_cli.config.nodes import LATER, Config, is_node, leaves, targets
 from gan_cli.datasets.dataset import Dataset
 from gan_cli.engine import EngineSettings
 from gan_cli.errors import UserError, one_line
@@ -81,7 +81,7 @@ ENGINE = typing.get_type_hints(EngineSettings)
 # Of runs of earlier versions, whose configs have no engine.
 ENGINE_BEFORE = {"precision": "float32", "compile": False, "capture": False}
 # likewise, of settings that they do not have
-SETTINGS_BEFORE: dict[str, Any] = {"num_evaluation_seeds": 1, "ema_snapshots_every": 0}
+SETTINGS_BEFORE: dict[str, Any] = {"num_evaluation_seeds": 1} | LATER
 INITIAL = {"sha256": str, "step": int}  # what `init_from` of a config says of the weights that its run began with
 
 

@@ -1,9 +1,11 @@
 """A config as plain data: walks over its nodes and values."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 Config = dict[str, Any]
+# Settings that came later than runs did, at the value that changes nothing: a run from before is of the same config.
+LATER: Config = {"ema_snapshots_every": 0}
 
 
 def leaves(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -49,6 +51,11 @@ def on_prior(node: Config, prior: Config, latent_dim: int) -> Config:
         inner = node["prior"]
         return node | {"prior": on_prior(inner, prior, latent_dim) if "prior" in inner else prior}
     return node | ({"latent_dim": latent_dim} if "latent_dim" in node else {})
+
+
+def as_before(config: Mapping[str, Any]) -> Config:
+    """The config without settings that came later and change nothing: by it runs of all versions are told apart."""
+    return {key: value for key, value in config.items() if key not in LATER or value != LATER[key]}
 
 
 def difference(old: Config, new: Config) -> str:

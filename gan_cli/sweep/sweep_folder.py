@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import FileLock, Timeout
 
+from gan_cli.config.nodes import as_before
 from gan_cli.config.overrides import key_of
 from gan_cli.errors import CheckpointError, UserError, one_line
 from gan_cli.files import atomic, read_json, write_json
@@ -201,7 +202,7 @@ def dumped(value: Any) -> str:
 
 def fingerprint(config: Mapping[str, Any]) -> str:
     """Eight digits that tell configs, or kinds of sweeps, apart."""
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:8]
+    return hashlib.sha256(json.dumps(as_before(config), sort_keys=True).encode()).hexdigest()[:8]
 
 
 def started_with(run: RunFolder) -> tuple[dict[str, Any], list[str]]:

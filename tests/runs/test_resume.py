@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import warnings
 from collections.abc import Iterator
@@ -154,6 +155,21 @@ def test_a_finished_run_is_left_alone(undisturbed: dict[str, Path], monkeypatch:
     monkeypatch.setattr(runner, "train", lambda *args: pytest.fail("it trained again"))
     train_in(folder, "stdgan")
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != ".lock"} == before
+
+
+def test_a_run_of_a_version_with_fewer_settings_is_the_same_run(
+    undisturbed: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(undisturbed["stdgan"], folder)
+    for file in folder.glob("checkpoints/*/meta.json"):
+        meta = json.loads(file.read_text())
+        assert meta["config"].pop("ema_snapshots_every") == 0
+        file.write_text(json.dumps(meta))
+    monkeypatch.setattr(runner, "train", lambda *args: pytest.fail("it trained again"))
+    train_in(folder, "stdgan")
+    with pytest.raises(UserError, match=r"another config \(ema_snapshots_every: absent -> 5\)"):
+        train_in(folder, "stdgan", "ema_snapshots_every=5")
 
 
 def test_a_changed_config_is_refused_with_a_diff(undisturbed: dict[str, Path]) -> None:

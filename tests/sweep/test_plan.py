@@ -123,6 +123,10 @@ def test_the_name_follows_the_config_however_it_was_spelt(tmp_path: Path) -> Non
     (second,) = planned("objective=hinge", "seed=3", "batch_size=64")
     (other,) = planned("objective=hinge", "seed=3", "batch_size=65")
     assert fingerprint(first.config) == fingerprint(second.config) != fingerprint(other.config)
+    before = {key: value for key, value in first.config.items() if key != "ema_snapshots_every"}
+    assert fingerprint(before) == fingerprint(first.config), "of a version that has no such setting"
+    (kept,) = planned("objective=hinge", "seed=3", "ema_snapshots_every=10")
+    assert fingerprint(kept.config) != fingerprint(first.config)
     folder = SweepFolder(tmp_path)
     folder.add([Job("called-otherwise-" + fingerprint(first.config), first.point, first.config)])
     assert folder.named([second])[0].name == "called-otherwise-" + fingerprint(first.config)
