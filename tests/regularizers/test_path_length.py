@@ -22,7 +22,7 @@ MIXING = [*TINY, "model=stylegan2", "model.generator.mixing=0.9", "latent_dim=4"
 
 
 class Linear(nn.Module):
-    """Styles of two layers, which add up, to images of 2 x 2 pixels: a matrix for each layer."""
+    """Styles of two layers, which add up, to images of 1 x 2 pixels in two colours: a matrix for each layer."""
 
     style_shape = (2, 3)
 
@@ -31,7 +31,7 @@ class Linear(nn.Module):
         self.matrices = nn.Parameter(torch.randn(2, 4, 3, dtype=torch.float64))
 
     def forward(self, styles: Tensor) -> Tensor:
-        return torch.einsum("lps,bls->bp", self.matrices, styles).unflatten(1, (1, 2, 2))
+        return torch.einsum("lps,bls->bp", self.matrices, styles).unflatten(1, (2, 1, 2))
 
 
 class Straight(nn.Module):
@@ -48,12 +48,12 @@ class Straight(nn.Module):
 
 def turn(batch: int) -> Turn:
     codes = torch.randn(batch, 3, dtype=torch.float64)
-    return a_turn(torch.zeros(batch, 1, 2, 2), torch.zeros(batch, 1, 2, 2), codes)
+    return a_turn(torch.zeros(batch, 2, 1, 2), torch.zeros(batch, 2, 1, 2), codes)
 
 
 def expected_lengths(matrices: Tensor, batch: int) -> Tensor:
     """The root of the mean over layers of |M^T y|^2, with y that the present random state draws."""
-    directions = torch.randn(batch, 1, 2, 2, dtype=torch.float64).flatten(1) / math.sqrt(4)
+    directions = torch.randn(batch, 2, 1, 2, dtype=torch.float64).flatten(1) / math.sqrt(2)
     return torch.einsum("lps,bp->bls", matrices, directions).square().sum(2).mean(1).sqrt()
 
 
@@ -81,17 +81,17 @@ def test_it_is_the_equation_for_a_linear_generator_and_its_gradient() -> None:
 
 
 def test_a_generator_that_keeps_lengths_has_no_penalty_once_the_average_is_there() -> None:
-    """One image of 2 x 2 pixels for both layers, an isometry of four styles: |J^T y| is |y|, whose law is chi."""
+    """One image of four numbers for both layers, an isometry of four styles: |J^T y| is |y|, whose law is chi."""
     network = Straight()
     network.synthesis.matrices = nn.Parameter(torch.eye(4, dtype=torch.float64).expand(2, 4, 4))
     network.synthesis.style_shape = (2, 4)  # type: ignore[misc]
     path_length = PathLength(weight=1.0, every=1, decay=0.99, share=1.0).double()
-    path_length.mean.fill_(chi := math.sqrt(2) * math.gamma(2.5) / math.gamma(2) / 2)  # of N(0, I / 4) in 4 dimensions
+    path_length.mean.fill_(chi := math.gamma(2.5) / math.gamma(2))  # of N(0, I / 2) in 4 dimensions
     codes = torch.randn(20_000, 4, dtype=torch.float64)
     torch.manual_seed(0)
-    none = torch.zeros(20_000, 1, 2, 2)
+    none = torch.zeros(20_000, 2, 1, 2)
     penalty = path_length.penalty(Game(network, nn.Identity(), Wasserstein()), a_turn(none, none, codes))
-    assert penalty.item() == pytest.approx(1 - chi**2, rel=0.03)
+    assert penalty.item() == pytest.approx(2 - chi**2, rel=0.03)
     assert path_length.mean.item() == pytest.approx(chi, rel=1e-3)
 
 
