@@ -181,7 +181,8 @@ HEADS = {  # what a penalty reads of the discriminator
     "d2d_ce": EMBEDS,
 }
 TERMS = {"zcr": ["zcr", "generator_zcr"]}  # of choices with several
-NO_PENALTIES = {"none", "spectral_norm", "weight_clipping", "unit_direction"}
+NO_PENALTIES = {"none", "spectral_norm", "generator_spectral_norm", "weight_clipping", "unit_direction"}
+STYLES = {"path_length": ["model=stylegan2", "model.generator.mixing=0.9"]}  # what a choice cannot do without
 PENALTIES = sorted(set(REGULARIZERS) - NO_PENALTIES - {"latent_distance"})  # which has a test beside its sampler
 
 
@@ -202,12 +203,13 @@ def test_a_penalty_of_no_weight_changes_nothing_else_of_a_run(experiment: Build,
     With batch norm, spectral norm, anchors drawn at random and a noisy head, so that there is something to disturb.
     """
     settings = [*TINY, "objective=realness", "objective.feature_resampling=true", "discriminator_steps=2"]
-    settings += [f"latent_sampler={sampler}", *HEADS.get(name.removeprefix("generator_"), [])]
+    settings += [f"latent_sampler={sampler}", *HEADS.get(name.removeprefix("generator_"), []), *STYLES.get(name, [])]
     without = experiment(*settings, "regularizer=spectral_norm")
     beside = experiment(
         *settings,
         f"regularizer=[spectral_norm,{name}]",
         *(f"regularizer.{term}.weight=0.0" for term in TERMS.get(name, [name])),
+        *([f"regularizer.{name}.every=1"] if name in STYLES else []),  # else in no turn of three steps
     )
     for first, second in zip(train(without), train(beside), strict=True):
         for player, terms in first.losses.items():
