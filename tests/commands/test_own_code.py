@@ -68,6 +68,7 @@ def own(command: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
     return command
 
 
+@pytest.mark.slow
 def test_parts_that_compute_with_numbers_in_their_constructors_can_be_used_again(own: Command) -> None:
     code, _, err = own("train", *OWN, "run_dir=run")
     assert code == 0, err

@@ -97,6 +97,7 @@ def test_an_average_is_scored_and_drawn_under_its_own_name(command: Command) -> 
     assert (code, "holds images of another ema" in err) == (2, True), err
 
 
+@pytest.mark.slow
 def test_what_cannot_be_rebuilt_is_one_line(command: Command) -> None:
     assert command("train", *RUN, "steps=2", "run_dir=run")[0] == 0
     refused = {

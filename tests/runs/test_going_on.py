@@ -77,6 +77,7 @@ def test_what_was_asked_for_outlives_a_kill_before_the_next_checkpoint(
     assert (code, read_summary(Path("run"))["step"]) == (0, 5), err
 
 
+@pytest.mark.slow
 def test_steps_that_cannot_be_reached_are_refused(command: Command) -> None:
     assert command("train", *POINTS, "run_dir=run")[0] == 0
     before = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()}
@@ -133,6 +134,7 @@ def test_a_new_run_begins_with_the_weights_of_another_and_with_nothing_else(comm
     assert command("eval", "checkpoint=run", "device=cpu")[0] == 0
 
 
+@pytest.mark.slow
 def test_weights_that_do_not_fit_are_refused_before_anything_is_written(command: Command) -> None:
     assert command("train", *POINTS, "run_dir=first", "steps=1", "regularizer=none")[0] == 0
     for changes, problem in (

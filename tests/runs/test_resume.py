@@ -140,6 +140,7 @@ def test_labels_survive_a_kill_and_are_scored_the_same_later(
     assert scores == json.loads((folder / "summary.json").read_text())["metrics"]["last"]
 
 
+@pytest.mark.slow
 def test_the_comparison_sees_a_lost_seed(undisturbed: dict[str, Path], tmp_path: Path) -> None:
     """Without the seeding of each step, a continued run would differ: the test above can fail."""
     with pytest.MonkeyPatch.context() as patch:
@@ -377,6 +378,7 @@ def test_interrupted_twice_at_the_same_scoring(undisturbed: dict[str, Path], tmp
     assert_equal(outcome(folder), outcome(undisturbed["stdgan"]))
 
 
+@pytest.mark.slow
 def test_interrupted_while_the_real_images_are_scored(undisturbed: dict[str, Path], tmp_path: Path) -> None:
     """Before the first step there is nothing to conclude; the initial state is saved."""
     folder, floor = tmp_path / "run", FeatureScorer.floor
