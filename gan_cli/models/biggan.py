@@ -5,14 +5,14 @@ block less on either side. The discriminator is SNGAN's residual one with a laye
 besides: generator_labels=shared_batch_norm gives them to the norms that read the code. Spectral norm is a regularizer.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from gan_cli.models.conditional_norm import Condition, ConditionalBatchNorm
-from gan_cli.models.folded import UpsampleConv
-from gan_cli.models.resnet import Block, conv3x3, reading
+from gan_cli.models.resnet import conv3x3, growing, reading
 from gan_cli.models.shapes import check_generated, check_shape
 from gan_cli.shapes import Codes, Images, Logits
 
@@ -49,7 +49,8 @@ class Generator(nn.Module):
         self.first = nn.Sequential(nn.Linear(first, channels * FIRST**2), nn.Unflatten(1, (channels, FIRST, FIRST)))
         self.conditions = [Condition() for _ in parts]
         self.blocks = nn.ModuleList(
-            growing(channels, part, condition) for part, condition in zip(parts, self.conditions, strict=True)
+            growing(channels, channels, partial(norm, part=part, condition=condition))
+            for part, condition in zip(parts, self.conditions, strict=True)
         )
         self.attention = SelfAttention(channels)
         self.last = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(), conv3x3(channels, shape.channels), nn.Tanh())
@@ -116,14 +117,8 @@ class SelfAttention(nn.Module):
         return images + self.gain * self.out(means)
 
 
-def growing(channels: int, part: int, condition: Condition) -> Block:
-    """A block of the generator, whose norms read a part of the code."""
-    first = [norm(channels, part, condition), nn.ReLU(), UpsampleConv(channels, channels)]
-    second = [norm(channels, part, condition), nn.ReLU(), conv3x3(channels, channels)]
-    return Block([*first, *second], [nn.Conv2d(channels, channels, 1), nn.Upsample(scale_factor=2)])
-
-
-def norm(channels: int, part: int, condition: Condition) -> ConditionalBatchNorm:
+def norm(channels: int, *, part: int, condition: Condition) -> ConditionalBatchNorm:
+    """A batch norm whose scale and shift are linear in the part of the code that its block is given."""
     scale, shift = (nn.Linear(part, channels, bias=False) for _ in range(2))
     return ConditionalBatchNorm(nn.BatchNorm2d(channels), scale, shift, condition)
 

@@ -7,6 +7,7 @@ by the nearest neighbour. Spectral norm is a regularizer.
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -109,10 +110,10 @@ class Block(nn.Module):
         return self.residual(inputs) + self.shortcut(inputs)
 
 
-def growing(fan_in: int, fan_out: int) -> Block:
-    """A block of the generator."""
-    first = [nn.BatchNorm2d(fan_in), nn.ReLU(), UpsampleConv(fan_in, fan_out)]
-    second = [nn.BatchNorm2d(fan_out), nn.ReLU(), conv3x3(fan_out, fan_out)]
+def growing(fan_in: int, fan_out: int, norm: Callable[[int], nn.Module] = nn.BatchNorm2d) -> Block:
+    """A block of the generator; `norm` makes a norm of so many channels."""
+    first = [norm(fan_in), nn.ReLU(), UpsampleConv(fan_in, fan_out)]
+    second = [norm(fan_out), nn.ReLU(), conv3x3(fan_out, fan_out)]
     # A 1x1 convolution of repeated pixels repeats its outputs: before the upsampling it costs a quarter.
     return Block([*first, *second], [nn.Conv2d(fan_in, fan_out, 1), nn.Upsample(scale_factor=2)])
 
