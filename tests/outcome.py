@@ -1,14 +1,17 @@
 """Everything a run leaves behind, compared bit for bit."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
 
+from gan_cli.experiment import Experiment
 from gan_cli.runs.checkpoint import complete
 from gan_cli.runs.folder import RunFolder
+from gan_cli.trainer import train
 
 Outcome = tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any], dict[str, bytes]]
 
@@ -30,6 +33,18 @@ def outcome(folder: Path) -> Outcome:
     state = load_file(complete(run.checkpoints)[-1] / "state.safetensors")
     pictures = {path.name: path.read_bytes() for path in sorted(run.samples.iterdir())}
     return state, records, summary, pictures
+
+
+def whole_and_continued(build: Callable[..., Experiment], *settings: str) -> tuple[Experiment, Experiment]:
+    """At its end, an experiment trained in one go, and one built anew after two steps, from all state there was."""
+    whole, half, again = (build(*settings) for _ in range(3))
+    list(train(whole))
+    stopped = train(half)
+    next(stopped), next(stopped)
+    for name, part in half.parts().items():
+        again.parts()[name].load_state_dict(part.state_dict())
+    list(train(again, 2))
+    return whole, again
 
 
 def assert_equal(first: Any, second: Any, path: str = "") -> None:

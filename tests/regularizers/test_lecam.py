@@ -16,6 +16,7 @@ from gan_cli.shapes import Outputs
 from gan_cli.trainer import train
 
 from ..conftest import TINY, realness
+from ..outcome import whole_and_continued
 from ..values import a_turn
 
 GAME = Game(nn.Identity(), nn.Identity(), Wasserstein())
@@ -65,14 +66,7 @@ def test_lecam_begins_at_its_step_with_averages_of_all_before(experiment: Callab
 
 def test_lecams_averages_are_the_same_bits_after_a_resume(experiment: Callable[..., Experiment]) -> None:
     settings = [*TINY, "steps=4", "regularizer=lecam", "regularizer.lecam.weight=0.3"]
-    whole, half = experiment(*settings), experiment(*settings)
-    list(train(whole))
-    stopped = train(half)
-    next(stopped), next(stopped)
-    again = experiment(*settings)
-    for name, part in half.parts().items():
-        again.parts()[name].load_state_dict(part.state_dict())
-    list(train(again, 2))
+    whole, again = whole_and_continued(experiment, *settings)
     kept = again.parts()["regularizer.lecam"].state_dict()
     assert set(kept) == {"means", "started"}
     for name, value in whole.parts()["regularizer.lecam"].state_dict().items():

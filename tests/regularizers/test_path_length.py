@@ -16,6 +16,7 @@ from gan_cli.regularizers import PathLength
 from gan_cli.trainer import train
 
 from ..conftest import TINY
+from ..outcome import whole_and_continued
 from ..values import a_turn
 
 MIXING = [*TINY, "model=stylegan2", "model.generator.mixing=0.9", "latent_dim=4"]
@@ -138,14 +139,7 @@ def test_it_is_added_in_every_fourth_turn_with_four_times_its_weight(experiment:
 @pytest.mark.slow
 def test_its_average_is_the_same_bits_after_a_resume(experiment: Callable[..., Experiment]) -> None:
     settings = [*MIXING, "steps=4", "regularizer=path_length", "regularizer.path_length.every=1"]
-    whole, half = experiment(*settings), experiment(*settings)
-    list(train(whole))
-    stopped = train(half)
-    next(stopped), next(stopped)
-    again = experiment(*settings)
-    for name, part in half.parts().items():
-        again.parts()[name].load_state_dict(part.state_dict())
-    list(train(again, 2))
+    whole, again = whole_and_continued(experiment, *settings)
     kept = again.parts()["regularizer.path_length"].state_dict()
     assert set(kept) == {"mean"}
     assert torch.equal(whole.parts()["regularizer.path_length"].state_dict()["mean"], kept["mean"])
