@@ -151,9 +151,8 @@ def request_in_folder(
     if present and ".hydra" not in present:
         raise UserError(f"run_dir={path} holds files that are not a run's: choose an empty or a new folder")
     found = checkpoint.newest(path)
-    if found is not None and found.config == with_other_extractor(config):  # its weights were not there when it began
-        config = found.config
-    if found is not None and as_before(found.config) == as_before(config):
+    other = with_other_extractor(config)  # what it began with, if the weights were not there
+    if found is not None and as_before(found.config) in [as_before(each) for each in (config, other) if each]:
         config = found.config
     if found is not None and found.config != config:
         changes = difference(found.config, config)

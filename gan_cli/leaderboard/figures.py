@@ -29,13 +29,8 @@ BESIDE = 1.04  # of two lines, the ratio of their places on a logarithmic axis
 MOST_GROUPS = 12  # of methods, beside their ranks
 GROUP_STEP = 0.05  # between two groups, in ranks for each method
 MOST_VALUES = 40  # on an axis of names
-SPEAKING = (
-    "objective",
-    "experiment",
-    "model",
-    "latent_sampler",
-    "augmentation",
-)  # settings whose values need no word before them
+# Settings whose values need no word before them.
+SPEAKING = ("objective", "experiment", "model", "latent_sampler", "augmentation")
 
 
 def curves(board: Board) -> "Figure":

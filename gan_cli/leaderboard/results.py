@@ -39,6 +39,7 @@ NOT_OF_THE_METHOD = {
     "sample_every",
     "checkpoint_every",
     "keep_checkpoints",
+    "ema_snapshots_every",
     "on_divergence",
     "engine.compile",
     "engine.capture",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_cli.commands.verify import listed_steps, verify_run
-from gan_cli.config.nodes import difference
+from gan_cli.config.nodes import as_before, difference
 from gan_cli.errors import DifferenceError, EndError, UserError, one_line
 from gan_cli.files import is_there
 from gan_cli.leaderboard.boards import boards
@@ -98,7 +98,7 @@ def verify_sweep(sweep: SweepFolder, options: dict[str, Any], seed: int) -> None
 def check_job(path: Path, config: Mapping[str, Any]) -> None:
     """Raises DifferenceError for a run with another config than its job's."""
     found = checkpoint.newest(path)
-    if found is not None and (changes := difference(dict(config), found.config)):
+    if found is not None and (changes := difference(as_before(config), as_before(found.config))):
         raise DifferenceError(f"its run has another config than sweep.json says: {changes}")
 
 

@@ -14,6 +14,7 @@ from gan_cli.experiment import power_parts
 from gan_cli.files import atomic
 from gan_cli.runs.checkpoint import STATE, Checkpoint
 from gan_cli.runs.state import described, read_state, write_state
+from gan_cli.work import track
 
 FAR = 0.1  # relative distance of a profile from the wanted one
 
@@ -44,7 +45,7 @@ def rebuild(generator: nn.Module, folder: Path, found: Checkpoint, width: float)
     coefficients, apart = combined(kept, wanted)
     sums = {name: torch.zeros_like(value, dtype=torch.float64, device="cpu") for name, value in expected.items()}
     weights = iter(coefficients)
-    for file in files.values():
+    for file in track(files.values(), "averaging snapshot"):
         given = read_state(file)
         for part in power_parts(dict.fromkeys(POWER_WIDTHS, generator)):
             weight = next(weights)

@@ -17,6 +17,7 @@ from gan_cli.files import slug
 from gan_cli.runs import averages, checkpoint
 from gan_cli.runs.checkpoint import Checkpoint
 from gan_cli.runs.origin import is_ours
+from gan_cli.runs.progress import showing_work
 from gan_cli.runs.summary import SCORED
 from gan_cli.text import printable
 
@@ -56,7 +57,10 @@ def open_trained(
     with within(found):
         gan = build_gan(config, found.image_shape, found.class_counts, engine, build_imposed(config, engine))
     found.restore(gan.parts())
-    apart = None if ema is None else averages.rebuild(gan.ema_generator, run_folder(found) / "averages", found, ema)
+    apart = None
+    if ema is not None:
+        with showing_work():
+            apart = averages.rebuild(gan.ema_generator, run_folder(found) / "averages", found, ema)
     return Trained(found, config, gan, build_dataset(config), ema, apart)
 
 

@@ -250,7 +250,7 @@ def test_published_scores_are_shown_though_nothing_could_be_scored_here(tmp_path
 
 def test_settings_that_cannot_change_a_score_make_no_method(tmp_path: Path) -> None:
     make_run(tmp_path, "log_every=1", seed=0)
-    make_run(tmp_path, "log_every=2", "checkpoint_every=7", seed=1)
+    make_run(tmp_path, "log_every=2", "checkpoint_every=7", "ema_snapshots_every=5", seed=1)
     assert [len(row.results) for row in only_board(tmp_path).rows] == [2]
 
 
