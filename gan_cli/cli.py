@@ -30,6 +30,7 @@ from gan_cli.errors import EndError, InterruptedRunError, UserError
 from gan_cli.runs.signals import end_with
 from gan_cli.sweep.command_line import Prepared, prepare
 from gan_cli.sweep.options import NOT_OF_A_SWEEP
+from gan_cli.sweep.sweep_folder import SweepFolder
 from gan_cli.text import printable
 from gan_cli.work import abandoned_calls
 
@@ -335,11 +336,12 @@ def write_tables(sweep: Prepared | None) -> None:
 
     if sweep is None or sweep.dry_run or not (sweep.folder / "sweep.json").is_file():
         return
-    try:
-        write_report([sweep.folder], sweep.folder, sweep.baseline, sweep.trust)
-    except UserError as error:
-        warnings.warn(str(error), stacklevel=1)
-        write_report([sweep.folder], sweep.folder, None, sweep.trust)
+    with SweepFolder(sweep.folder).writing():
+        try:
+            write_report([sweep.folder], sweep.folder, sweep.baseline, sweep.trust)
+        except UserError as error:
+            warnings.warn(str(error), stacklevel=1)
+            write_report([sweep.folder], sweep.folder, None, sweep.trust)
 
 
 CONTEXTS: dict[str, Callable[[], AbstractContextManager[None]]] = {

@@ -62,6 +62,17 @@ class RunFolder(Sink):
             self.lock_identity = None
             lock.release()
 
+    @property
+    def busy(self) -> bool:
+        """Whether a process writes here."""
+        if not self.lock_file.exists():
+            return False
+        try:
+            with FileLock(self.lock_file, timeout=0):
+                return False
+        except Timeout:
+            return True
+
     def check_lock(self) -> None:
         """Raises EndError if the lock file has been removed or replaced: another process may write here."""
         if self.lock_identity is not None and identity(self.lock_file) != self.lock_identity:

@@ -132,12 +132,14 @@ def is_folder_name(name: str) -> bool:
 class Content(TypedDict):
     """sweep.json: what the sweep's commands have in common, and its jobs by the names of their folders.
 
-    `study` is the name of the study that was chosen, and `claim` what it is to show. `picture` may be the name of the
-    user's own function, and `command` is the last command line, word by word.
+    `shares` says whether another sweep may take some of the jobs. `study` is the name of the study that was chosen, and
+    `claim` what it is to show. `picture` may be the name of the user's own function, and `command` is the last command
+    line, word by word.
     """
 
     jobs: dict[Annotated[str, Predicate(is_folder_name)], Entry]
     kind: NotRequired[Kind]
+    shares: NotRequired[bool]
     picture: NotRequired[Picture | Annotated[str, Predicate(is_dotted)] | None]
     claim: NotRequired[Claim | None]
     study: NotRequired[str | None]

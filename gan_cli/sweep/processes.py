@@ -1,24 +1,21 @@
-"""Jobs as separate processes on device slots; how each ends is recorded."""
+"""Jobs as separate processes on this machine's device slots; how each ends is recorded."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from filelock import SoftFileLease
 
 from gan_cli.config.hints import config_folders
 from gan_cli.config.overrides import key_of, quoted
 from gan_cli.engine import choose_device, num_devices
-from gan_cli.errors import InterruptedRunError
-from gan_cli.runs.signals import stop_on_signal
-from gan_cli.sweep.sweep_folder import Job, State, SweepFolder
-from gan_cli.sweep.watch import Watch, last_line
-
-SECONDS_BETWEEN_LOOKS = 0.1
+from gan_cli.sweep.sweep_folder import Job, SweepFolder
+from gan_cli.sweep.watch import last_line
 
 
 @dataclass(frozen=True)
@@ -31,11 +28,63 @@ class Slot:
 
 
 @dataclass
-class Running:
+class Process:
+    """A job's process on this machine."""
+
     job: Job
     slot: Slot
     process: "subprocess.Popen[bytes]"
-    started: float
+    claim: SoftFileLease
+    folder: SweepFolder
+    free: list[Slot]  # where its slot goes when it has ended
+    started: float = field(default_factory=time.monotonic)
+    asked: bool = False
+
+    def has_ended(self) -> bool:
+        if self.process.poll() is None:
+            if self.claim.compromise is not None and not self.asked:  # another machine may run it now
+                self.stop(signal.SIGTERM)
+            return False
+        if self.claim.compromise is None:
+            conclude(self.folder, self.job.name, self.process.returncode)
+        self.claim.release()
+        self.free.append(self.slot)
+        return True
+
+    def stop(self, number: int) -> None:
+        self.asked = True
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.claim.release()
+
+
+@dataclass
+class Local:
+    """This machine, whose slots have a job each."""
+
+    folder: SweepFolder
+    free: list[Slot]
+    searched: Sequence[str]
+
+    def has_room(self) -> bool:
+        return bool(self.free)
+
+    def start(self, job: Job, claim: SoftFileLease) -> tuple[Process, str]:
+        """Starts the job in a new session: Ctrl-C reaches only the sweep, which stops its jobs itself."""
+        slot = self.free.pop(0)
+        with self.folder.log(job.name).open("ab") as log, on_cores(slot.cores):
+            process = subprocess.Popen(
+                command(job, self.folder, self.searched),
+                env=os.environ | slot.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return Process(job, slot, process, claim, self.folder, self.free), slot.device
 
 
 def device_slots(device: str, per_device: int | None, num_jobs: int) -> list[Slot]:
@@ -101,75 +150,11 @@ def command(job: Job, folder: SweepFolder, searched: Sequence[str]) -> list[str]
     return [*python, *directories, *kept, *searched, *pause, f"run_dir={quoted(folder.path.absolute() / job.name)}"]
 
 
-def run_all(
-    jobs: Sequence[Job],
-    folder: SweepFolder,
-    slots: Sequence[Slot],
-    watch: Watch,
-    *,
-    fail_fast: bool,
-    searched: Sequence[str],
-) -> None:
-    """Runs every job, as many at once as there are slots.
-
-    A job that fails is named, and the others continue unless `fail_fast`. Raises InterruptedRunError after a signal has
-    stopped them all.
-    """
-    waiting, running, free = deque(jobs), list[Running](), list(slots)
-    failed = stopping = False
-    folder.logs.mkdir(exist_ok=True)
-    with stop_on_signal() as stop, watch:
-        try:
-            while waiting or running:
-                if not stopping and (stop.signal or (failed and fail_fast)):
-                    stopping = True
-                    waiting.clear()
-                    watch.note(f"stopping: {len(running)} running jobs save their state; Ctrl-C again kills them")
-                    for one in running:
-                        one.process.send_signal(stop.signal or signal.SIGTERM)
-                while waiting and free:
-                    running.append(start(waiting.popleft(), free.pop(0), folder, searched))
-                    watch.started(running[-1].job.name, running[-1].slot.device)
-                for one in [one for one in running if one.process.poll() is not None]:
-                    running.remove(one)
-                    free.append(one.slot)
-                    state, reason = conclude(one, folder)
-                    failed |= state == "failed"
-                    watch.ended(one.job.name, state, reason, time.monotonic() - one.started)
-                watch.refresh()
-                time.sleep(SECONDS_BETWEEN_LOOKS)
-        except KeyboardInterrupt:
-            pass  # the second Ctrl-C: the sweep can continue from the saved checkpoints
-        finally:
-            for one in running:
-                one.process.kill()
-                one.process.wait()
-    if stop.signal:
-        raise InterruptedRunError(f"interrupted; the same command continues {folder.path}", stop.signal)
-
-
-def start(job: Job, slot: Slot, folder: SweepFolder, searched: Sequence[str]) -> Running:
-    """Starts the job in a new session: Ctrl-C reaches only the sweep, which stops its jobs itself."""
-    with folder.log(job.name).open("ab") as log, on_cores(slot.cores):
-        process = subprocess.Popen(
-            command(job, folder, searched),
-            env=os.environ | slot.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    return Running(job, slot, process, time.monotonic())
-
-
-def conclude(ended: Running, folder: SweepFolder) -> tuple[State, str]:
-    """Records how a job's process ended; returns its state, and why it is not completed."""
-    code = ended.process.returncode
-    last = last_line(folder.log(ended.job.name)) or "no output"
-    name = next((known.name for known in signal.Signals if known == -code), f"signal {-code}")
-    reason = f"killed by {name}" if code < 0 else f"exit code {code}: {last}"
+def conclude(folder: SweepFolder, name: str, code: int) -> None:
+    """Records how a job's process ended, and why if not well."""
+    last = last_line(folder.log(name)) or "no output"
+    signal_name = next((known.name for known in signal.Signals if known == -code), f"signal {-code}")
+    reason = f"killed by {signal_name}" if code < 0 else f"exit code {code}: {last}"
     if code == -signal.SIGKILL:
         reason += ", perhaps for lack of memory"
-    folder.ended(ended.job.name, code, reason if code else "")
-    state = folder.state(ended.job)
-    return state, "" if state == "interrupted" else reason
+    folder.ended(name, code, reason if code else "")

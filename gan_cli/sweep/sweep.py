@@ -24,8 +24,9 @@ from gan_cli.sweep.check import check_jobs
 from gan_cli.sweep.command_line import kind_of
 from gan_cli.sweep.options import SWEEPING
 from gan_cli.sweep.plan import job_name, plan, read_run, run_part
-from gan_cli.sweep.processes import device_slots, run_all
+from gan_cli.sweep.processes import Local, device_slots
 from gan_cli.sweep.race import plan_text, races, run_races
+from gan_cli.sweep.running import run_all
 from gan_cli.sweep.sweep_folder import ENDED, Job, Point, State, SweepFolder
 from gan_cli.sweep.tuning import FOLDER as TUNING
 from gan_cli.sweep.tuning import known_as, plan_lines, tune, tuned_jobs, tunings
@@ -83,6 +84,9 @@ def sweep(
         return
 
     def launch(jobs: Sequence[Job], place: SweepFolder = folder) -> None:
+        if not local:
+            for job in jobs:
+                place.begin(job.name)
         launcher.launch([[*job.point, *folder_overrides(job, place)] for job in jobs], 0)
 
     def to_rung(jobs: Sequence[Job], place: SweepFolder = folder) -> None:
@@ -91,9 +95,10 @@ def sweep(
         if failed and options["fail_fast"]:
             raise EndError(f"stopped, as fail_fast=true says: {', '.join(failed)} failed; see {place.logs}")
 
-    with folder.locked():
+    shares = local and not (raced or tuned)
+    with folder.entered(shares=shares):
         named: Any = config.hydra.runtime.choices.get("study")
-        facts = {"study": named, "picture": study.get("picture"), "claim": study.get("claim")}
+        facts = {"study": named, "picture": study.get("picture"), "claim": study.get("claim"), "shares": shares}
         facts |= {"command": list(command)} | compared(options)
         folder.add(due, kind=kind_of(arguments), **facts)
         folder.quote(jobs)
@@ -101,7 +106,7 @@ def sweep(
             left = {job.name for race in run_races(raced, folder, to_rung, say) for job in race.jobs}
             due = [job for job in jobs if job.name in left and folder.state(job) not in ENDED]
         if tuned:
-            with tuning_folder.locked():
+            with tuning_folder.entered(shares=False):
                 chosen = tune(tuned, tuning_folder, lambda jobs: to_rung(jobs, tuning_folder), say)
             best = folder.named(tuned_jobs(tuned, chosen, job_of))
             jobs = list({job.name: job for job in [*jobs, *best]}.values())
@@ -163,14 +168,15 @@ def launch_locally(
     """Runs jobs of any sweeper as processes on this machine; `command` is the sweep's command line."""
     options = read_sweep(config)
     folder = SweepFolder(shortest(place_of(job_overrides) or options["sweep_dir"]))
-    with folder.locked():
+    searching = place_of(job_overrides) is None
+    with folder.entered(shares=not searching and bool(folder.read().get("shares"))):
         known = known_jobs(job_overrides, folder)
         trials = [[job] for job in known]
         if not known:
             trials = new_trials(job_overrides, options["seeds"], folder, config, loader)
             jobs = [job for trial in trials for job in trial]
             typed: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)  # a value may be a secret
-            folder.add(jobs, kind=kind_of(typed), command=list(command), **compared(options))
+            folder.add(jobs, kind=kind_of(typed), shares=False, command=list(command), **compared(options))
         jobs = list({job.name: job for trial in trials for job in trial}.values())  # a search may repeat itself
         states = folder.states(jobs)
         due = [job for job in jobs if states[job.name] not in ENDED]
@@ -179,7 +185,7 @@ def launch_locally(
         watch = Watch(due, folder, len(slots))
         watch.note(f"{len(due)} to run, {len(slots)} at a time, {threads} threads each")
         searched = [override for override in config.hydra.overrides.hydra if key_of(override) == "hydra.searchpath"]
-        run_all(due, folder, slots, watch, fail_fast=options["fail_fast"], searched=searched)
+        run_all(due, folder, Local(folder, slots, searched), watch, fail_fast=options["fail_fast"])
         return [trial_return(trial, folder) for trial in trials]
 
 

@@ -3,14 +3,16 @@
 import hashlib
 import json
 import os
+import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from filelock import FileLock, Timeout
+from filelock import SoftFileLease, Timeout
 
 from gan_cli.config.nodes import as_before
 from gan_cli.config.overrides import key_of
@@ -29,6 +31,9 @@ State = Literal["completed", "diverged", "collapsed", "failed", "stopped", "inte
 Point = list[str]  # overrides, as gan-train takes them
 ENDED: tuple[State, ...] = ("completed", "diverged", "collapsed")  # results that a repeated run would give again
 NOT_OF_A_JOB = {"run_dir", *SWEEPING}
+SECONDS_OF_LEASE = 300.0  # another machine may see a file's change a minute late (NFS)
+SECONDS_TO_BEGIN = 30.0
+CLAIM = ".claim"
 
 
 @dataclass(frozen=True)
@@ -55,33 +60,78 @@ class SweepFolder:
         self.path = path
         self.file = path / "sweep.json"
         self.logs = path / "logs"
+        self.claims = path / "claims"
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keeps other sweeps out; the process that holds it may enter again."""
+    def entered(self, *, shares: bool) -> Iterator[None]:
+        """Keeps other sweeps out, but for those that share the jobs, if this one `shares` them, too.
+
+        The process that holds it may enter again.
+        """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / ".lock", timeout=0, is_singleton=True)
-            lock.acquire()
+            self.claims.mkdir(exist_ok=True)
+            self.stay()
         except OSError as error:
-            if isinstance(error, Timeout):
-                raise UserError(
-                    f"{printable(self.path)} belongs to a sweep that is still running: wait for it, or give another "
-                    "sweep_dir"
-                ) from error
             raise UserError(f"sweep_dir={printable(self.path)} cannot be a folder: {one_line(error)}") from error
+        if not self.presence.is_locked and not (shares and self.is_shared()):
+            other = "which" if shares else "and this one"
+            raise UserError(
+                f"{printable(self.path)} belongs to a sweep that is still running, {other} shares its jobs with no "
+                "other: wait for it, or give another sweep_dir"
+            )
         try:
             yield
         finally:
-            lock.release()
+            self.leave()
+
+    @property
+    def presence(self) -> SoftFileLease:
+        """The lease of a sweep that runs here; of several that share their jobs, one of them has it."""
+        return own_lease((self.path / ".running").absolute())
+
+    def stay(self) -> None:
+        """Takes the lease if no other sweep has it."""
+        if not self.presence.is_locked:
+            with suppress(Timeout):
+                self.presence.acquire()
+
+    def is_shared(self) -> bool:
+        """Whether the sweep that runs here shares its jobs; one that begins is about to say so."""
+        end = time.monotonic() + SECONDS_TO_BEGIN
+        while "shares" not in self.read() and time.monotonic() < end:
+            time.sleep(0.2)
+        return bool(self.read().get("shares"))
+
+    def leave(self) -> None:
+        if self.presence.is_locked:
+            self.presence.release()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Inside, no other sweep changes sweep.json."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with lease(self.path / ".writing", timeout=2 * SECONDS_OF_LEASE):
+            yield
 
     @property
     def busy(self) -> bool:
-        try:
-            with self.locked():
-                return False
-        except UserError:
+        """Whether a sweep runs here."""
+        if self.presence.is_locked:
             return True
+        try:
+            with self.presence:
+                return False
+        except (OSError, Timeout):
+            return True
+
+    def claim(self, name: str) -> Path:
+        """The file whose lease has who runs this job."""
+        return self.claims / f"{name}{CLAIM}"
+
+    def claimed(self) -> set[str]:
+        """The jobs that a process runs, or has run until it died."""
+        return {path.name.removesuffix(CLAIM) for path in self.claims.glob(f"*{CLAIM}")}
 
     @property
     def missing(self) -> bool:
@@ -135,23 +185,28 @@ class SweepFolder:
             partial.write_bytes(text)
 
     def add(self, jobs: Iterable[Job], **facts: Any) -> None:
-        """Adds jobs that are about to run, and removes how they ended before."""
-        content: dict[str, Any] = dict(self.read()) | facts
-        for job in jobs:
-            known = content["jobs"].get(job.name, {})
-            content["jobs"][job.name] = known | {"overrides": job.point, "config": job.config, "exit_code": None}
-            self.ending(job.name).unlink(missing_ok=True)
-        self.write(content)
+        """Adds jobs that are about to run."""
+        with self.writing():
+            content: dict[str, Any] = dict(self.read()) | facts
+            for job in jobs:
+                known = content["jobs"].get(job.name, {})
+                content["jobs"][job.name] = known | {"overrides": job.point, "config": job.config, "exit_code": None}
+            self.write(content)
 
     def quote(self, jobs: Iterable[Job]) -> None:
         """Records the published scores and the tuning of known jobs, also of jobs that have already ended."""
-        content = self.read()
-        for job in jobs:
-            if job.published and job.name in content["jobs"]:
-                content["jobs"][job.name] |= {"published": dict(job.published), "source": job.source}
-            if job.tuned is not None and job.name in content["jobs"]:
-                content["jobs"][job.name]["tuned"] = job.tuned
-        self.write(content)
+        with self.writing():
+            content = self.read()
+            for job in jobs:
+                if job.published and job.name in content["jobs"]:
+                    content["jobs"][job.name] |= {"published": dict(job.published), "source": job.source}
+                if job.tuned is not None and job.name in content["jobs"]:
+                    content["jobs"][job.name]["tuned"] = job.tuned
+            self.write(content)
+
+    def begin(self, name: str) -> None:
+        """Forgets how the job ended before: its process is about to start."""
+        self.ending(name).unlink(missing_ok=True)
 
     def ended(self, name: str, exit_code: int, error: str) -> None:
         """Records the ending of a job's process in a file of its own, whose size does not grow with the sweep."""
@@ -194,6 +249,21 @@ class SweepFolder:
     def state(self, job: Job) -> State:
         run = self.run(job.name)
         return state_of(run, run.summary(), self.how_it_ended(job.name))
+
+
+def lease(path: Path, timeout: float = 0.0) -> SoftFileLease:
+    """A lease that is free once its holder's process is gone, or after 5 minutes without a sign of its machine.
+
+    It is a file that only one process can create, which holds on network file systems, and it is timed by the clock of
+    whoever waits for it.
+    """
+    return SoftFileLease(path, lease_duration=SECONDS_OF_LEASE, timeout=timeout)
+
+
+@cache
+def own_lease(path: Path) -> SoftFileLease:
+    """This process's lease, which it may acquire several times."""
+    return lease(path)
 
 
 def dumped(value: Any) -> str:

@@ -122,18 +122,27 @@ class Watch:
         if not self.console.is_terminal:
             self.note(f"started  {name}  on {device}")
 
-    def ended(self, name: str, state: State, reason: str, seconds: float) -> None:
+    def elsewhere(self, name: str) -> None:
+        """Another sweep runs the job."""
+        self.lines[name].state, self.lines[name].device = "running", "elsewhere"
+
+    def waits(self, name: str) -> None:
+        self.lines[name].state = "waiting"
+
+    def ended(self, name: str, state: State, reason: str, seconds: float | None) -> None:
+        """Of a job that another sweep has run, no seconds are known."""
         line = self.lines[name]
         line.read_new()
         paused = state == "interrupted" and line.pauses and line.step >= line.total
         done = state == "completed" or paused
         line.state = "paused" if paused else state
-        if done:
+        if done and seconds is not None:
             self.durations.append(seconds)
         counted = sum(one.state not in ("waiting", "running") for one in self.lines.values())
         what = line.score if done else reason
         shown = line.state if state != "failed" else "FAILED"
-        text = f"[{counted}/{len(self.lines)}] {shown}  {name}  {what}  {seconds:.0f} s"
+        how = "elsewhere" if seconds is None else f"{seconds:.0f} s"
+        text = f"[{counted}/{len(self.lines)}] {shown}  {name}  {what}  {how}"
         self.note(f"{text}  {self.estimate()}".rstrip())
 
     def estimate(self) -> str:

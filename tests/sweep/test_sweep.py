@@ -159,13 +159,14 @@ def test_two_sweeps_started_at_once_have_a_folder_each(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_sweep_that_runs_keeps_others_out_of_its_folder(tmp_path: Path) -> None:
-    long = ["objective=stdgan,hinge", "sweep_dir=mine", *QUICK, "steps=1000000", "device=cpu"]
-    first = sweeping(*long, cwd=tmp_path)
+def test_a_race_shares_its_jobs_with_no_other_sweep(tmp_path: Path) -> None:
+    long = ["objective=stdgan,hinge", "sweep_dir=mine", *QUICK, "steps=1000000", "evaluate_every=300000", "device=cpu"]
+    first = sweeping(*long, "race=true", cwd=tmp_path)
     wait_for(lambda: len(list((tmp_path / "mine").glob("*/metrics.jsonl"))) >= 1)
-    code, _, err = swept(*long, cwd=tmp_path)
-    assert code == 2
-    assert "mine belongs to a sweep that is still running" in err
+    for command, said in ((long, "running, which shares"), ([*long, "race=true"], "running, and this one shares")):
+        code, _, err = swept(*command, cwd=tmp_path)
+        assert code == 2
+        assert f"mine belongs to a sweep that is still {said} its jobs with no other" in err
     os.killpg(first.pid, signal.SIGINT)  # as Ctrl-C in a terminal does
     _, err = first.communicate(timeout=120)
     assert first.returncode == 130

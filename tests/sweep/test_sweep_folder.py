@@ -145,7 +145,9 @@ def test_how_a_job_ended_is_written_without_the_others(tmp_path: Path) -> None:
     folder.ended(job.name, 1, "exit code 1: no luck")
     assert folder.file.stat().st_mtime_ns == written
     assert folder.state(job) == "failed"
-    folder.add([job])  # it is about to run again
+    folder.add([job])
+    assert folder.state(job) == "failed"
+    folder.begin(job.name)
     assert folder.state(job) == "unfinished"
 
 
