@@ -4,16 +4,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from filelock import SoftFileLease
 
 from gan_cli.config.hints import config_folders
 from gan_cli.config.overrides import key_of, quoted
 from gan_cli.engine import choose_device, num_devices
+from gan_cli.sweep.running import Machines, Running
 from gan_cli.sweep.sweep_folder import Job, SweepFolder
 from gan_cli.sweep.watch import last_line
 
@@ -28,16 +28,14 @@ class Slot:
 
 
 @dataclass
-class Process:
+class Process(Running):
     """A job's process on this machine."""
 
-    job: Job
     slot: Slot
     process: "subprocess.Popen[bytes]"
     claim: SoftFileLease
     folder: SweepFolder
     free: list[Slot]  # where its slot goes when it has ended
-    started: float = field(default_factory=time.monotonic)
     asked: bool = False
 
     def has_ended(self) -> bool:
@@ -62,7 +60,7 @@ class Process:
 
 
 @dataclass
-class Local:
+class Local(Machines):
     """This machine, whose slots have a job each."""
 
     folder: SweepFolder

@@ -2,8 +2,9 @@
 
 import signal
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass, field
 
 from filelock import SoftFileLease
 
@@ -16,26 +17,33 @@ from gan_cli.sweep.watch import Watch
 SECONDS_BETWEEN_LOOKS = 0.1
 
 
-class Running(Protocol):
+@dataclass
+class Running(ABC):
     """A job that this sweep has started."""
 
     job: Job
-    started: float  # of time.monotonic()
+    started: float = field(default_factory=time.monotonic, init=False)
 
+    @abstractmethod
     def has_ended(self) -> bool:
         """Whether its process has ended, which is then recorded in the sweep's folder, and its claim released."""
 
+    @abstractmethod
     def stop(self, number: int) -> None:
         """Asks it to save its state and end."""
 
-    def kill(self) -> None: ...
+    @abstractmethod
+    def kill(self) -> None:
+        """Ends it at once."""
 
 
-class Machines(Protocol):
+class Machines(ABC):
     """Where the jobs of a sweep run."""
 
+    @abstractmethod
     def has_room(self) -> bool: ...
 
+    @abstractmethod
     def start(self, job: Job, claim: SoftFileLease) -> tuple[Running, str]:
         """Starts the job that this sweep has claimed; also returns where it runs."""
 
