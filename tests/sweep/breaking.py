@@ -1,8 +1,9 @@
-"""Objectives that end a job as jobs end in the field, for as long as a file called `broken` is there."""
+"""An objective that ends a job as jobs end in the field, for as long as a file called `broken` is there."""
 
 import os
 import signal
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from gan_cli.shapes import Logits, Loss
 
 @dataclass(frozen=True, kw_only=True)
 class Breaking(StdGAN):
-    """StdGAN that ends its process in the way that is named."""
+    """StdGAN that ends its process in the way that is named, or is slow."""
 
     way: str
 
@@ -24,4 +25,6 @@ class Breaking(StdGAN):
                 sys.exit(3)
             if self.way == "killed":
                 os.kill(os.getpid(), signal.SIGKILL)
+            if self.way == "slow":
+                time.sleep(0.2)
         return super().generator_loss(real_logits, fake_logits)

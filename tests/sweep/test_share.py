@@ -15,7 +15,7 @@ from gan_cli.sweep.share import Share
 from gan_cli.sweep.sweep_folder import Job, SweepFolder, lease
 from gan_cli.sweep.watch import Watch
 
-from .test_sweep import QUICK, rows, sweeping, swept, wait_for
+from .test_sweep import BREAKING, QUICK, rows, sweeping, swept, wait_for
 
 
 def job(number: int) -> Job:
@@ -187,15 +187,20 @@ def test_two_sweeps_of_one_folder_share_its_jobs_and_have_the_same_table(tmp_pat
 
 @pytest.mark.slow
 def test_the_jobs_of_a_killed_sweep_are_continued_by_the_other(tmp_path: Path) -> None:
-    command = ["objective=stdgan,hinge", "seed=0", "sweep_dir=mine", *QUICK, "slots_per_device=1"]
-    command += ["steps=3000", "log_every=10", "evaluate_every=0", "sample_every=0"]
+    (tmp_path / "mine" / "objective").mkdir(parents=True)
+    (tmp_path / "mine" / "objective" / "breaking.yaml").write_text(BREAKING)
+    (tmp_path / "broken").touch()
+    command = ["--config-dir", "mine", "objective=breaking", "objective.way=slow", "seed=0,1", "sweep_dir=there"]
+    command += [*QUICK, "steps=300", "log_every=1", "evaluate_every=0", "sample_every=0", "slots_per_device=1"]
     first, second = (sweeping(*command, cwd=tmp_path) for _ in range(2))
-    wait_for(lambda: len(list((tmp_path / "mine").glob("*/metrics.jsonl"))) == 2)
+    wait_for(lambda: sum(file.stat().st_size > 0 for file in (tmp_path / "there").glob("*/metrics.jsonl")) == 2)
     first.kill()
     first.communicate()
+    wait_for(lambda: list((tmp_path / "there").glob("*/summary.json")))  # its job has saved its state
+    (tmp_path / "broken").unlink()
     _, err = second.communicate(timeout=300)
     assert second.returncode == 0, err
-    summaries = [json.loads(file.read_text()) for file in (tmp_path / "mine").glob("*/summary.json")]
+    summaries = [json.loads(file.read_text()) for file in (tmp_path / "there").glob("*/summary.json")]
     assert [summary["status"] for summary in summaries] == ["completed"] * 2
     assert sorted(len(summary["sessions"]) for summary in summaries) == [1, 2]
 
