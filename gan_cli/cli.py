@@ -284,14 +284,14 @@ def run_sweep(composed: DictConfig, overrides: list[str], choices: Choices) -> f
 
 
 def run_report(composed: DictConfig, overrides: list[str], choices: Choices) -> None:
-    from gan_cli.config.read import REPORTING, read_plain
+    from gan_cli.config.plain import REPORTING, read_plain
     from gan_cli.leaderboard.report import report
 
     report(read_plain(composed, REPORTING, "which runs? give folders: gan-report outputs/sweeps/<sweep>"))
 
 
 def run_verify(composed: DictConfig, overrides: list[str], choices: Choices) -> None:
-    from gan_cli.config.read import VERIFYING, read_plain
+    from gan_cli.config.plain import VERIFYING, read_plain
     from gan_cli.leaderboard.verify import verify
 
     verify(read_plain(composed, VERIFYING, "which run or sweep? give its folder: gan-verify outputs/<run>"))

@@ -1,18 +1,15 @@
 """A config as data: every unknown key, wrong type and value out of range is found before anything is built."""
 
-import difflib
 import importlib.util
 import inspect
 import sys
 import types
 import typing
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 import torch
-from beartype import BeartypeConf
-from beartype.door import is_bearable
 from hydra.utils import get_class, get_method, instantiate
 from torch import nn
 from torch.optim import Optimizer
@@ -21,6 +18,7 @@ from gan_cli.attacks.attack import Attack
 from gan_cli.augmentations.augmentation import Augmentation
 from gan_cli.conditioning.conditioning import DiscriminatorLabels, GeneratorLabels
 from gan_cli.config.nodes import LATER, Config, is_node, leaves, targets
+from gan_cli.config.plain import bearable, described, missing, not_one_of, unknown
 from gan_cli.datasets.dataset import Dataset
 from gan_cli.engine import EngineSettings
 from gan_cli.errors import UserError, one_line
@@ -65,14 +63,6 @@ NODES = {  # these must name one class
     "discriminator_optimizer",
 }
 OPTIONAL = {"model.discriminator"}  # or null
-WORDS = {
-    int: "an integer",
-    float: "a number",
-    str: "text",
-    bool: "true or false",
-    type(None): "null",
-    Any: "anything",
-}
 # What build.py gives and a config never has: to any class that asks for it, and to networks.
 NUM_CLASSES = "num_classes"
 SHAPES = {"latent_dim", "image_shape", "num_outcomes"}
@@ -132,10 +122,6 @@ def part_problems(config: Config) -> list[str]:
     """Problems of the parts that a config names, and of its numbers."""
     problems = [f"{path}={value} must be a finite number" for path, value in leaves(config) if not finite(value)]
     return problems + [problem for path, node in targets(config) for problem in node_problems(path, node)]
-
-
-def missing(given: Collection[str], keys: Iterable[str]) -> list[str]:
-    return [f"{key} is missing: add {key}=<value>" for key in keys if key not in given]
 
 
 def finite(value: Any) -> bool:
@@ -318,14 +304,6 @@ def as_pair(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def bearable(value: Any, hint: Any) -> bool:
-    bool_for_number = isinstance(value, bool) and (
-        hint in (int, float, int | None, float | None)
-        or (typing.get_origin(hint) is typing.Literal and bool not in map(type, typing.get_args(hint)))
-    )
-    return is_bearable(value, hint, conf=BeartypeConf(is_pep484_tower=True)) and not bool_for_number
-
-
 def wrong_type(key: str, value: Any, hint: Any) -> str:
     arguments = typing.get_args(hint)
     if typing.get_origin(hint) is list and isinstance(value, list):
@@ -334,10 +312,9 @@ def wrong_type(key: str, value: Any, hint: Any) -> str:
     literals = [option for option in (hint, *arguments) if typing.get_origin(option) is typing.Literal]
     if literals:
         options = [choice for literal in literals for choice in typing.get_args(literal)]
-        choices = [str(choice).lower() if isinstance(choice, bool) else str(choice) for choice in options]
         others = "".join(f", or a {option.__name__}" for option in arguments if option is Metric)
         others += ", or a number or a schedule" if Schedule in arguments else ""
-        return f"{key}={value} must be one of {', '.join(choices)}{others}" + did_you_mean(str(value), choices)
+        return not_one_of(key, value, options, others)
     shown = "null" if value is None else value
     if typing.get_origin(hint) is tuple:
         count = len(typing.get_args(hint))
@@ -351,29 +328,5 @@ def wrong_type(key: str, value: Any, hint: Any) -> str:
     return f"{key}={shown} must be {described(hint)}"
 
 
-def described(hint: Any) -> str:
-    """A type in plain words, as "an integer or null"."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if hint in WORDS:
-        return WORDS[hint]
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(map(described, arguments))
-    if origin in (list, Sequence):
-        return f"a list (each item {described(arguments[0])})"
-    if origin in (dict, Mapping):
-        return f"a mapping (each value {described(arguments[1])})"
-    name = getattr(hint, "__name__", str(hint))
-    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
-
-
 def defaults_line(name: str) -> str:
     return f"- /metrics@{name}: <choice> to the defaults of its YAML"
-
-
-def unknown(key: Any, known: Iterable[str]) -> str:
-    return f"unknown key '{key}'" + (did_you_mean(str(key), known) or ": nothing reads it")
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f": did you mean {close[0]}?" if close else ""

@@ -8,23 +8,22 @@ from typing import Any
 
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
 from gan_cli.config.check import (
     BASES,
     SETTINGS,
     config_problems,
-    missing,
     part_problems,
     tracker_problems,
     type_problems,
-    unknown,
 )
 from gan_cli.config.compose import compose
 from gan_cli.config.environment import as_typed
 from gan_cli.config.hints import explain
 from gan_cli.config.nodes import Config, leaves
 from gan_cli.config.overrides import key_of, placed, quoted
+from gan_cli.config.plain import missing, resolved, unknown
 from gan_cli.errors import UserError, one_line
 
 OPTIONS: dict[str, Any] = {  # of this process, not of the experiment
@@ -85,28 +84,6 @@ SAMPLING: dict[str, Any] = {
     "device": str,
     "trust": list[str],
 }
-REPORTING: dict[str, Any] = {
-    "folders": list[str],
-    "baseline": str | None,
-    "margin": float | None,
-    "paired": bool | None,
-    "outputs": str,
-    "out": str | None,
-    "claims": str | None,
-    "trust": list[str],
-}
-VERIFYING: dict[str, Any] = {
-    "folder": str,
-    "spot": int,
-    "spot_steps": int,
-    "full": bool,
-    "seed": int | None,
-    "dataset": dict[str, str | None],
-    "init_from": str | None,
-    "device": str,
-    "trust": list[str],
-}
-
 OF_A_CHECKPOINT = (
     "which",
     "ema",
@@ -182,29 +159,6 @@ def read_resuming(composed: DictConfig, overrides: Sequence[str]) -> dict[str, A
     problems += tracker_problems(options["tracker"]) if options["tracker"] is not None else []
     if problems:
         raise UserError("; ".join(problems))
-    return options
-
-
-def read_plain(composed: DictConfig, hints: Mapping[str, Any], question: str) -> dict[str, Any]:
-    """Options that name no parts; raises UserError that names every problem, or asks for a missing value."""
-    options = resolved(composed, question)
-    problems = [unknown(key, hints) for key in options if key not in hints]
-    problems += missing(options, hints) + type_problems(options, hints)
-    if problems:
-        raise UserError("; ".join(problems))
-    return options
-
-
-def resolved(composed: DictConfig, question: str) -> dict[str, Any]:
-    """Options as plain data; raises UserError with `question` if a value is missing."""
-    try:
-        options: dict[str, Any] = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
-    except MissingMandatoryValue as error:
-        raise UserError(question) from error
-    except OmegaConfBaseException as error:
-        raise UserError(one_line(error)) from error
-    if isinstance(options.get("trust"), str):
-        options["trust"] = [options["trust"]]
     return options
 
 

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gan_cli.config.overrides import key_of, labels
 from gan_cli.errors import UserError
@@ -21,10 +21,12 @@ from gan_cli.leaderboard.statistics import (
     split,
     spread,
 )
-from gan_cli.metrics.metrics import Direction
 from gan_cli.sweep.formats import Tuned
 from gan_cli.sweep.options import SWEEPING
 from gan_cli.text import printable
+
+if TYPE_CHECKING:  # it imports torch
+    from gan_cli.metrics.metrics import Direction
 
 NOT_IN_A_LABEL = NOT_OF_THE_METHOD | set(SWEEPING) | {"device", "run_dir", "outputs", "trust", "resume"}
 CHOICE_OF_METHOD = {"objective", "experiment"}
@@ -108,7 +110,7 @@ class Row:
     def by_seed(self, metric: str) -> dict[int, float]:
         return {r.seed: r.scores[metric] for r in self.completed if is_number(r.scores.get(metric))}
 
-    def outcomes(self, metric: str, better: Direction | None) -> Scores:
+    def outcomes(self, metric: str, better: "Direction | None") -> Scores:
         """The scores by seed, with the worst there is, inf or -inf, of a run that diverged or collapsed."""
         scores = {r.seeds: r.scores[metric] for r in self.completed if is_number(r.scores.get(metric))}
         worst = -math.inf if better == "higher" else math.inf
@@ -123,7 +125,7 @@ class Board:
     rows: list[Row]
     metrics: list[str]  # the leading one first, then the same against held-out images, then the other headlines
     headlines: list[str]  # those shown in detail, the leading one first
-    directions: dict[str, Direction]  # as the runs' summaries say
+    directions: "dict[str, Direction]"  # as the runs' summaries say
     baseline: Row
     given_margin: float | None  # of equivalence, in the units of the leading metric
     paired: bool  # whether runs of one seed are compared with each other
@@ -340,7 +342,7 @@ def board(protocol: dict[str, Any], rows: list[Row], baseline: str | None, margi
     )
 
 
-def directions_of(metrics: Mapping[str, Any]) -> dict[str, Direction]:
+def directions_of(metrics: Mapping[str, Any]) -> "dict[str, Direction]":
     """The directions in the run's summary; earlier versions give only that of the leading metric."""
     if "directions" not in metrics and "lower_is_better" in metrics:
         return {metrics["leading"]: "lower" if metrics["lower_is_better"] else "higher"}

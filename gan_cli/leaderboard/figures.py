@@ -15,7 +15,7 @@ from gan_cli.leaderboard.curves import LOG_RATIO, MOST_DRAWN, Panel, drawn, pane
 from gan_cli.leaderboard.results import Result
 from gan_cli.leaderboard.statistics import interval_of_mean, is_number, spread
 from gan_cli.leaderboard.styles import style
-from gan_cli.runs.pictures import new_figure, save_figure
+from gan_cli.runs.figure import new_figure, save_figure
 from gan_cli.text import printable
 
 if TYPE_CHECKING:

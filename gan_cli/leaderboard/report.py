@@ -13,7 +13,6 @@ from rich.table import Table
 from rich.text import Text
 
 from gan_cli.config.compose import studies
-from gan_cli.config.trust import trusted_function
 from gan_cli.errors import UserError, one_line
 from gan_cli.files import atomic, is_there, write_json
 from gan_cli.leaderboard.boards import Board, boards
@@ -138,6 +137,8 @@ def is_sweep(folders: Sequence[Path]) -> bool:
 def study_drawing(picture: Picture | str | None, trust: Sequence[str]) -> "Callable[[Board], Figure | None]":
     """What draws a study's picture of a board, if it can be drawn; an own one without trust is named in a warning."""
     if isinstance(picture, str):
+        from gan_cli.config.trust import trusted_function  # here: it imports torch
+
         try:
             return partial(own_picture, trusted_function("picture", picture, trust))
         except UserError as error:

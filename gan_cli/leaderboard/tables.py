@@ -2,21 +2,23 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gan_cli.leaderboard.boards import Board, Row
 from gan_cli.leaderboard.results import Result
 from gan_cli.leaderboard.statistics import MOST_SEEDS, Difference, Spread
-from gan_cli.metrics.metrics import Direction
 from gan_cli.runs.summary import REAL
 from gan_cli.runs.verdict import Verification
+
+if TYPE_CHECKING:  # it imports torch
+    from gan_cli.metrics.metrics import Direction
 
 OF_HARDWARE = ("seconds", "scoring_seconds", "images_per_second", "peak_memory_bytes")  # never averaged over several
 COSTS = (*OF_HARDWARE, "images_seen")
 EXTENT = "min to max"
 MIXED = "mixed hardware"
 MOST_DIGITS = 5  # of a mean, however small its uncertainty
-ARROWS: dict[Direction | None, str] = {"lower": "↓", "higher": "↑"}
+ARROWS: "dict[Direction | None, str]" = {"lower": "↓", "higher": "↑"}
 SAMPLING = ("seconds", "generator_passes", "discriminator_passes", "gradient_calls")
 
 

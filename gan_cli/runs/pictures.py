@@ -15,16 +15,15 @@ from torch.nn.functional import pad
 from gan_cli.data import resize
 from gan_cli.files import atomic
 from gan_cli.metrics.metrics import NearestImages
+from gan_cli.runs.figure import new_figure, save_figure
 from gan_cli.shapes import Codes, Images, Labels, Scores, Stored
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 RealAndFakeLabels = tuple[Int[Tensor, " _real"], Int[Tensor, " _fake"]]
 REAL, FAKE = "#1f6f8b", "#d1495b"
 SHADES = ("#d1495b", "#edae49", "#8d6a9f", "#00798c")  # of the intervals in which a training was lost
-DPI = 120
 NUM_IMAGES, NUM_POINTS = 64, 2000
 MOST_WRITTEN = 20  # classes whose numbers are written into a confusion matrix
 MOST_ROWS, NUM_COLUMNS = 16, 10  # classes, and images of each, in a picture of a training
@@ -478,14 +477,3 @@ def flat(values: Mapping[str, Any]) -> dict[str, float]:
         for outer, terms in values.items()
         for inner, number in (terms.items() if isinstance(terms, Mapping) else [("", terms)])
     }
-
-
-def new_figure(width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure  # not pyplot: no global state, no window system
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def save_figure(path: Path, figure: "Figure") -> None:
-    with atomic(path) as partial:
-        figure.savefig(partial, format="png", dpi=DPI)

@@ -6,20 +6,22 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from gan_cli import __version__
-from gan_cli.data import TrainingSet
-from gan_cli.datasets.dataset import Dataset
-from gan_cli.engine import Precision
-from gan_cli.evaluation import SamplingCost
-from gan_cli.metrics.metrics import Protocol, Scorer
 from gan_cli.runs.sink import Record
 from gan_cli.text import printable
+
+if TYPE_CHECKING:  # they import torch
+    from gan_cli.data import TrainingSet
+    from gan_cli.datasets.dataset import Dataset
+    from gan_cli.engine import Precision
+    from gan_cli.evaluation import SamplingCost
+    from gan_cli.metrics.metrics import Protocol, Scorer
 
 Scores = Mapping[str, float]
 NO_COST = {"seconds": 0.0, "scoring_seconds": 0.0, "images_seen": 0, "images_per_second": 0.0, "peak_memory_bytes": 0}
@@ -55,14 +57,14 @@ def trajectory(records: list[Record]) -> dict[str, dict[str, float]]:
 
 
 def protocol(
-    dataset: Dataset,
-    training_set: TrainingSet,
-    scorer: Scorer | None,
+    dataset: "Dataset",
+    training_set: "TrainingSet",
+    scorer: "Scorer | None",
     num_fake: int | None,
     seeds: Sequence[int],
-    precision: Precision = "float32",
+    precision: "Precision" = "float32",
     weights: str = SCORED,
-) -> Protocol:
+) -> "Protocol":
     """How a score was measured; scores compare only if all of it is the same.
 
     Images from elsewhere have no `seeds`; where none are scored, `num_fake` is None. `precision` is that of the
@@ -110,7 +112,7 @@ def shown(scores: Scores, key: str) -> str:
     return f"{scores[key]:.3g}" + (f" ± {deviation:.1g}" if deviation is not None else "")
 
 
-def costs_table(costs: Mapping[str, SamplingCost]) -> Table:
+def costs_table(costs: "Mapping[str, SamplingCost]") -> Table:
     """The cost of each sampler's images, samplers across."""
     table = Table(title="cost", title_justify="left", title_style="bold")
     table.add_column("", no_wrap=True)

@@ -8,7 +8,6 @@ from annotated_types import Ge, Le, MaxLen
 from typing_extensions import TypedDict
 
 from gan_cli.files import is_there, read_json, remove, sha256, write_json
-from gan_cli.runs.checkpoint import META, STATE, complete
 from gan_cli.runs.folder import RunFolder
 from gan_cli.runs.formats import MOST_NAMES, Count, Git, Hardware, Text
 from gan_cli.runs.origin import is_ours, signature
@@ -48,6 +47,8 @@ class Verification(TypedDict):
 
 def digests(run: RunFolder) -> dict[str, str]:
     """The SHA-256 of the summary, the records and the checkpoints that are there, by path."""
+    from gan_cli.runs.checkpoint import META, STATE, complete  # here: it imports torch
+
     files = [run.path / "summary.json", run.metrics]
     files += [folder / name for folder in complete(run.checkpoints) for name in (META, STATE)]
     return {str(file.relative_to(run.path)): sha256(file) for file in files if is_there(file)}

@@ -8,16 +8,18 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import TypeGuard
+from typing import TYPE_CHECKING, TypeGuard
 
 from gan_cli.config.nodes import Config
 from gan_cli.config.overrides import key_of, labels
 from gan_cli.errors import EndError, UserError
-from gan_cli.metrics.metrics import Direction
 from gan_cli.runs.folder import RunFolder
 from gan_cli.runs.sink import Record
 from gan_cli.sweep.sweep_folder import ENDED, Job, SweepFolder
 from gan_cli.text import printable
+
+if TYPE_CHECKING:  # it imports torch
+    from gan_cli.metrics.metrics import Direction
 
 Launch = Callable[[Sequence[Job]], None]  # returns when all of these jobs have ended or paused
 MEASURED = (
@@ -78,7 +80,7 @@ class Measure:
     """What decides a race."""
 
     metric: str
-    direction: Direction
+    direction: "Direction"
 
 
 def rungs(count: int, steps: int, every: int, *, factor: int, least: int = 1) -> list[Rung]:
@@ -97,7 +99,7 @@ def rungs(count: int, steps: int, every: int, *, factor: int, least: int = 1) ->
     return [Rung(step, keep) for step, keep in zip(places, kept, strict=False)]
 
 
-def survivors(scores: Sequence[float | None], keep: int, direction: Direction) -> list[int]:
+def survivors(scores: Sequence[float | None], keep: int, direction: "Direction") -> list[int]:
     """The places of the best `keep` scores, and of those that equal the last of them; a lost setting (None) never."""
     known = sorted(score for score in scores if is_score(score))
     if not known:

@@ -15,7 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from gan_cli.commands.train import train
 from gan_cli.config.check import find_function, type_problems
 from gan_cli.config.overrides import key_of, labels, quoted, value_of
-from gan_cli.config.read import read_config, read_plain
+from gan_cli.config.plain import read_plain
+from gan_cli.config.read import read_config
 from gan_cli.errors import EndError, UserError
 from gan_cli.files import adapter
 from gan_cli.runs.folder import RunFolder
