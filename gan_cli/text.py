@@ -12,7 +12,9 @@ def printable(text: object, most: int = MOST_SHOWN) -> str:
     would move a terminal's cursor, or show letters in another order.
     """
     words = str(text)[: 4 * most].split()
-    shown = "".join(letter if is_visible(letter) else escaped(letter) for letter in " ".join(words))
+    shown = " ".join(words)
+    if not shown.isprintable():  # most is, and this is much faster
+        shown = "".join(letter if is_visible(letter) else escaped(letter) for letter in shown)
     return shown if len(shown) <= most else shown[: most - 3] + "..."
 
 

@@ -21,10 +21,20 @@ def leaves(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def flatten(node: Any, path: str = "") -> dict[str, Any]:
+    """Every value that is not a mapping, by its dotted path."""
+    return dict(branches(node, path))
+
+
+def branches(node: Any, path: str) -> Iterator[tuple[str, Any]]:
     if not isinstance(node, dict):
-        return {path: node}
-    leaves = (flatten(value, f"{path}.{key}".lstrip(".")) for key, value in node.items())
-    return {name: value for branch in leaves for name, value in branch.items()}
+        yield path, node
+        return
+    for key, value in node.items():
+        inner = f"{path}.{key}" if path else str(key).lstrip(".")
+        if isinstance(value, dict):
+            yield from branches(value, inner)
+        else:
+            yield inner, value
 
 
 def targets(config: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

@@ -117,7 +117,7 @@ class Row:
         return scores | {result.seeds: worst for result in self.results if result.state in WORST}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a board is the key of what is computed of it
 class Board:
     """Methods whose scores share a protocol, the best first; those that lost runs come after those that did not."""
 

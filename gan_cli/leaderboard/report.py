@@ -16,6 +16,7 @@ from gan_cli.config.compose import studies
 from gan_cli.errors import UserError, one_line
 from gan_cli.files import atomic, is_there, write_json
 from gan_cli.leaderboard.boards import Board, boards
+from gan_cli.leaderboard.cache import cache_of
 from gan_cli.leaderboard.claims_page import keep, outcome, sentences, write_page
 from gan_cli.leaderboard.figures import curves, own_picture, ranks, save, study_picture
 from gan_cli.leaderboard.notes import notes, separation
@@ -84,7 +85,8 @@ def write_report(
 
     Raises UserError for folders without runs, a baseline that is not a method, and a folder that cannot be written.
     """
-    results = gather(folders)
+    cache = cache_of(folders)
+    results = gather(folders, cache)
     sweep = only_sweep(folders)
     found = boards(
         results,
@@ -124,6 +126,7 @@ def write_report(
             write_json(out / "claim.json", claimed)
     except OSError as error:
         raise UserError(f"the report cannot be written: {one_line(error)}") from error
+    cache.save()
     show(found, out)
     for line in sentences(claimed) if claimed is not None else []:
         console().print(Text(line), soft_wrap=True)

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import stat
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,9 +13,10 @@ from typing import Any
 from gan_cli.config.nodes import flatten
 from gan_cli.config.overrides import key_of, value_of
 from gan_cli.errors import UserError, one_line
+from gan_cli.leaderboard.cache import Cache
+from gan_cli.leaderboard.series import Series, width_for
 from gan_cli.leaderboard.statistics import is_number
 from gan_cli.runs.folder import RunFolder
-from gan_cli.runs.formats import MOST_LINE_BYTES, MOST_NAMES, read_record, read_summary
 from gan_cli.runs.sink import Record
 from gan_cli.runs.verdict import Verification, read_verdict
 from gan_cli.sweep.formats import Content, Tuned
@@ -50,43 +50,6 @@ USUAL = {
     "num_evaluation_seeds": 1,
 }  # what runs of earlier versions do not say, as it is what they did
 shown = lru_cache(10_000)(printable)  # configs have most of their text in common
-NUM_INTERVALS = 200  # of a run, in each of which its losses are averaged
-MOST_PLAYERS = 16
-
-
-@dataclass
-class Series:
-    """What a run recorded, as far as curves need it: a run of 200,000 lines takes 20 MB, not 300.
-
-    `seconds` of training by step; `scores` by metric and step; `losses` by player and interval: their sum, the sum of
-    their steps, and their number. `latest` are the last record's losses and norms of gradients, such as
-    `loss.discriminator` and `gradient_norm.generator`.
-    """
-
-    width: int  # of an interval, in steps
-    seconds: dict[int, float] = field(default_factory=dict)
-    scores: dict[str, dict[int, float]] = field(default_factory=dict)
-    losses: dict[str, dict[int, tuple[float, int, int]]] = field(default_factory=dict)
-    latest: dict[str, float] = field(default_factory=dict)
-
-    def add(self, record: Record) -> None:
-        """Numbers that are not finite, and names beyond the number that is sensible, are left out."""
-        step = record["step"]
-        if "seconds" in record:
-            self.seconds[step] = record["seconds"]
-        for metric, score in record.get("metrics", {}).items():
-            if is_number(score) and (metric in self.scores or len(self.scores) < MOST_NAMES):
-                self.scores.setdefault(metric, {})[step] = score
-        for player, terms in record.get("losses", {}).items():
-            total = sum(terms.values())
-            if is_number(total) and (player in self.losses or len(self.losses) < MOST_PLAYERS):
-                intervals = self.losses.setdefault(player, {})
-                known, steps, count = intervals.get(step // self.width, (0.0, 0, 0))
-                intervals[step // self.width] = (known + total, steps + step, count + 1)
-                self.latest[f"loss.{player}"] = total
-        for player, norm in record.get("gradient_norms", {}).items():
-            if player in self.losses:
-                self.latest[f"gradient_norm.{player}"] = norm
 
 
 @dataclass(frozen=True)
@@ -106,6 +69,7 @@ class Result:
     published: dict[str, float] = field(default_factory=dict)
     source: str = ""
     tuned: Tuned | None = None  # how its learning rates were chosen, if they were
+    cache: Cache = field(default_factory=Cache, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -115,22 +79,27 @@ class Result:
     def seed(self) -> int:
         return self.config["seed"]
 
-    @property
+    @cached_property
     def seeds(self) -> tuple[int, int]:
         """The training seed, and which images keep their label."""
-        return self.seed, int(flatten(dict(self.config)).get(LABEL_SEED) or 0)
+        return self.seed, int(flatten({"dataset": self.config.get("dataset")}).get(LABEL_SEED) or 0)
 
     @cached_property
     def method(self) -> str:
         """The part of the config that runs of one method share: all that can change results, except the seed."""
-        return json.dumps(of_the_method(self.config), sort_keys=True)
+        return json.dumps(self.of_the_method, sort_keys=True)
+
+    @cached_property
+    def of_the_method(self) -> dict[str, Any]:
+        """The settings by dotted keys that can change results, except the seed."""
+        return of_the_method(self.config)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The method's config by dotted keys; its text is printable."""
         return {
             shown(key): value if value is None or isinstance(value, int | float) else shown(str(value))
-            for key, value in of_the_method(self.config).items()
+            for key, value in self.of_the_method.items()
         }
 
     @property
@@ -173,19 +142,14 @@ class Result:
 
     @cached_property
     def series(self) -> Series:
-        """Its records, up to the first that is damaged: a running or killed run may have left half a line."""
-        found = Series(width=max(1, self.config["steps"] // NUM_INTERVALS))
-        for number, line in enumerate(lines(self.run.metrics), 1):
-            record = read_record(line)
-            if record is None:
-                if line.endswith(b"\n") or len(line) >= MOST_LINE_BYTES:
-                    warnings.warn(
-                        f"{printable(self.run.metrics)}: line {number} is not a record: it and what follows are left "
-                        "out of the curves",
-                        stacklevel=1,
-                    )
-                break
-            found.add(record)
+        """Its records, up to the first that is damaged, which is named in a warning."""
+        found = self.cache.series(self.run, width_for(self.config["steps"]))
+        if found.damaged is not None:
+            warnings.warn(
+                f"{printable(self.run.metrics)}: line {found.damaged} is not a record: it and what follows are left "
+                "out of the curves",
+                stacklevel=1,
+            )
         return found
 
     @cached_property
@@ -207,30 +171,18 @@ def of_the_method(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings if key not in NOT_OF_THE_METHOD and USUAL.get(key, ...) != value}
 
 
-def lines(file: Path) -> Iterator[bytes]:
-    """The lines of a regular file, the last perhaps without its end; none if it cannot be read."""
-    try:
-        if not stat.S_ISREG(file.stat().st_mode):
-            return
-        with file.open("rb") as opened:
-            while line := opened.readline(MOST_LINE_BYTES):
-                yield line
-    except OSError:
-        return
-
-
-def gather(folders: Iterable[Path]) -> list[Result]:
+def gather(folders: Iterable[Path], cache: Cache | None = None) -> list[Result]:
     """Every run in these folders, each method and seed once on the same images; a sweep's runs keep their order.
 
-    A run whose files are damaged is left out with a warning. Raises UserError if a folder does not exist, if a sweep's
-    own file is damaged, or if there are no runs.
+    A run whose files are damaged is left out with a warning; what the `cache` knows is not read again. Raises
+    UserError if a folder does not exist, if a sweep's own file is damaged, or if there are no runs.
     """
     found: dict[tuple[str, int, str], Result] = {}
-    folders = list(folders)
+    folders, cache = list(folders), cache or Cache()
     for folder in folders:
         if not os.path.isdir(folder):
             raise UserError(f"{printable(folder)} is not a folder")
-        for result in runs_in(folder):
+        for result in runs_in(folder, cache):
             key = result.identity
             known = found.get(key)
             if known is not None and os.path.realpath(known.run.path) != os.path.realpath(result.run.path):
@@ -243,14 +195,14 @@ def gather(folders: Iterable[Path]) -> list[Result]:
     return list(found.values())
 
 
-def runs_in(folder: Path) -> Iterator[Result]:
+def runs_in(folder: Path, cache: Cache) -> Iterator[Result]:
     of_sweeps = set()
     for file in files_in(folder, "sweep.json"):
         sweep = SweepFolder(file.parent)
         for name, job in sweep.read()["jobs"].items():
             run = sweep.run(name)
             of_sweeps.add(run.path)
-            summary = summary_of(run)
+            summary = summary_of(run, cache)
             if summary is None:
                 continue
             ended = sweep.how_it_ended(name)
@@ -265,6 +217,7 @@ def runs_in(folder: Path) -> Iterator[Result]:
                 printable(ended["error"]),
                 {printable(metric): score for metric, score in job.get("published", {}).items() if is_number(score)},
                 printable(job.get("source", "")),
+                cache=cache,
             )
             tuned = job.get("tuned")
             if tuned is not None:
@@ -275,7 +228,7 @@ def runs_in(folder: Path) -> Iterator[Result]:
         run = RunFolder(file.parent)
         if run.path in of_sweeps:
             continue
-        written = summary_of(run)
+        written = summary_of(run, cache)
         if not written:
             continue
         if "config" not in written:
@@ -284,13 +237,15 @@ def runs_in(folder: Path) -> Iterator[Result]:
             )
             continue
         overrides = [printable(override) for override in written.get("overrides", [])]
-        yield Result(run, written["status"], overrides, written["config"], written, written.get("error", ""))
+        yield Result(
+            run, written["status"], overrides, written["config"], written, written.get("error", ""), cache=cache
+        )
 
 
-def summary_of(run: RunFolder) -> Record | None:
+def summary_of(run: RunFolder, cache: Cache) -> Record | None:
     """The run's summary, empty without one; None, with a warning, for one that is damaged."""
     try:
-        return dict(read_summary(run.path))
+        return cache.summary(run)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

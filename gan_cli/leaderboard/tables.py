@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from gan_cli.leaderboard.boards import Board, Row
@@ -40,6 +41,7 @@ class TextTable:
         return [*self.rows, *([self.last] if self.last else [])]
 
 
+@lru_cache(maxsize=16)
 def text_tables(board: Board) -> list[TextTable]:
     """At the last step; what the seeds tell; the best checkpoint and along training; cost."""
     arrows = {
