@@ -1,8 +1,9 @@
 """Time and memory of gan-report on sweeps of 1,000 and 10,000 runs: OMP_NUM_THREADS=1 python benchmarks/reports.py
 
-python benchmarks/reports.py [folder] [number of runs, ...]   One tiny run is trained; every other run is a copy of it
+python benchmarks/reports.py [folder] [<runs>x<seeds> ...]   One tiny run is trained; every other run is a copy of it
 with settings, a seed and scores of its own, 400 records of losses and 10 evaluations. A sweep that is in the folder is
-not made again. Each report is a process of its own: without the cache, with it, and after one run has changed.
+not made again. The study's claim reads all records of all runs. Each report is a process of its own: without the cache,
+with it, and after one run has changed.
 """
 
 import json
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ import numpy as np
 
 from gan_cli.sweep.sweep_folder import SweepFolder, fingerprint
 
-SEEDS = 8  # of each method
+SWEEPS = ("1000x8", "1000x1", "10000x8")  # runs, and how many seeds each method has
 RATES = 50  # of one player
 LOST = 0.03  # of the runs
 OVERRIDES = (
@@ -48,15 +50,15 @@ def train(folder: Path) -> None:
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
 
 
-def make_sweep(folder: Path, run: Path, num_runs: int) -> None:
-    """A finished sweep over the learning rates of both players, with SEEDS runs of each pair."""
+def make_sweep(folder: Path, run: Path, num_runs: int, num_seeds: int) -> None:
+    """A finished sweep over the learning rates of both players, with so many runs of each pair."""
     summary = json.loads((run / "summary.json").read_bytes())
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_bytes().splitlines()]
     random = np.random.default_rng(0)
     jobs: dict[str, Any] = {}
     (folder / "logs").mkdir(parents=True)
     for number in range(num_runs):
-        method, seed = divmod(number, SEEDS)
+        method, seed = divmod(number, num_seeds)
         rates = {"generator": 1e-4 * (1 + method % RATES), "discriminator": 1e-4 * (1 + method // RATES)}
         rates = {player: float(f"{rate:.4g}") for player, rate in rates.items()}
         config = json.loads(json.dumps(summary["config"])) | {"seed": seed}
@@ -95,38 +97,38 @@ def write_json_plainly(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def report(sweep: Path, out: Path, cache: Path) -> tuple[float, float]:
-    """Seconds, and the peak memory in MiB."""
+def report(sweep: Path, out: Path, cache: Path) -> tuple[float, float, float]:
+    """Seconds, of the wall and of the processor, and the peak memory in MiB."""
     words = [sys.executable, "-m", "gan_cli", "report", str(sweep), f"out={out}"]
     started = time.perf_counter()
     process = subprocess.Popen(words, env=os.environ | {"GAN_CLI_CACHE": str(cache)}, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         sys.exit(f"{' '.join(words)} failed")
-    return time.perf_counter() - started, usage.ru_maxrss / 1024
+    return time.perf_counter() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
-def row(sweep: Path, out: Path, num_runs: int, what: str, cache: Path) -> str:
-    seconds, memory = report(sweep, out, cache)
+def row(sweep: Path, out: Path, what: str, cache: Path) -> str:
+    seconds, of_processor, memory = report(sweep, out, cache)
     page = (out / "report.html").stat().st_size / MEGABYTE
-    return f"| {num_runs:,} | {what} | {seconds:.1f} | {memory:,.0f} | {page:.1f} |"
+    return f"| {sweep.name} | {what} | {seconds:.1f} | {of_processor:.1f} | {memory:,.0f} | {page:.1f} |"
 
 
-def main(folder: Path, sizes: list[int]) -> None:
+def main(folder: Path, sweeps: Sequence[str]) -> None:
     train(folder / "run")
-    print("| runs | | seconds | peak memory, MiB | page, MiB |\n| ---: | --- | ---: | ---: | ---: |")
-    for num_runs in sizes:
-        sweep, out = folder / f"sweep-{num_runs}", folder / f"report-{num_runs}"
+    print("| runs x seeds | | seconds | of processor | peak memory, MiB | page, MiB |")
+    print("| --- | --- | ---: | ---: | ---: | ---: |")
+    for name in sweeps:
+        sweep, out = folder / name, folder / "reports" / name
         if not (sweep / "sweep.json").is_file():
-            make_sweep(sweep, folder / "run", num_runs)
+            num_runs, num_seeds = map(int, name.split("x"))
+            make_sweep(sweep, folder / "run", num_runs, num_seeds)
         with tempfile.TemporaryDirectory() as cache:
-            print(row(sweep, out, num_runs, "for the first time", Path(cache)), flush=True)
-            print(row(sweep, out, num_runs, "again", Path(cache)), flush=True)
-            first = next(sweep.glob("*/summary.json"))
-            content = first.read_bytes()
-            first.write_bytes(content)
-            print(row(sweep, out, num_runs, "again, one run changed", Path(cache)), flush=True)
+            print(row(sweep, out, "first", Path(cache)), flush=True)
+            print(row(sweep, out, "again", Path(cache)), flush=True)
+            next(sweep.glob("*/summary.json")).touch()
+            print(row(sweep, out, "one run changed", Path(cache)), flush=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "outputs/reports"), [*map(int, sys.argv[2:])] or [1000, 10_000])
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "outputs/reports"), sys.argv[2:] or SWEEPS)
