@@ -142,12 +142,12 @@ class Board:
     def leading(self) -> str | None:
         return self.metrics[0] if self.metrics else None
 
-    @property
+    @cached_property
     def published(self) -> list[str]:
         """Metrics with a published score for some row."""
         return list(dict.fromkeys(metric for row in self.rows for metric in row.published))
 
-    @property
+    @cached_property
     def sources(self) -> list[str]:
         """The sources of published scores."""
         found = (result.source for row in self.rows for result in row.results if result.published)
@@ -214,7 +214,7 @@ class Board:
         """That of the leading metric."""
         return self.floors.get(self.leading or "")
 
-    @property
+    @cached_property
     def updates(self) -> list[str]:
         """The cost keys of summary.json that count the updates of one player."""
         costs = [result.summary["cost"] for row in self.rows for result in row.completed]

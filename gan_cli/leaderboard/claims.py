@@ -187,11 +187,15 @@ def difference(rule: "Rule", own: Sequence[Result], runs: Sequence[Result]) -> B
             return reading
         return log10(reading) if reading > 0 else None
 
-    others = [run for run in runs if run not in own and fits(run, rule.get("than", {}))]
+    kept = set(map(id, own))
+    others: dict[str, list[Result]] = {}
+    for run in runs:
+        if id(run) not in kept and fits(run, rule.get("than", {})):
+            others.setdefault(run.method, []).append(run)
     mine = by_seed(own, number)
     rivals = []
-    for method in dict.fromkeys(run.method for run in others):
-        theirs = by_seed([run for run in others if run.method == method], number)
+    for of_method in others.values():
+        theirs = by_seed(of_method, number)
         found = {seed: mine[seed] - theirs[seed] for seed in mine.keys() & theirs.keys()}
         if found:
             rivals.append(found)
