@@ -29,7 +29,6 @@ from gan_cli.engine import Engine
 from gan_cli.estimate import Flops
 from gan_cli.experiment import Experiment
 from gan_cli.feed import real_batches
-from gan_cli.iteration import update
 from gan_cli.trainer import train
 from gan_cli.work import track
 
@@ -148,7 +147,9 @@ def turns_of(experiment: Experiment) -> tuple[dict[str, Callable[[], Any]], torc
         batch = [next(batches) for _ in range(player.num_turns)][0]
 
         def turn(player: Any = player, batch: Any = batch) -> None:
-            update(player, player.play(experiment.rules, batch, 1, 0).losses)
+            player.clear()
+            player.differentiate(player.play(experiment.rules, batch, 1, 0).losses)
+            player.optimizer.step()
 
         turns[player.name] = turn
     return turns, batch.real.images.contiguous()

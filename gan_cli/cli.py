@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gan_cli import __version__
+from gan_cli import __version__, launched
 from gan_cli.config.arguments import read_arguments
 from gan_cli.config.compose import CONF
 from gan_cli.config.help import help_text
@@ -98,6 +98,8 @@ def launch(name: str) -> None:
     """Composes the config from the command line and runs the command; errors that the user can fix are one line."""
     program = f"gan-{name}"
     set_up(program)
+    if name != "train" and launched.num_processes() > 1:
+        exit_with(program, f"{program} is of one process: start it without torchrun", UserError.code)
     job = Job(name, sys.argv[1:])
     try:
         arguments = read_arguments(name, sys.argv[1:])
@@ -121,7 +123,7 @@ def launch(name: str) -> None:
     except (HydraException, OmegaConfBaseException) as error:
         exit_with(program, explain(error, name), REFUSED_BY_HYDRA)
     except EndError as end:
-        exit_with(program, str(end), end.code)
+        exit_with(program, str(end), end.code, of_all=end.of_all)
     except BrokenPipeError:  # the reader of stdout has closed it, as with | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
@@ -176,9 +178,7 @@ def set_up(program: str) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot print ± must not cause an error
     sys.stderr = Unheard(sys.stderr)
-    warnings.showwarning = lambda message, *where: print(
-        f"{program}: warning: {printable(message, MOST_SAID)}", file=sys.stderr
-    )
+    warnings.showwarning = lambda message, *where: say(program, f"warning: {message}")
 
 
 class Unheard(io.TextIOBase):
@@ -240,7 +240,7 @@ class Job:
             # In a multirun the other jobs still run, unless the user wants to stop.
             if state.mode == RunMode.MULTIRUN and not isinstance(end, InterruptedRunError):
                 raise
-            exit_with(f"gan-{self.name}", str(end), end.code)
+            exit_with(f"gan-{self.name}", str(end), end.code, of_all=end.of_all)
         return None
 
 
@@ -256,6 +256,8 @@ def run_train(composed: DictConfig, overrides: list[str], choices: Choices) -> N
         return
     config, options = read_config(composed)
     if options["estimate"]:
+        if launched.num_processes() > 1:
+            raise UserError("estimate is of one process: start it without torchrun")
         from gan_cli.commands.estimate import estimate
 
         estimate(config, options)
@@ -350,8 +352,15 @@ CONTEXTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
 }
 
 
-def exit_with(program: str, message: str, code: int) -> None:
-    print(f"{program}: {printable(message, MOST_SAID)}", file=sys.stderr)
+def say(program: str, message: str, *, of_all: bool = True) -> None:
+    """On stderr; of the processes that train one run only the first speaks, unless a message is not of all."""
+    if launched.rank() == 0 or not of_all:
+        process = f"[process {launched.rank()}]" if launched.rank() else ""
+        print(f"{program}{process}: {printable(message, MOST_SAID)}", file=sys.stderr)
+
+
+def exit_with(program: str, message: str, code: int, *, of_all: bool = True) -> None:
+    say(program, message, of_all=of_all)
     sys.exit(code)
 
 

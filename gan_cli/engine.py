@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from gan_cli.errors import UserError
 from gan_cli.ranges import Ranged
+from gan_cli.ranks import ALONE, Ranks
 from gan_cli.seeding import Streams, mix, seed_step
 
 CPU = torch.device("cpu")
@@ -35,6 +36,7 @@ class EngineSettings(Ranged):
     precision: Precision
     compile: bool
     capture: Capture
+    sync_batch_norm: bool
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def recording_stream(device: torch.device) -> torch.cuda.Stream:
 
 @dataclass(frozen=True)
 class Engine:
-    """One process on one device; networks compute in `precision` and return float32.
+    """One process on one device, alone or as one of `ranks`; networks compute in `precision` and return float32.
 
     With `bfloat16` layers compute in bfloat16 where they can (torch.autocast), from weights in float32. With `tf32` a
     GPU rounds what it multiplies to 10 bits while it trains; `float32` does not, also not in convolutions, where
@@ -109,10 +111,15 @@ class Engine:
 
     device: torch.device = CPU
     precision: Precision = "float32"
-    rank: int = 0
+    ranks: Ranks = field(default=ALONE, compare=False)
     compile: bool = False
     capture: Capture = False
+    sync_batch_norm: bool = False
     streams: Streams | None = field(default=None, compare=False)
+
+    @property
+    def rank(self) -> int:
+        return self.ranks.rank
 
     @property
     def backend(self) -> ModuleType | None:
@@ -133,6 +140,10 @@ class Engine:
             multiply_in_tf32(False)
         if settings.capture is True and not self.has_graphs:
             raise UserError("engine.capture=true needs a GPU of NVIDIA: set engine.capture=auto")
+        if settings.capture is True and self.ranks.size > 1:
+            raise UserError("engine.capture=true is for one process, whose steps no other waits for: set it to auto")
+        if settings.sync_batch_norm and self.device.type != "cuda":
+            raise UserError("engine.sync_batch_norm=true needs GPUs, as torch.nn.SyncBatchNorm does: set it to false")
         streams = Streams() if self.has_graphs else None
         return replace(self, **vars(settings), streams=streams)
 
@@ -144,7 +155,7 @@ class Engine:
     @property
     def captures(self) -> bool:
         """Whether steps are to be captured."""
-        return self.has_graphs and self.capture is not False
+        return self.has_graphs and self.capture is not False and self.ranks.size == 1
 
     @property
     def at_rest(self) -> "Engine":
@@ -167,8 +178,13 @@ class Engine:
     def begin_step(self, seed: int, step: int) -> None:
         """Seeds all random generators: the step's draws depend on nothing before it."""
         seed_step(seed, self.rank, step, self.random_generators())
+        self.ranks.begin_step(seed, step)
         if self.streams is not None:
             self.streams.begin(mix("streams", seed, self.rank, step))
+
+    def common_draws(self) -> AbstractContextManager[None]:
+        """Inside, random draws are the same in all processes that train the run."""
+        return self.ranks.common(self.random_generators())
 
     def graph(self, num_streams: int) -> Graph:
         """An empty one, for work that enters as many separate random streams."""
@@ -306,14 +322,21 @@ def on_stream(stream: torch.cuda.Stream, device: torch.device) -> Iterator[None]
     torch.cuda.current_stream(device).wait_stream(stream)
 
 
-def choose_engine(device: str) -> Engine:
-    """`auto` is a GPU if there is one; raises UserError for a device that this machine lacks."""
-    engine = Engine(choose_device(device))
+def choose_engine(device: str, ranks: Ranks = ALONE) -> Engine:
+    """`auto` is a GPU if there is one, each process's own; raises UserError for a device that this machine lacks."""
+    engine = Engine(choose_device(own_device(device, ranks)), ranks=ranks)
     if engine.device.type == "cuda":
         multiply_in_tf32(False)
         if engine.device.index is not None:
             torch.cuda.set_device(engine.device)  # where generators of graphs keep their seeds
     return engine
+
+
+def own_device(name: str, ranks: Ranks) -> str:
+    """The GPU of this process, by its number on this machine, where several train together and a GPU is meant."""
+    if ranks.size == 1 or name not in ("auto", "cuda") or not torch.cuda.is_available():
+        return name
+    return f"cuda:{ranks.local_rank}"
 
 
 def multiply_in_tf32(allowed: bool) -> None:

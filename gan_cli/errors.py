@@ -15,9 +15,13 @@ LIBRARIES = (
 
 
 class EndError(Exception):
-    """Ends the program; the message is one line."""
+    """Ends the program; the message is one line.
+
+    `of_all` says whether all processes that train a run raise it, so that the first one speaks for them.
+    """
 
     code = 1
+    of_all = True
 
 
 class UserError(EndError):
@@ -54,6 +58,20 @@ class DifferenceError(EndError):
 
 class OutOfMemoryError(EndError):
     """The device has too little memory; the message says what to lower."""
+
+    of_all = False
+
+
+class RankError(EndError):
+    """Another process of the run has ended, or does not answer."""
+
+
+class ElsewhereError(EndError):
+    """An error of another process of the run, which the first one prints."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class InterruptedRunError(EndError):

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from statistics import fmean
 
 import torch
@@ -18,6 +18,7 @@ from gan_cli.latent_samplers.calibration import num_at_once
 from gan_cli.latent_samplers.latent_sampler import Block, LatentSampler
 from gan_cli.metrics.metrics import Scorer, Subject
 from gan_cli.networks import is_conditional
+from gan_cli.ranks import each, sharing
 from gan_cli.seeding import mix
 from gan_cli.shapes import Codes, Examples, Images, Labels, Latents, Logits, Refined, Scores, Stored, unlabelled
 from gan_cli.work import track
@@ -58,24 +59,24 @@ def generate(gan: GAN, count: int, seed: int, real: Examples | None, dtype: torc
     if not count:
         values, codes = torch.empty(0, 0, 0, 0, dtype=dtype), torch.empty(0, 0)
         return Generated(values, Refined(codes, codes), unlabelled(0), SamplingCost(0.0, 0.0, 0.0, 0.0))
-    parts: list[Stored] = []
-    drawn: list[Codes] = []
-    chosen: list[Latents] = []
     engine, started, home = gan.game.engine, time.perf_counter(), CPU
-    with gan.at_rest() as game:
-        for block, latents, stored in blocks(game, gan, range(-(-count // BLOCK)), count, seed, real, dtype):
-            if not parts and engine.holds(2 * count * stored[0].nbytes):  # twice: the blocks, and all in one
+    ranks = sharing.get()
+
+    def parts_of(numbers: Sequence[int]) -> list[tuple[Stored, Codes, Latents]]:
+        nonlocal home
+        found: list[tuple[Stored, Codes, Latents]] = []
+        for block, latents, stored in blocks(game, gan, numbers, count, seed, real, dtype):
+            room = 2 * count * stored[0].nbytes  # twice: the blocks, and all in one
+            if not found and ranks.size == 1 and engine.holds(room):
                 home = engine.device
-            parts.append(stored.to(home))
-            drawn.append(block.latents.codes.to(CPU))
-            chosen.append(latents.to(CPU))
+            found.append((stored.to(home), block.latents.codes.to(CPU), latents.to(CPU)))
+        return found
+
+    with gan.at_rest() as game:
+        parts, drawn, chosen = zip(*each(range(-(-count // BLOCK)), parts_of), strict=True)
         made = sum(map(len, parts))
-        cost = SamplingCost(
-            seconds=time.perf_counter() - started,
-            generator_passes=game.passes.generator / made,
-            discriminator_passes=game.passes.discriminator / made,
-            gradient_calls=game.passes.gradient / made,
-        )
+        passes = [sum(each_rank) for each_rank in zip(*ranks.told_by_all(astuple(game.passes)), strict=True)]
+        cost = SamplingCost(time.perf_counter() - started, *(count / made for count in passes))
     latents = Latents.cat(chosen).rows(slice(count))
     return Generated(torch.cat(parts)[:count], Refined(torch.cat(drawn)[:count], latents.codes), latents.labels, cost)
 

@@ -10,12 +10,13 @@ from typing import Annotated, Any, Literal
 import torch
 from annotated_types import Ge, Lt
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.optim import Optimizer
 
 from gan_cli.augmentations.none import NoAugmentation
 from gan_cli.data import ClassLaw, TrainingSet
 from gan_cli.datasets.dataset import Dataset
-from gan_cli.ema import POWER_WIDTHS, MovingAverage, PowerAverage
+from gan_cli.ema import POWER_WIDTHS, MovingAverage, PowerAverage, tensors
 from gan_cli.game import Game
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
 from gan_cli.part import Part, Stateful, nested
@@ -32,12 +33,14 @@ class RunSettings(Ranged):
 
     A turn of the generator has `generator_batch_size` latents and real images; None means `batch_size`. A supervised
     loss reads `labelled_batch_size` images with a label, at most as many as there are; None means those of the batch.
+    A turn computes its batch in `accumulate` equal parts, one after the other.
     """
 
     steps: Annotated[int, Ge(1)]
     batch_size: Annotated[int, Ge(2)]
     generator_batch_size: Annotated[int, Ge(2)] | None
     labelled_batch_size: Annotated[int, Ge(1)] | None
+    accumulate: Annotated[int, Ge(1)]
     discriminator_steps: Annotated[int, Ge(1)]
     generator_steps: Annotated[int, Ge(1)]
     ema_decay: Annotated[float, Ge(0.0), Lt(1.0)] | Schedule
@@ -105,6 +108,11 @@ class GAN:
             "ema_generator": self.ema_generator,
         }
 
+    def tensors(self) -> list[Tensor]:
+        """The weights and buffers of all networks."""
+        networks = (self.game.generator, self.game.discriminator, self.ema_generator)
+        return [value for network in networks for value in tensors(network)]
+
     def parts(self) -> dict[str, Stateful]:
         """Everything with state, by name: three networks, and parts that are modules, by their dotted paths."""
         leaves = {
@@ -136,6 +144,19 @@ class Player:
         """The learning rate of the last turn, of the first group of parameters; None for an optimizer without one."""
         rate = self.optimizer.param_groups[0].get("lr")
         return None if rate is None else float(rate)
+
+    def clear(self) -> None:
+        """Drops all gradients."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def differentiate(self, losses: Mapping[str, Tensor], parts: int = 1) -> Tensor:
+        """Adds the gradient of the sum of the losses, over the number of parts; returns them [terms], detached."""
+        # One backward pass for all terms: across ranks, a separate penalty would be averaged wrongly.
+        terms = torch.stack(list(losses.values()))
+        total = terms.sum() if parts == 1 else terms.sum() / parts
+        total.backward(inputs=self.parameters)
+        return terms.detach()
 
     def set_schedules(self, step: int) -> None:
         for group, key, value in self.schedules:
@@ -169,6 +190,12 @@ class Experiment:
         return MovingAverage(self.gan.ema_generator, self.game.generator)
 
     @cached_property
+    def statistics(self) -> list[Tensor]:
+        """Running statistics, which each process moves by its own part of a batch."""
+        modules = [module for network in (self.game.generator, self.game.discriminator) for module in network.modules()]
+        return [value for module in modules if isinstance(module, _NormBase) for value in moving_of(module)]
+
+    @cached_property
     def power_networks(self) -> dict[float, nn.Module]:
         """Generators with averages of other widths, by their width: none unless snapshots of them are to be kept."""
         widths = POWER_WIDTHS if self.settings.ema_snapshots_every and self.game.objective.generates else ()
@@ -200,6 +227,10 @@ class Experiment:
     @property
     def num_eval_images(self) -> int:
         return self.settings.images_to_score(len(self.training_set))
+
+
+def moving_of(norm: _NormBase) -> list[Tensor]:
+    return [value for value in (norm.running_mean, norm.running_var) if value is not None]
 
 
 def power_parts(networks: Mapping[float, nn.Module]) -> dict[str, Stateful]:

@@ -22,7 +22,7 @@ class Fed:
 
 def rows_of(experiment: Experiment, step: int) -> list[Tensor]:
     """The rows of a new real batch for every turn of the step, each followed by those of labelled images, if they have
-    batches of their own.
+    batches of their own; of each this process's part.
 
     Batches are counted in `batch_size` images: a player with a larger batch takes several, truncated to its size.
     """
@@ -38,16 +38,17 @@ def rows_of(experiment: Experiment, step: int) -> list[Tensor]:
             if labelled is not None:
                 found.append(labelled[batch_rows(len(labelled), num_labelled(experiment), seed, batch)])
             batch += taken[player.name]
-    return found
+    ranks = experiment.game.engine.ranks
+    return [rows[ranks.part_of(len(rows))] for rows in found]
 
 
 def num_labelled(experiment: Experiment) -> int:
-    """Of the images in a batch of labelled images."""
-    return (
-        0
-        if experiment.labelled is None
-        else min(experiment.settings.labelled_batch_size or 0, len(experiment.labelled))
-    )
+    """Of the images in a batch of labelled images: as set, or the most that there are and that can be shared out."""
+    if experiment.labelled is None:
+        return 0
+    settings = experiment.settings
+    parts = experiment.game.engine.ranks.size * settings.accumulate
+    return min(settings.labelled_batch_size or 0, len(experiment.labelled) // parts * parts)
 
 
 def gathered(experiment: Experiment, step: int) -> Fed:
@@ -79,7 +80,7 @@ class Feed:
 
 def batches(experiment: Experiment, fed: Fed) -> Iterator[Batch]:
     """One for every turn of the step; images are decoded and augmented when their turn comes."""
-    training_set, start = experiment.training_set, 0
+    training_set, start, size = experiment.training_set, 0, experiment.game.engine.ranks.size
 
     def shown(count: int) -> Examples:
         nonlocal start
@@ -90,8 +91,8 @@ def batches(experiment: Experiment, fed: Fed) -> Iterator[Batch]:
 
     for player in experiment.players:
         for _ in range(player.num_turns):
-            real = shown(player.batch_size)
-            yield Batch(real, real if experiment.labelled is None else shown(num_labelled(experiment)))
+            real = shown(player.batch_size // size)
+            yield Batch(real, real if experiment.labelled is None else shown(num_labelled(experiment) // size))
 
 
 def real_batches(experiment: Experiment, step: int) -> Iterator[Batch]:

@@ -166,7 +166,8 @@ class Game:
 
     def supervised_loss(self, labelled: Examples) -> Loss | None:
         """The discriminator's loss on images with labels; None for an objective that has none."""
-        return self.objective.supervised_loss(self.judge(labelled), labelled.labels)
+        (outputs,) = self.everywhere(self.outputs(labelled))
+        return self.objective.supervised_loss(outputs.logits, self.rows_everywhere(labelled.labels))
 
     def discriminator_loss(self, real: Examples, fake: Examples) -> Loss:
         return self.objective.discriminator_loss(self.judge(real), self.judge(fake))
@@ -198,6 +199,19 @@ class Game:
             return self.generator_loss(real_logits, self.judge(self.generate(latents)), labels, latents.labels)
 
         return loss
+
+    def everywhere(self, *outputs: Outputs) -> tuple[Outputs, ...]:
+        """Outputs for the images of all processes that train together, in one order; as many for each of these."""
+        if self.engine.ranks.size == 1:
+            return outputs
+        own = [made.tensors() for made in outputs]
+        found = iter(self.engine.ranks.rows(*(tensor for tensors in own for tensor in tensors.values())))
+        pairs = zip(outputs, own, strict=True)
+        return tuple(replace(made, **{name: next(found) for name in tensors}) for made, tensors in pairs)
+
+    def rows_everywhere(self, rows: Tensor) -> Tensor:
+        """The rows of all processes that train together, for a mean over the whole batch or a comparison within it."""
+        return self.engine.ranks.rows(rows)[0]
 
     @contextmanager
     def isolated(self, key: str) -> Iterator[None]:

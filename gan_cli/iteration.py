@@ -1,6 +1,6 @@
 """One step as a device computes it: turns, updates, moving average; no value is read on the host."""
 
-from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 from gan_cli.experiment import Experiment, Player
 from gan_cli.feed import Fed, batches
 from gan_cli.shapes import Loss, Turn
-from gan_cli.turns import Losses
+from gan_cli.turns import Batch, Losses, Played
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,9 @@ def iteration(experiment: Experiment, step: int, fed: Fed, decay: float | Tensor
     generators; `step` only numbers the turns.
     """
     game, rules, leaves = experiment.game, experiment.rules, experiment.leaves
-    for leaf in leaves:
-        leaf.before_step(game.engine.device, step)
+    with game.engine.common_draws():
+        for leaf in leaves:
+            leaf.before_step(game.engine.device, step)
     turns = batches(experiment, fed)
     losses: dict[str, Losses] = {}
     scores: dict[str, Loss] = {}
@@ -43,28 +44,38 @@ def iteration(experiment: Experiment, step: int, fed: Fed, decay: float | Tensor
     values: list[Tensor] = []
     for player in experiment.players:
         for number in range(step * player.num_turns, (step + 1) * player.num_turns):
-            played = player.play(rules, next(turns), number + 1, step)
+            played = take_turn(experiment, player, next(turns), number + 1, step)
             for leaf in leaves:
                 leaf.after_turn(played.turn)
-            names += [(player.name, name) for name in played.losses]
-            values.append(update(player, played.losses))
+            player.optimizer.step()
             for bound in rules.bounds.values():
                 if bound.player == player.name:
                     bound.after_update(player.network)
-        losses[player.name] = {name: loss.detach() for name, loss in played.losses.items()}
+            names += [(player.name, name) for name in played.losses]
+            values += played.losses.values()
+        losses[player.name] = played.losses
         if game.objective.judges and not scores and played.turn.real_logits is not None:
             sides = {"real": played.turn.real_logits, "fake": played.turn.fake_logits}
             scores = {k: game.objective.score(logits.detach()).mean() for k, logits in sides.items() if len(logits)}
     experiment.average.update(decay)
-    return Step(step + 1, losses, scores, played.turn.detached(), names, torch.cat(values))
+    return Step(step + 1, losses, scores, played.turn.detached(), names, torch.stack(values))
 
 
-def update(player: Player, losses: Mapping[str, Loss]) -> Tensor:
-    """Returns the losses [terms], detached."""
-    for parameter in player.parameters:
-        parameter.grad = None
-    # One backward pass for all terms: across ranks, a separate penalty would be averaged wrongly.
-    terms = torch.stack(list(losses.values()))
-    terms.sum().backward(inputs=player.parameters)
-    player.optimizer.step()
-    return terms.detach()
+def take_turn(experiment: Experiment, player: Player, batch: Batch, number: int, step: int) -> Played:
+    """Plays it and leaves the gradients in the player's parameters, averaged over the parts of the batch.
+
+    Returns the detached losses and the turn's values, of all processes that train together.
+    """
+    game, parts = experiment.game, batch.parts(experiment.settings.accumulate)
+    player.clear()
+    turns, values = list[Turn](), list[Tensor]()
+    for place, part in enumerate(parts):
+        with game.random_stream(f"part {place}") if len(parts) > 1 else nullcontext():
+            played = player.play(experiment.rules, part, number, step)
+        values.append(player.differentiate(played.losses, len(parts)))
+        turns.append(played.turn if len(parts) == 1 else played.turn.detached())
+    losses = values[0] if len(parts) == 1 else torch.stack(values).mean(0)
+    gradients = [parameter.grad for parameter in player.parameters if parameter.grad is not None]
+    game.engine.ranks.average([*gradients, losses, *experiment.statistics])
+    turn = turns[0] if len(parts) == 1 else Turn.cat(turns)
+    return Played(dict(zip(played.losses, losses.unbind(), strict=True)), turn)

@@ -21,8 +21,12 @@ class Stateful(Protocol):
 class Part(Ranged):
     """An objective, a regularizer, a latent sampler or an augmentation.
 
-    A part with state is also an `nn.Module` with buffers. Every hook is empty by default.
+    A part with state is also an `nn.Module` with buffers. Every hook is empty by default. `compares_images` says
+    whether it compares images of a batch with each other, or keeps a mean of batches: then the mean of its values for
+    the parts of a batch is not that for the batch, and `accumulate` is refused.
     """
+
+    compares_images: bool = False
 
     def before_step(self, device: torch.device, step: int) -> None:
         """Before the first turn of each step, with the step's random state, after `step` finished ones."""

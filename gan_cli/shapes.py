@@ -113,9 +113,19 @@ class Outputs:
         made = {name: function(value) for name, value in vars(self).items() if value is not None}
         return replace(self, **made)
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Those with a row for each image."""
+        return {name: value for name, value in vars(self).items() if value is not None and name != "proxies"}
+
     def rows(self, chosen: slice) -> "Outputs":
         """The outputs for the chosen images."""
-        return replace(self.each(lambda value: value[chosen]), proxies=self.proxies)
+        return replace(self, **{name: value[chosen] for name, value in self.tensors().items()})
+
+    @classmethod
+    def cat(cls, parts: Sequence["Outputs"]) -> "Outputs":
+        """The outputs for the images of all parts, in order."""
+        names = parts[0].tensors()
+        return replace(parts[0], **{name: torch.cat([part.tensors()[name] for part in parts]) for name in names})
 
 
 @dataclass(frozen=True)
@@ -141,6 +151,17 @@ class Turn:
     @property
     def fake_logits(self) -> Logits:
         return self.fake_outputs.logits
+
+    @classmethod
+    def cat(cls, parts: Sequence["Turn"]) -> "Turn":
+        """The turn of all their images; `labelled` stays the real ones where it is."""
+        real, fake = Examples.cat([part.real for part in parts]), Examples.cat([part.fake for part in parts])
+        latents = type(parts[0].latents).cat([part.latents for part in parts])
+        judged = [part.real_outputs for part in parts if part.real_outputs is not None]
+        real_outputs = Outputs.cat(judged) if judged else None
+        same = parts[0].labelled is parts[0].real
+        labelled = real if same else Examples.cat([part.labelled for part in parts])
+        return cls(real, latents, fake, real_outputs, Outputs.cat([part.fake_outputs for part in parts]), labelled)
 
     def detached(self) -> "Turn":
         """The same values without the graph that they were computed in."""

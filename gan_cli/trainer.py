@@ -1,6 +1,7 @@
 """The training loop: seed, schedules, feed, one iteration; it yields after every step and does nothing else."""
 
 import math
+import time
 from collections import deque
 from collections.abc import Iterator
 from functools import partial
@@ -46,13 +47,26 @@ class Watch:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        # Processes that train together have to end at the same step, so that they do not ask when a copy arrives.
+        self.lag = None if engine.ranks.size == 1 else 0 if engine.backend is None else 2
         self.coming: deque[tuple[int, list[tuple[str, str]], Copy]] = deque()
 
     def look(self, step: int, names: list[tuple[str, str]], losses: Tensor) -> None:
         """Raises DivergedError for the first loss that is not finite, of this step or of one that has arrived since."""
         self.coming.append((step, names, self.engine.copy_to_host(losses)))
-        while self.coming and self.coming[0][2].has_arrived():
+        while self.coming and self.is_due():
             step, names, copy = self.coming.popleft()
             for (player, name), loss in zip(names, copy.values.tolist(), strict=True):
                 if not math.isfinite(loss):
                     raise DivergedError(f"diverged: the {player}'s {name} loss is {loss} at step {step}")
+
+    def is_due(self) -> bool:
+        """Whether the oldest copy is to be read; of several processes it is one of a fixed number of steps ago."""
+        oldest = self.coming[0][2]
+        if self.lag is None:
+            return oldest.has_arrived()
+        if len(self.coming) <= self.lag:
+            return False
+        while not oldest.has_arrived():
+            time.sleep(1e-4)
+        return True

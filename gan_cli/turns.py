@@ -1,7 +1,7 @@
 """One turn of each player: values in, named losses out; no weight is updated here."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -29,10 +29,20 @@ class Batch:
     real: Examples
     labelled: Examples
 
+    def parts(self, count: int) -> list["Batch"]:
+        """As many equal parts, in order."""
+        if count == 1:
+            return [self]
+        real, labelled = (
+            [examples.rows(slice(n * len(examples) // count, (n + 1) * len(examples) // count)) for n in range(count)]
+            for examples in (self.real, self.labelled)
+        )
+        return [Batch(*part) for part in zip(real, real if self.labelled is self.real else labelled, strict=True)]
+
 
 @dataclass(frozen=True)
 class Played:
-    """The losses to minimise, and the turn's values."""
+    """The losses to minimise, and the turn's values; its outputs are those of all processes that train together."""
 
     losses: Losses
     turn: Turn
@@ -50,10 +60,12 @@ def discriminator_turn(rules: Rules, batch: Batch, number: int, step: int) -> Pl
     latents = rules.latent_sampler.for_discriminator(game, real)
     with torch.no_grad():
         fake = game.generate(latents)
-    real_outputs, fake_outputs = game.both_outputs(real, fake)
-    turn = Turn(real, latents, fake, real_outputs, fake_outputs, batch.labelled)
-    losses = {"adversarial": game.objective.discriminator_loss(real_outputs.logits, fake_outputs.logits)}
-    return Played(losses | supervised(game, turn) | terms("discriminator", rules, turn, number, step), turn)
+    turn = Turn(real, latents, fake, *game.both_outputs(real, fake), batch.labelled)
+    whole = everywhere(game, turn)
+    assert whole.real_logits is not None
+    with game.engine.common_draws():
+        losses = {"adversarial": game.objective.discriminator_loss(whole.real_logits, whole.fake_logits)}
+    return Played(losses | supervised(game, whole) | terms("discriminator", rules, turn, number, step), whole)
 
 
 def classifier_turn(rules: Rules, batch: Batch, number: int, step: int) -> Played:
@@ -63,7 +75,8 @@ def classifier_turn(rules: Rules, batch: Batch, number: int, step: int) -> Playe
     fake = real.rows(slice(0))
     latents = Latents(fake.images.flatten(1), fake.labels)
     turn = Turn(real, latents, fake, outputs, Outputs(outputs.logits[:0]), batch.labelled)
-    return Played(supervised(game, turn) | terms("discriminator", rules, turn, number, step), turn)
+    whole = everywhere(game, turn)
+    return Played(supervised(game, whole) | terms("discriminator", rules, turn, number, step), whole)
 
 
 def generator_turn(rules: Rules, batch: Batch, number: int, step: int) -> Played:
@@ -72,15 +85,31 @@ def generator_turn(rules: Rules, batch: Batch, number: int, step: int) -> Played
     latents = rules.latent_sampler.for_generator(game, real)
     fake = game.generate(latents)
     turn = Turn(real, latents, fake, game.real_outputs(real), game.outputs(fake), batch.labelled)
-    loss = game.generator_loss(turn.real_logits, turn.fake_logits, real.labels, fake.labels)
+    whole = everywhere(game, turn)
+    real_labels, fake_labels = real.labels, fake.labels
+    if game.conditional:
+        real_labels, fake_labels = map(game.rows_everywhere, (real_labels, fake_labels))
+    with game.engine.common_draws():
+        loss = game.generator_loss(whole.real_logits, whole.fake_logits, real_labels, fake_labels)
     losses = {game.objective.name_of_loss: loss}
-    return Played(losses | terms("generator", rules, turn, number, step), turn)
+    return Played(losses | terms("generator", rules, turn, number, step), whole)
+
+
+def everywhere(game: Game, turn: Turn) -> Turn:
+    """The turn with outputs for the images of all processes that train together; images and latents are its own."""
+    real, fake = turn.real_outputs, turn.fake_outputs
+    if real is None:
+        return replace(turn, fake_outputs=game.everywhere(fake)[0])
+    if not len(turn.fake):
+        return replace(turn, real_outputs=game.everywhere(real)[0])
+    real, fake = game.everywhere(real, fake)
+    return replace(turn, real_outputs=real, fake_outputs=fake)
 
 
 def supervised(game: Game, turn: Turn) -> Losses:
     """The objective's loss on labelled images, if it has one; images that were judged are not judged again."""
     if turn.labelled is turn.real and turn.real_logits is not None:
-        loss = game.objective.supervised_loss(turn.real_logits, turn.real.labels)
+        loss = game.objective.supervised_loss(turn.real_logits, game.rows_everywhere(turn.real.labels))
     else:
         loss = game.supervised_loss(turn.labelled)
     return {} if loss is None else {"classification": loss}

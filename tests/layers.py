@@ -9,6 +9,8 @@ PACKAGE = Path(__file__).parents[1] / "gan_cli"
 # lower ones.
 GROUND = (
     "text",
+    "launched",
+    "ranks",
     "errors",
     "files",
     "shapes",

@@ -75,7 +75,9 @@ def draws(game: Game) -> Tensor:
 
 def test_a_graph_draws_what_eager_steps_draw() -> None:
     """To the last bit, of the present step, also in the separate streams; the same stream twice draws the same."""
-    engine = choose_engine("cuda").with_settings(EngineSettings(precision="float32", compile=False, capture="auto"))
+    engine = choose_engine("cuda").with_settings(
+        EngineSettings(precision="float32", compile=False, capture="auto", sync_batch_norm=False)
+    )
     game = Game(nn.Identity(), nn.Identity(), Wasserstein(), engine=engine)
     assert engine.streams is not None
     expected = []
@@ -106,7 +108,9 @@ def error_of_a_convolution() -> float:
 
 
 def test_only_training_in_tf32_rounds_factors() -> None:
-    engine = choose_engine("cuda").with_settings(EngineSettings(precision="tf32", compile=False, capture=False))
+    engine = choose_engine("cuda").with_settings(
+        EngineSettings(precision="tf32", compile=False, capture=False, sync_batch_norm=False)
+    )
     assert error_of_a_convolution() < 1e-5
     with engine.training():
         assert 1e-5 < error_of_a_convolution() < 1e-2

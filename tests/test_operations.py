@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from gan_cli.experiment import Experiment
 from gan_cli.feed import real_batches
-from gan_cli.iteration import update
+from tests.values import update
 
 SMALL = ["batch_size=4", "generator_batch_size=4", "model.generator.width=4", "model.discriminator.width=4"]
 COLOUR = ["dataset=image_folder", "dataset.image_size=32"]

@@ -144,7 +144,9 @@ def test_only_training_may_round_what_is_multiplied(monkeypatch: pytest.MonkeyPa
     """On a GPU; the setting is the process's, so it is put back around everything that is not a step."""
     said: list[bool] = []
     monkeypatch.setattr("gan_cli.engine.multiply_in_tf32", said.append)
-    engine = Engine(torch.device("cuda")).with_settings(EngineSettings(precision="tf32", compile=False, capture=False))
+    engine = Engine(torch.device("cuda")).with_settings(
+        EngineSettings(precision="tf32", compile=False, capture=False, sync_batch_norm=False)
+    )
     assert said == [False]
     with engine.training():
         assert said == [False, True]
@@ -152,7 +154,7 @@ def test_only_training_may_round_what_is_multiplied(monkeypatch: pytest.MonkeyPa
     with engine.at_rest.training():
         assert said == [False, True, False]
     with pytest.raises(UserError, match="tf32 needs a GPU"):
-        Engine().with_settings(EngineSettings(precision="tf32", compile=False, capture=False))
+        Engine().with_settings(EngineSettings(precision="tf32", compile=False, capture=False, sync_batch_norm=False))
 
 
 def test_what_does_not_change_results_is_not_part_of_a_method() -> None:

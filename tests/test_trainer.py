@@ -13,12 +13,13 @@ from torch.nn.functional import softplus
 from gan_cli.experiment import Experiment, Player
 from gan_cli.feed import real_batches
 from gan_cli.game import Game, Turn
-from gan_cli.iteration import Step, update
+from gan_cli.iteration import Step
 from gan_cli.regularizers import Regularizer
 from gan_cli.seeding import batch_rows, mix
 from gan_cli.shapes import Loss
 from gan_cli.trainer import train
 from gan_cli.turns import discriminator_turn
+from tests.values import update
 
 from .conftest import TINY, tiny_data
 from .third_party import chosen

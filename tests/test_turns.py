@@ -11,7 +11,6 @@ from gan_cli.config.compose import CONF
 from gan_cli.experiment import Experiment
 from gan_cli.feed import real_batches
 from gan_cli.game import Game, Turn
-from gan_cli.iteration import update
 from gan_cli.latent_samplers import LatentSampler
 from gan_cli.objectives import StdGAN
 from gan_cli.regularizers import Constraint, Regularizer
@@ -19,6 +18,7 @@ from gan_cli.regularizers.regularizer import Bound
 from gan_cli.shapes import Codes, Examples, Latents, Logits, Loss
 from gan_cli.trainer import train
 from gan_cli.turns import Batch, Played, Rules, discriminator_turn, generator_turn
+from tests.values import update
 
 from .conftest import TINY
 from .values import examples, latents

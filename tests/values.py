@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gan_cli.evaluation import scoring
-from gan_cli.experiment import GAN
+from gan_cli.experiment import GAN, Player
 from gan_cli.game import Turn
 from gan_cli.metrics.metrics import Subject
 from gan_cli.shapes import Examples, Images, Latents, Outputs, Scores, unlabelled
@@ -25,6 +25,13 @@ def latents(codes: Tensor, labels: Tensor | None = None) -> Latents:
 def subject(images: Tensor, labels: Tensor | None = None) -> Subject:
     """Generated images to score under these labels, or none."""
     return Subject(images, unlabelled(len(images)) if labels is None else labels)
+
+
+def update(player: Player, losses: dict[str, Tensor]) -> None:
+    """One update of the player by these losses."""
+    player.clear()
+    player.differentiate(losses)
+    player.optimizer.step()
 
 
 def a_turn(real: Tensor, fake: Tensor, codes: Tensor | None = None) -> Turn:

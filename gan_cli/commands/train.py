@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from gan_cli import launched
 from gan_cli.config.build import (
     build_experiment,
     build_scorer,
@@ -26,11 +27,13 @@ from gan_cli.config.trust import check_trust
 from gan_cli.engine import Engine, choose_engine
 from gan_cli.errors import InterruptedRunError, UserError, one_line
 from gan_cli.experiment import Experiment
-from gan_cli.files import sweep_partial
+from gan_cli.files import atomic, slug, sweep_partial
 from gan_cli.metrics.metrics import Scorer
+from gan_cli.ranks import ALONE, Ranks, join
 from gan_cli.runs import checkpoint, pictures
 from gan_cli.runs.checkpoint import Checkpoint
 from gan_cli.runs.folder import RunFolder, create
+from gan_cli.runs.follower import Follower
 from gan_cli.runs.initial import initial_of, initialized
 from gan_cli.runs.origin import is_ours, signature
 from gan_cli.runs.progress import Progress, showing_work
@@ -42,6 +45,7 @@ from gan_cli.runs.tracking import follow, stored_trackers
 from gan_cli.runs.trained import trusted_config, within
 from gan_cli.text import printable
 
+LAUNCHES = ".launches"  # in the folder of runs
 ANSWER = "stopping: saving the run; Ctrl-C again stops at once"
 
 
@@ -68,20 +72,59 @@ class Request:
 
 def train(config: Config, options: dict[str, Any], overrides: list[str], composed: str, short_name: str) -> None:
     """gan-train: starts a run in a new folder, or starts or continues the one in `run_dir`."""
-    initial = initial_of(options)
-    config = initialized(config, initial)
     overrides = [override for override in overrides if override.partition("=")[0] != "pause_at"]
-    if options["run_dir"] is not None:
-        request = request_in_folder(Path(options["run_dir"]), config, options, overrides, composed)
-    else:
-        outputs = Path(options["outputs"])
-        make_folder = partial(create, outputs, short_name)
-        request = Request(config, config, overrides, composed, options["device"], options["tracker"], make_folder)
-    run(replace(request, initial=initial, pause_at=options["pause_at"]))
+
+    def request() -> Request:
+        initial, outputs = initial_of(options), Path(options["outputs"])
+        begun = initialized(config, initial)
+        place = options["run_dir"] or folder_of_launch(outputs)
+        if place is not None:
+            made = request_in_folder(Path(place), begun, options, overrides, composed)
+        else:
+            make_folder = partial(create, outputs, short_name)
+            made = Request(begun, begun, overrides, composed, options["device"], options["tracker"], make_folder)
+        return replace(made, initial=initial, pause_at=options["pause_at"])
+
+    run_together(request, options)
 
 
 def resume(options: dict[str, Any]) -> None:
     """gan-train resume=<run>: continues the run as it was started, also beyond its end, to `steps`."""
+    run_together(partial(request_to_resume, options), options)
+
+
+def run_together(make: Callable[[], Request], options: dict[str, Any]) -> None:
+    """Does what is requested, alone or with the processes that were started with this one, whose first one asks."""
+    ranks = join(options["rank_timeout"])
+    request = None
+    with ranks.together():
+        if ranks.leads:
+            request = make()
+    request = ranks.told_by_first(request)
+    assert request is not None
+    run(request, ranks)
+    ranks.close()
+
+
+def folder_of_launch(outputs: Path) -> Path | None:
+    """The run's folder, if torchrun has started its processes again after one has failed."""
+    if not launched.num_restarts():
+        return None
+    try:
+        return Path((outputs / LAUNCHES / slug(launched.launch())).read_text())
+    except OSError as error:
+        raise UserError(f"which run to continue is not known ({one_line(error)}): set run_dir=<folder>") from error
+
+
+def remember_launch(outputs: Path, folder: Path) -> None:
+    """For `folder_of_launch`."""
+    if launched.may_restart():
+        (outputs / LAUNCHES).mkdir(exist_ok=True)
+        with atomic(outputs / LAUNCHES / slug(launched.launch())) as partial:
+            partial.write_text(str(folder))
+
+
+def request_to_resume(options: dict[str, Any]) -> Request:
     path = Path(options["resume"])
     try:
         is_run = (path / "checkpoints").is_dir()
@@ -98,10 +141,18 @@ def resume(options: dict[str, Any]) -> None:
     built = trusted_config(found, options["trust"], place["root"], download=bool(place["download"]))
     trackers = resumed_trackers(path, options)
     signed = found.signature
-    request = Request(
-        found.config, built, found.overrides, "", options["device"], trackers, lambda: path, found, signed
+    return Request(
+        found.config,
+        built,
+        found.overrides,
+        "",
+        options["device"],
+        trackers,
+        partial(Path, path),
+        found,
+        signed,
+        pause_at=options["pause_at"],
     )
-    run(replace(request, pause_at=options["pause_at"]))
 
 
 def resumed_trackers(path: Path, options: dict[str, Any]) -> Config:
@@ -160,32 +211,43 @@ def request_in_folder(
         if found.config | {"steps": config["steps"]} == config:
             advice += f", or let it go on: gan-train resume={path} steps={config['steps']}"
         raise UserError(f"run_dir={path} was started with another config ({changes}): {advice}")
-    return Request(config, config, overrides, composed, options["device"], options["tracker"], lambda: path, found)
+    folder = partial(Path, path)
+    return Request(config, config, overrides, composed, options["device"], options["tracker"], folder, found)
 
 
-def run(request: Request) -> None:
+def run(request: Request, ranks: Ranks = ALONE) -> None:
     """Trains, unless the run is already complete, and prints its summary."""
-    found = request.found
     if request.pause_at is not None and request.pause_at < 1:
         raise UserError(f"pause_at={request.pause_at} must be at least 1")
-    if found is not None:
-        finished = RunFolder(found.folder.parents[1])
-        summary = finished.summary()
-        if summary is not None and summary["status"] == "completed" and found.step == request.config["steps"]:
-            if not finished.curves.exists():
-                draw_curves(finished, request.config, summary)
-            print_summary(summary, finished.path)
-            return
-    with prepared(request) as this:
+    if ranks.told_by_first(ranks.leads and is_complete(request)):
+        return
+    with prepared(request, ranks) as this:
         status = this.train()
     if status == "interrupted" and this.paused:
-        print(f"paused at step {this.step}; continue with: gan-train resume={this.folder.path}", file=sys.stderr)
+        if ranks.leads:
+            print(f"paused at step {this.step}; continue with: gan-train resume={this.folder.path}", file=sys.stderr)
         return
     if status == "interrupted":
         saved = "" if this.saved_step == this.step else f", saved at step {this.saved_step}"
         message = f"interrupted at step {this.step}{saved}; continue with: gan-train resume={this.folder.path}"
         raise InterruptedRunError(message, this.stop.signal or signal.SIGINT)
-    print_summary(this.folder.summary() or {}, this.folder.path)
+    if ranks.leads:
+        print_summary(this.folder.summary() or {}, this.folder.path)
+
+
+def is_complete(request: Request) -> bool:
+    """Whether the run has ended as it was meant to; its summary is then printed again."""
+    found = request.found
+    if found is None:
+        return False
+    finished = RunFolder(found.folder.parents[1])
+    summary = finished.summary()
+    if summary is None or summary["status"] != "completed" or found.step != request.config["steps"]:
+        return False
+    if not finished.curves.exists():
+        draw_curves(finished, request.config, summary)
+    print_summary(summary, finished.path)
+    return True
 
 
 def draw_curves(finished: RunFolder, config: Config, summary: Record) -> None:
@@ -197,49 +259,53 @@ def draw_curves(finished: RunFolder, config: Config, summary: Record) -> None:
 
 
 @contextmanager
-def prepared(request: Request) -> Iterator[Run]:
-    """Builds everything, and only then writes to the run's folder, which is locked until the run ends."""
+def prepared(request: Request, ranks: Ranks) -> Iterator[Run]:
+    """Builds everything, and only then writes to the run's folder, which is locked until the run ends.
+
+    Of several processes the first one has the folder.
+    """
     found = request.found
     with ExitStack() as held:
-        if found is not None:  # a run that is still writing could remove this checkpoint
-            held.enter_context(RunFolder(found.folder.parents[1]).locked())
-        trackers = build_trackers(request.trackers)
-        with showing_work():
-            with nullcontext() if found is None else within(found):
-                experiment = build_experiment(request.built, choose_engine(request.device))
-            experiment, scorer, unavailable, request = with_scorer(experiment, request)
-        check_scorer(scorer, experiment.gan, experiment.settings.num_evaluation_seeds)
-        check_weights_families(request.config, scorer)
-        if unavailable:
-            warnings.warn(f"training continues without scores: {unavailable}", stacklevel=1)
-        warn_of_threads(experiment.game.engine)
-        if found is not None:
-            found.restore(experiment.parts())
-        elif request.initial is not None:
-            request.initial.restore(experiment.gan.networks())
-        folder = make_run_folder(request.make_folder)
-        if found is None:
-            held.enter_context(folder.locked())
-        stop = held.enter_context(stop_on_signal(ANSWER))
-        print(f"run folder: {folder.path}", file=sys.stderr)
-        newest = checkpoint.newest(folder.path)
-        if (newest and newest.step) != (found and found.step):
-            raise UserError(f"{folder.path} was written by another process in the meantime: repeat the command")
-        if found is None:
-            folder.start(request.composed, request.overrides)
-        else:  # it may go on to another step than the one it was saved for
-            checkpoint.rewrite_config(found)
+        with ranks.together():
+            if found is not None and ranks.leads:  # a run that is still writing could remove this checkpoint
+                held.enter_context(RunFolder(found.folder.parents[1]).locked())
+            trackers = build_trackers(request.trackers) if ranks.leads else {}
+            with showing_work() if ranks.leads else nullcontext():
+                with nullcontext() if found is None else within(found):
+                    experiment = build_experiment(request.built, choose_engine(request.device, ranks))
+                experiment, scorer, unavailable, request = with_scorer(experiment, request)
+            check_scorer(scorer, experiment.gan, experiment.settings.num_evaluation_seeds)
+            check_weights_families(request.config, scorer)
+            if unavailable:
+                warnings.warn(f"training continues without scores: {unavailable}", stacklevel=1)
+            if ranks.leads:
+                warn_of_threads(experiment.game.engine)
+            if found is not None:
+                found.restore(experiment.parts())
+            elif request.initial is not None:
+                request.initial.restore(experiment.gan.networks())
+            ranks.copy_from_first(experiment.gan.tensors())
+            folder = make_run_folder(request.make_folder) if ranks.leads else None
+            if folder is not None:
+                remember_launch(folder.path.parent, folder.path)
+                if found is None:
+                    held.enter_context(folder.locked())
+            stop = held.enter_context(stop_on_signal(ANSWER if ranks.leads else ""))
+            if folder is not None:
+                progress = held.enter_context(Progress(experiment.settings.steps, 0 if found is None else found.step))
+                begin_in(folder, request, experiment)
         step = found.step if found is not None else 0
-        checkpoint.sweep_incomplete(folder.checkpoints)
-        folder.rewind(step, found is None or found.concluded, None if found is None else found.records)
-        folder.sessions.begin(step=step, steps=experiment.settings.steps, engine=experiment.game.engine)
-        progress = held.enter_context(Progress(experiment.settings.steps, step))
-        yield Run(
+        path = ranks.told_by_first(None if folder is None else folder.path)
+        assert path is not None
+        make = Run if ranks.leads else Follower
+        yield make(
             experiment=experiment,
             scorer=scorer,
             unavailable=unavailable,
-            folder=folder,
-            sinks=[folder, progress, *follow(folder, request.trackers, trackers, request.config)],
+            folder=folder or RunFolder(path),
+            sinks=[]
+            if folder is None
+            else [folder, progress, *follow(folder, request.trackers, trackers, request.config)],
             stop=stop,
             config=request.config,
             overrides=request.overrides,
@@ -250,6 +316,23 @@ def prepared(request: Request) -> Iterator[Run]:
             concluded=found.concluded if found is not None else True,
             pause_at=request.pause_at,
         )
+
+
+def begin_in(folder: RunFolder, request: Request, experiment: Experiment) -> None:
+    """Makes the folder ready for what comes after the checkpoint, or for a new run."""
+    found = request.found
+    print(f"run folder: {folder.path}", file=sys.stderr)
+    newest = checkpoint.newest(folder.path)
+    if (newest and newest.step) != (found and found.step):
+        raise UserError(f"{folder.path} was written by another process in the meantime: repeat the command")
+    if found is None:
+        folder.start(request.composed, request.overrides)
+    else:  # it may go on to another step than the one it was saved for
+        checkpoint.rewrite_config(found)
+    step = found.step if found is not None else 0
+    checkpoint.sweep_incomplete(folder.checkpoints)
+    folder.rewind(step, found is None or found.concluded, None if found is None else found.records)
+    folder.sessions.begin(step=step, steps=experiment.settings.steps, engine=experiment.game.engine)
 
 
 def with_scorer(experiment: Experiment, request: Request) -> tuple[Experiment, Scorer | None, str, Request]:

@@ -21,11 +21,11 @@ from gan_cli.augmentations.augmentation import Augmentation
 from gan_cli.capture import obstacles
 from gan_cli.conditioning.conditioning import DiscriminatorLabels, GeneratorLabels, UnlabelledDiscriminator
 from gan_cli.config.check import (
-    ENGINE_BEFORE,
     NUM_CLASSES,
     SETTINGS,
     SETTINGS_BEFORE,
     as_pair,
+    engine_of,
     find_class,
     with_schedules,
 )
@@ -42,6 +42,7 @@ from gan_cli.metrics.metrics import Scorer, WeightsUnavailableError
 from gan_cli.networks import embeds, has_weights, is_conditional, keep_head_in_float32, predicts_classes
 from gan_cli.objectives.objective import Objective
 from gan_cli.part import nested
+from gan_cli.regularizers.classification import OfClasses
 from gan_cli.regularizers.regularizer import Bound, Regularizer
 from gan_cli.schedule import LAST_STEP, value_at
 from gan_cli.seeding import mix
@@ -67,6 +68,7 @@ def assemble(config: Config, engine: Engine, dataset: Dataset, training_set: Tra
     """`build_experiment` with these images, on an engine that has its settings."""
     settings = build_settings(config)
     check_batch_sizes(config, len(training_set))
+    check_parts_of_batches(settings, engine)
     bounds = build_bounds(config, engine)
     gan = build_gan(config, training_set.image_shape, training_set.class_counts, engine, bounds)
     check_labels(gan.game, training_set)
@@ -80,6 +82,8 @@ def assemble(config: Config, engine: Engine, dataset: Dataset, training_set: Tra
     warn_of_unused(bounds, {player.name: settings.steps * player.num_turns for player in players})
     labelled = labelled_rows(settings, gan.game.objective, training_set)
     experiment = Experiment(gan, players, bounds, dataset, training_set, settings, labelled)
+    if settings.accumulate > 1:
+        check_parts_of_turns(experiment)
     if engine.capture is True:
         for reason in obstacles(experiment):
             raise UserError(f"engine.capture=true, but {reason}: set engine.capture=auto")
@@ -115,6 +119,32 @@ def check_batch_sizes(config: Config, num_images: int) -> None:
             raise UserError(f"{name}={config[name]} is more than the {num_images} images of the data set: lower it")
 
 
+def check_parts_of_batches(settings: RunSettings, engine: Engine) -> None:
+    """Raises UserError for a batch that processes, and parts of their turns, cannot share equally."""
+    size = engine.ranks.size * settings.accumulate
+    among = f"{engine.ranks.size} processes" if engine.ranks.size > 1 else ""
+    among += " with " * (engine.ranks.size > 1 < settings.accumulate)
+    among += f"accumulate={settings.accumulate}" if settings.accumulate > 1 else ""
+    for name in ("batch_size", "generator_batch_size", "labelled_batch_size"):
+        batch, fewest = getattr(settings, name), 1 if name == "labelled_batch_size" else 2
+        if batch is not None and (batch % size or batch < fewest * size):
+            nearest = max(fewest, round(batch / size)) * size
+            raise UserError(f"{name}={batch} cannot be shared equally by {among}: set {name}={nearest}")
+
+
+def check_parts_of_turns(experiment: Experiment) -> None:
+    """Raises UserError where the parts of a batch have other gradients than the whole batch."""
+    remedy = f"set accumulate=1, not {experiment.settings.accumulate}"
+    for part in experiment.leaves:
+        if part.compares_images:
+            raise UserError(f"{type(part).__name__} reads the whole batch at once: {remedy}, or do without it")
+    labels = experiment.training_set.labels
+    of_labels = [bound for bound in experiment.bounds.values() if isinstance(bound, OfClasses)]
+    learns = experiment.game.objective.supervised_loss(torch.zeros(1, 2), torch.zeros(1).long()) is not None
+    if experiment.labelled is None and (of_labels or learns) and bool((labels < 0).any()):
+        raise UserError(f"parts of a batch have different numbers of labels: {remedy}, or set labelled_batch_size")
+
+
 def check_parts(config: Config, image_shape: tuple[int, int, int]) -> None:
     """Raises UserError if the parts do not fit these images or each other; no weight is allocated.
 
@@ -140,7 +170,7 @@ def build_settings(config: Config) -> RunSettings:
 
 
 def engine_settings(config: Config) -> EngineSettings:
-    return EngineSettings(**config.get("engine", ENGINE_BEFORE))
+    return EngineSettings(**engine_of(config))
 
 
 def build_dataset(config: Config) -> Dataset:
@@ -279,6 +309,8 @@ def build_gan(
     if objective.logits_are_classes and is_conditional(discriminator):
         name = type(objective).__name__
         raise UserError(f"{name} predicts the labels that the discriminator is given: set discriminator_labels=none")
+    if engine.sync_batch_norm:
+        generator, discriminator = map(nn.SyncBatchNorm.convert_sync_batchnorm, (generator, discriminator))
     networks = {"generator": generator, "discriminator": discriminator}
     for name, bound in bounds.items():
         if bound.player not in objective.players:

@@ -71,7 +71,7 @@ ENGINE = typing.get_type_hints(EngineSettings)
 # Of runs of earlier versions, whose configs have no engine.
 ENGINE_BEFORE = {"precision": "float32", "compile": False, "capture": False}
 # likewise, of settings that they do not have
-SETTINGS_BEFORE: dict[str, Any] = {"num_evaluation_seeds": 1} | LATER
+SETTINGS_BEFORE: dict[str, Any] = {"num_evaluation_seeds": 1} | {k: LATER[k] for k in SETTINGS if k in LATER}
 INITIAL = {"sha256": str, "step": int}  # what `init_from` of a config says of the weights that its run began with
 
 
@@ -92,7 +92,7 @@ def config_problems(config: Config) -> list[str]:
         isinstance(initial, dict) and initial.keys() == INITIAL.keys() and not type_problems(initial, INITIAL)
     ):
         problems.append("init_from must hold the sha256 and the step of the weights that the run began with")
-    problems += setting_problems(config) + engine_problems(config.get("engine", ENGINE_BEFORE)) + part_problems(config)
+    problems += setting_problems(config) + engine_problems(engine_of(config)) + part_problems(config)
     return list(dict.fromkeys(problems))  # a schedule's are found where it is, and where it is used
 
 
@@ -140,6 +140,12 @@ def setting_problems(config: Config) -> list[str]:
             numbers = [end for end in ends if end == end]  # a NaN has a line of its own
             problems += [problem for number in numbers for problem in range_problems(name, number, declared[name])]
     return problems
+
+
+def engine_of(config: Config) -> Any:
+    """Its node, complete for a run of an earlier version."""
+    node = config.get("engine", ENGINE_BEFORE)
+    return LATER["engine"] | node if isinstance(node, dict) else node
 
 
 def engine_problems(node: Any) -> list[str]:

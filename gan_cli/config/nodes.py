@@ -5,7 +5,7 @@ from typing import Any
 
 Config = dict[str, Any]
 # Settings that came later than runs did, at the value that changes nothing: a run from before is of the same config.
-LATER: Config = {"ema_snapshots_every": 0}
+LATER: Config = {"ema_snapshots_every": 0, "accumulate": 1, "engine": {"sync_batch_norm": False}}
 
 
 def leaves(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -63,9 +63,13 @@ def on_prior(node: Config, prior: Config, latent_dim: int) -> Config:
     return node | ({"latent_dim": latent_dim} if "latent_dim" in node else {})
 
 
-def as_before(config: Mapping[str, Any]) -> Config:
+def as_before(config: Mapping[str, Any], later: Mapping[str, Any] = LATER) -> Config:
     """The config without settings that came later and change nothing: by it runs of all versions are told apart."""
-    return {key: value for key, value in config.items() if key not in LATER or value != LATER[key]}
+    return {
+        key: as_before(value, later[key]) if isinstance(value, dict) and isinstance(later.get(key), dict) else value
+        for key, value in config.items()
+        if key not in later or value != later[key]
+    }
 
 
 def difference(old: Config, new: Config) -> str:

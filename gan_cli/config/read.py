@@ -28,6 +28,7 @@ from gan_cli.errors import UserError, one_line
 
 OPTIONS: dict[str, Any] = {  # of this process, not of the experiment
     "device": str,
+    "rank_timeout": float,
     "run_dir": str | None,
     "outputs": str,
     "resume": str | None,
@@ -38,7 +39,7 @@ OPTIONS: dict[str, Any] = {  # of this process, not of the experiment
     "tracker": dict[str, Any],
 }
 RESUMED = (  # given with resume
-    *("resume", "steps", "pause_at", "device", "trust"),
+    *("resume", "steps", "pause_at", "device", "rank_timeout", "trust"),
     *("dataset.root", "dataset.download", "tracker"),
 )
 RESUMING: dict[str, Any] = {
@@ -46,6 +47,7 @@ RESUMING: dict[str, Any] = {
     "steps": int | None,
     "pause_at": int | None,
     "device": str,
+    "rank_timeout": float,
     "trust": list[str],
     "dataset": dict[str, str | bool | None],
     "tracker": dict[str, Any] | None,

@@ -40,6 +40,7 @@ NOT_OF_THE_METHOD = {
     "checkpoint_every",
     "keep_checkpoints",
     "ema_snapshots_every",
+    "accumulate",
     "on_divergence",
     "engine.compile",
     "engine.capture",
@@ -47,6 +48,7 @@ NOT_OF_THE_METHOD = {
 }
 USUAL = {
     "engine.precision": "float32",
+    "engine.sync_batch_norm": False,
     "num_evaluation_seeds": 1,
 }  # what runs of earlier versions do not say, as it is what they did
 shown = lru_cache(10_000)(printable)  # configs have most of their text in common

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +21,7 @@ from gan_cli.files import atomic, cache_folder, sync
 from gan_cli.metrics.extractor import LoadedExtractor
 from gan_cli.metrics.frechet import Moments
 from gan_cli.metrics.metrics import Sample
+from gan_cli.ranks import ALONE, each, shared_out
 from gan_cli.shapes import Features, Labels, Stored
 from gan_cli.text import printable
 from gan_cli.work import alone, in_background, track
@@ -56,12 +57,17 @@ class ImageFeatures:
 @torch.no_grad()
 def extract(extractor: LoadedExtractor, pixels: Stored, batch_size: int) -> ImageFeatures:
     """Features in batches of `batch_size`, each moved from the pixels' device to the extractor's."""
-    outputs = []
-    for batch in track(pixels.split(batch_size), "batch"):
-        batch = batch.to(extractor.device)
-        if batch.shape[1] != extractor.channels:
-            batch = match_channels(batch, extractor.channels)
-        outputs.append([output.cpu() for output in extractor.network(batch)])
+
+    def outputs_of(batches: Sequence[Stored]) -> list[list[Features]]:
+        outputs = []
+        for batch in track(batches, "batch"):
+            batch = batch.to(extractor.device)
+            if batch.shape[1] != extractor.channels:
+                batch = match_channels(batch, extractor.channels)
+            outputs.append([output.cpu() for output in extractor.network(batch)])
+        return outputs
+
+    outputs = each(pixels.split(batch_size), outputs_of)
     features, logits = (torch.cat(parts) for parts in zip(*outputs, strict=True))
     return ImageFeatures(features, logits)
 
@@ -78,8 +84,15 @@ def cached(
 ) -> ImageFeatures:
     """Features of real images from the cache, whose key holds all they depend on; a corrupt file is computed again.
 
-    Of several processes that need the same ones, such as the jobs of a sweep, one computes them.
+    Of several processes that need the same ones, such as the jobs of a sweep or those of one run, one computes them.
     """
+    with shared_out(ALONE):
+        return computed_once(extractor, training_set, compute)
+
+
+def computed_once(
+    extractor: LoadedExtractor, training_set: TrainingSet, compute: Callable[[], ImageFeatures]
+) -> ImageFeatures:
     key = {
         "pixels": training_set.identified().digest,
         "shape": list(training_set.values.shape),

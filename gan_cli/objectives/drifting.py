@@ -38,6 +38,7 @@ class Drifting(Objective):
 
     players = ("generator",)
     name_of_loss = "drifting"
+    compares_images = True
 
     temperatures: Sequence[float]
     relative: bool

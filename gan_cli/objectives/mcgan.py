@@ -17,6 +17,7 @@ class MCGAN(Around):
     """
 
     generator_reads_real = True
+    compares_images = True
 
     def generator_loss(self, real_logits: Logits | None, fake_logits: Logits) -> Loss:
         assert real_logits is not None

@@ -76,6 +76,10 @@ class Realness(Objective):
                 getattr(self.step_anchors, side).copy_(histogram(draws, self.num_outcomes))
 
     @property
+    def compares_images(self) -> bool:  # type: ignore[override]
+        return self.generator_objective == 2 and self.pairing == "mean"
+
+    @property
     def generator_reads_real(self) -> bool:  # type: ignore[override]
         return self.generator_objective == 2
 

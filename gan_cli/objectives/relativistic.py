@@ -32,6 +32,10 @@ class Relativistic(Objective):
     pairing: Literal["paired", "average"]
     loss: Literal["standard", "least_squares", "hinge"]
 
+    @property
+    def compares_images(self) -> bool:  # type: ignore[override]
+        return self.pairing == "average"
+
     def discriminator_loss(self, real_logits: Logits, fake_logits: Logits) -> Loss:
         return self.cost_of(winner=real_logits, loser=fake_logits)
 

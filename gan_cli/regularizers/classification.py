@@ -38,13 +38,14 @@ class OfClasses(Regularizer):
         terms = []
         if self.images != "fake":
             judged = turn.real_outputs if turn.labelled is turn.real else None
-            terms.append(self.mean(judged or game.outputs(turn.labelled), turn.labelled.labels))
+            terms.append(self.mean(game, judged or game.outputs(turn.labelled), turn.labelled.labels))
         if self.images != "real":
-            terms.append(self.mean(turn.fake_outputs, turn.fake.labels))
+            terms.append(self.mean(game, turn.fake_outputs, turn.fake.labels))
         return torch.stack(terms).sum()
 
-    def mean(self, outputs: Outputs, labels: Labels) -> Loss:
+    def mean(self, game: Game, outputs: Outputs, labels: Labels) -> Loss:
         """Over the images with a label; 0 if there are none."""
+        (outputs,), labels = game.everywhere(outputs), game.rows_everywhere(labels)
         labelled = labels >= 0
         return self.losses(outputs, labels).where(labelled, 0).sum() / labelled.sum().clamp(min=1)
 
@@ -69,6 +70,8 @@ class Classification(OfClasses):
 
 class OfEmbeddings(OfClasses):
     """A loss of the embeddings of images beside the proxies of their classes."""
+
+    compares_images = True
 
     def check(self, game: Game) -> None:
         if not embeds(game.discriminator):

@@ -23,6 +23,7 @@ class FeatureMatching(Regularizer):
     form: Literal["l1", "l2"]
 
     player = "generator"
+    compares_images = True
 
     def check(self, game: Game) -> None:
         last_linear(game.discriminator)
@@ -30,5 +31,6 @@ class FeatureMatching(Regularizer):
     def penalty(self, game: Game, turn: Turn) -> Loss:
         with torch.no_grad():
             real = game.features(turn.real)
-        difference = game.features(turn.fake).mean(0) - real.mean(0)
+        fake, real = map(game.rows_everywhere, (game.features(turn.fake), real))
+        difference = fake.mean(0) - real.mean(0)
         return difference.abs().mean() if self.form == "l1" else difference.square().sum()

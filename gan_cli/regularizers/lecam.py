@@ -24,6 +24,7 @@ class LeCam(nn.Module, Regularizer):
     """
 
     player = "discriminator"
+    compares_images = True
     decay: Annotated[float, Interval(ge=0, lt=1)]
     means: Tensor  # of the scores of real and of generated images
     started: Tensor
@@ -43,7 +44,7 @@ class LeCam(nn.Module, Regularizer):
     def penalty(self, game: Game, turn: Turn) -> Loss:
         assert turn.real_logits is not None
         real, fake = (game.objective.score(logits) for logits in (turn.real_logits, turn.fake_logits))
-        now = torch.stack([real.mean(), fake.mean()]).detach()
+        now = torch.stack([game.rows_everywhere(side.detach()).mean() for side in (real, fake)])
         self.means.lerp_(now, 1 - self.decay * self.started)
         self.started.fill_(1)
         return relu(real - self.means[1]).square().mean() + relu(self.means[0] - fake).square().mean()

@@ -23,10 +23,11 @@ class ModeSeeking(Regularizer):
     form: Literal["inverse", "difference"]
 
     player = "generator"
+    compares_images = True
 
     def penalty(self, game: Game, turn: Turn) -> Loss:
         image_distance, latent_distance = (
-            distance(*halves(rows)).mean() for rows in (turn.fake.images, turn.latents.codes)
+            game.rows_everywhere(distance(*halves(rows))).mean() for rows in (turn.fake.images, turn.latents.codes)
         )
         ratio = image_distance / (latent_distance + torch.finfo(latent_distance.dtype).tiny)
         return 1 / (ratio + 1e-5) if self.form == "inverse" else -ratio

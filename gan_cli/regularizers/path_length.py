@@ -25,6 +25,7 @@ class PathLength(nn.Module, Regularizer):
     """
 
     player = "generator"
+    compares_images = True
     decay: Annotated[float, Interval(ge=0, lt=1)]
     share: Annotated[float, Interval(gt=0, le=1)]
     mean: Tensor  # of the lengths
@@ -50,5 +51,5 @@ class PathLength(nn.Module, Regularizer):
 
         slopes = input_gradient(projected, chosen.codes.new_zeros(len(chosen), *game.style_shape), differentiable=True)
         lengths = (slopes.square().sum(2).mean(1) + 1e-12).sqrt()  # a length of exactly zero has no gradient
-        self.mean.lerp_(lengths.detach().mean(), 1 - self.decay)
+        self.mean.lerp_(game.rows_everywhere(lengths.detach()).mean(), 1 - self.decay)
         return (lengths - self.mean).square().mean()

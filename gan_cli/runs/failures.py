@@ -5,7 +5,7 @@ import shutil
 
 import torch
 
-from gan_cli.errors import EndError, OutOfMemoryError, one_line
+from gan_cli.errors import EndError, OutOfMemoryError, RankError, one_line
 from gan_cli.experiment import Experiment
 from gan_cli.runs import checkpoint
 from gan_cli.runs.folder import RunFolder
@@ -18,6 +18,8 @@ def explained(failure: Exception, step: int, experiment: Experiment, folder: Run
     """The error with what the user can do about it, where that is known; `step` is the one it ended."""
     if is_out_of_memory(failure):
         return out_of_memory(step, experiment)
+    if isinstance(failure, RankError):
+        return RankError(f"{failure}; continue with as many processes or others: gan-train resume={folder.path}")
     if isinstance(failure, OSError):
         return not_written(failure, step, experiment, folder)
     return failure

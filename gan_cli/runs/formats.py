@@ -83,6 +83,7 @@ class Hardware(TypedDict):
     cpu: Text
     gpu: Text | None
     threads: Count
+    processes: NotRequired[Count]  # that trained together, if several
 
 
 class Git(TypedDict):

@@ -27,12 +27,12 @@ from gan_cli.metrics.metrics import Scorer
 from gan_cli.objectives.objective import Objective
 from gan_cli.runs.checkpoint import Checkpoint
 from gan_cli.runs.folder import RunFolder
-from gan_cli.runs.run import Run, fetch
+from gan_cli.runs.follower import Silent
+from gan_cli.runs.run import fetch
 from gan_cli.runs.signals import Stop
 from gan_cli.runs.sink import Record
 from gan_cli.runs.state import flat, state_of
 from gan_cli.runs.trained import within
-from gan_cli.shapes import Labels, Stored
 from gan_cli.trainer import train
 
 MOST_THREADS = 256  # that a record may ask for
@@ -43,7 +43,7 @@ def kind_of(record: Record) -> str:
 
 
 @dataclass
-class Replay(Run):
+class Replay(Silent):
     """The run from `step` on; `made` has the records of the last step.
 
     What was recorded besides what is due, as at an earlier end of a run that went on, is computed, too. With `moved`,
@@ -82,18 +82,6 @@ class Replay(Run):
 
     def record(self, record: Record) -> None:
         self.made.append(record)
-
-    def save(self) -> None:
-        """Nothing is written."""
-
-    def save_averages(self) -> None:
-        """Nothing is written."""
-
-    def draw(self, fake: Stored, labels: Labels) -> None:
-        """Nothing is drawn."""
-
-    def draw_confusion(self, counts: Tensor) -> None:
-        """Nothing is drawn."""
 
     def use_threads(self) -> None:
         """As many as the run had for the next step: the last bits depend on their number."""

@@ -5,18 +5,19 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor, nn
 
 from gan_cli.config.pretrained import trained_weights
 from gan_cli.ema import tensors
-from gan_cli.errors import DivergedError, EndError, LostError, one_line
+from gan_cli.errors import DivergedError, EndError, LostError, RankError, one_line
 from gan_cli.evaluation import Generated, Scored, class_grid, classifying, generate, score_seeds, scoring, snapshot
 from gan_cli.experiment import Experiment, Player
 from gan_cli.iteration import Step
 from gan_cli.metrics.metrics import Scorer, Subject
+from gan_cli.ranks import Ranks, shared_out
 from gan_cli.runs import averages, checkpoint, pictures
 from gan_cli.runs.checkpoint import name_of
 from gan_cli.runs.failures import explained
@@ -115,11 +116,20 @@ class Run:
 
     def begin(self) -> None:
         """Saves the initial state, so that the run can be resumed; draws and scores real images; does what is due."""
-        records = self.folder.records()
+        records = self.ranks.told_by_first(self.folder.records() if self.ranks.leads else [])
         for record in records:
             self.health.see(record)
         if self.scorer is not None:
             self.best = best_record(records, self.scorer.leading, self.scorer.lower_is_better)
+        self.open(records)
+        if self.scorer is not None:
+            with self.stop.dropping():
+                self.floor = self.scorer.floor()
+        if not self.concluded:
+            self.conclude(self.due(self.step))
+
+    def open(self, records: list[Record]) -> None:
+        """Begins to write, after these records."""
         if self.step == 0:
             self.save()
         else:
@@ -128,11 +138,10 @@ class Run:
         self.tell("began", records)
         with self.drawing():
             pictures.save_real(self.folder.samples / "real.png", self.experiment.training_set.values)
-        if self.scorer is not None:
-            with self.stop.dropping():
-                self.floor = self.scorer.floor()
-        if not self.concluded:
-            self.conclude(self.due(self.step))
+
+    @property
+    def ranks(self) -> Ranks:
+        return self.experiment.game.engine.ranks
 
     def due(self, step: int) -> dict[str, bool]:
         """What is to be done after the step."""
@@ -160,10 +169,14 @@ class Run:
         started, first_step, first_seconds = time.perf_counter(), self.step, self.seconds
         for step in train(self.experiment, self.step):
             # read once: a later signal is for the next step
-            stopping = self.stop.signal is not None or step.number == self.pause_at
+            signal = self.ranks.largest(self.stop.signal or 0)
+            self.stop.signal = self.stop.signal or signal or None
+            stopping = signal != 0 or step.number == self.pause_at
             due = self.due(step.number)
             due["checkpoint"] |= stopping
-            numbers = fetch(step, self.experiment) if any(due.values()) else None  # waits for the device
+            numbers = None
+            if any(due.values()):  # waits for the device
+                numbers = self.ranks.told_by_first(fetch(step, self.experiment))
             self.step, self.seconds = step.number, self.seconds + time.perf_counter() - started
             if numbers is not None:
                 images = (self.step - first_step) * self.experiment.images_per_step
@@ -197,7 +210,7 @@ class Run:
             self.save_averages()
         try:
             best = self.draw_and_score(due["sample"], due["evaluate"])
-        except WorkDroppedError:
+        except (WorkDroppedError, RankError):  # the training state is complete
             self.concluded = False
             self.save()
             raise
@@ -215,7 +228,7 @@ class Run:
         if not num_drawn and scorer is None and (not draw or self.scorer is None):
             return False
         started = time.perf_counter()
-        with self.stop.dropping():
+        with self.stop.dropping(), shared_out(self.ranks):
             if scorer is None:
                 made, scored, nearest = self.generate(num_drawn), None, None
                 subject = Subject(made.values[:0], made.labels[:0], classifying(gan))
@@ -274,7 +287,9 @@ class Run:
         gan, settings = self.experiment.gan, self.experiment.settings
         real = gan.calibration(self.experiment.training_set)
         stored = self.experiment.dataset.stored
-        return score_seeds(gan, scorer, settings.evaluation_seeds, count, real, stored, num_drawn)
+        scored = score_seeds(gan, scorer, settings.evaluation_seeds, count, real, stored, num_drawn)
+        metrics, repeats = self.ranks.told_by_first((scored.metrics, scored.repeats))
+        return replace(scored, metrics=metrics, repeats=repeats)
 
     def save(self) -> None:
         checkpoint.save(

@@ -50,7 +50,8 @@ def now() -> str:
 
 def hardware(engine: "Engine") -> dict[str, str | int | None]:
     """What seconds depend on; no name of the machine or its user."""
-    return {"cpu": cpu_name(), "gpu": engine.gpu_name(), "threads": engine.num_threads()}
+    together = {"processes": engine.ranks.size} if engine.ranks.size > 1 else {}
+    return {"cpu": cpu_name(), "gpu": engine.gpu_name(), "threads": engine.num_threads(), **together}
 
 
 def cpu_name() -> str:

@@ -16,9 +16,9 @@ from gan_cli.config.nodes import Config
 from gan_cli.config.read import read_config
 from gan_cli.engine import Engine
 from gan_cli.errors import UserError
-from gan_cli.iteration import update
 from gan_cli.shapes import Examples
 from gan_cli.turns import Batch, Rules
+from tests.values import update
 
 from ..conftest import TINY_MLP, composed_config
 from ..pairwise import every_third_quick

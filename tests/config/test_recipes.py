@@ -13,9 +13,9 @@ from gan_cli.config.nodes import Config
 from gan_cli.config.read import read_config
 from gan_cli.engine import Engine
 from gan_cli.errors import UserError
-from gan_cli.iteration import update
 from gan_cli.schedule import value_at
 from gan_cli.turns import Batch, Rules, discriminator_turn, generator_turn
+from tests.values import update
 
 from ..conftest import composed_config
 from ..pairwise import every_third_quick
