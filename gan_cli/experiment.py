@@ -19,6 +19,7 @@ from gan_cli.datasets.dataset import Dataset
 from gan_cli.ema import POWER_WIDTHS, MovingAverage, PowerAverage, tensors
 from gan_cli.game import Game
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
+from gan_cli.networks import reads_batch
 from gan_cli.part import Part, Stateful, nested
 from gan_cli.ranges import Ranged
 from gan_cli.regularizers.regularizer import Bound
@@ -223,6 +224,13 @@ class Experiment:
     def images_per_step(self) -> int:
         """Real images in one step's turns of the first player: the discriminator, if there is one."""
         return self.players[0].batch_size * self.players[0].num_turns
+
+    @property
+    def batch_statistics(self) -> int | None:
+        """Over how many images networks take statistics of a batch, if these are only a part of it."""
+        parts = self.game.engine.ranks.size * self.settings.accumulate
+        networks = (self.game.generator, self.game.discriminator)
+        return self.settings.batch_size // parts if parts > 1 and any(map(reads_batch, networks)) else None
 
     @property
     def num_eval_images(self) -> int:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def is_conditional(network: nn.Module) -> bool:
@@ -46,6 +47,16 @@ def shifted_styles(network: nn.Module, shift: Tensor) -> Iterator[None]:
         yield
     finally:
         hook.remove()
+
+
+def reads_batch(network: nn.Module) -> bool:
+    """Whether an image's outputs depend on the others of its batch in this process.
+
+    A layer for which they do, and which is no batch norm, says so with `reads_batch = True`.
+    """
+    layers = list(network.modules())
+    norms = [layer for layer in layers if isinstance(layer, _BatchNorm) and not isinstance(layer, nn.SyncBatchNorm)]
+    return bool(norms) or any(getattr(layer, "reads_batch", False) for layer in layers)
 
 
 def has_weights(network: nn.Module) -> bool:

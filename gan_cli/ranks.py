@@ -1,5 +1,6 @@
 """The processes that train one run together, each on its part of every batch; nothing else calls torch.distributed."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -10,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.distributed.rendezvous import rendezvous
 
 from gan_cli import launched
 from gan_cli.errors import ElsewhereError, EndError, RankError, one_line
@@ -119,8 +121,10 @@ class Group(Ranks):
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         limit = timedelta(seconds=timeout)
         with self.answering():
-            dist.init_process_group(backend, timeout=limit)
-            self.rank, self.size = dist.get_rank(), dist.get_world_size()
+            store, self.rank, self.size = next(rendezvous("env://", timeout=limit))
+            # torchrun keeps its store when it starts the processes again, with the addresses of those before.
+            own = torch._C._distributed_c10d.PrefixStore(f"start {launched.num_restarts()}", store)
+            dist.init_process_group(backend, store=own, rank=self.rank, world_size=self.size, timeout=limit)
             self.local_rank = launched.local_rank()
             self.talk: Any = dist.new_group(backend="gloo", timeout=limit)
         self.step, self.entrances = (0, 0), 0
@@ -131,9 +135,9 @@ class Group(Ranks):
         try:
             yield
         except RuntimeError as error:  # also of the store
+            reason = re.sub(r"^\[\S*\] ", "", one_line(error)).partition(". ")[0]  # without the place in the library
             raise RankError(
-                f"another process of this run has ended, or has not answered for {self.timeout:g} s "
-                f"({one_line(error).partition('. ')[0][:200]})"
+                f"another process of this run has ended, or has not answered for {self.timeout:g} s ({reason[:100]})"
             ) from error
 
     def begin_step(self, seed: int, step: int) -> None:

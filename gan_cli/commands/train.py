@@ -68,6 +68,7 @@ class Request:
     signature: str | None = None  # None: the config is this command line's, so this user signs it
     initial: Checkpoint | None = None
     pause_at: int | None = None
+    outputs: Path = Path("outputs")
 
 
 def train(config: Config, options: dict[str, Any], overrides: list[str], composed: str, short_name: str) -> None:
@@ -83,7 +84,7 @@ def train(config: Config, options: dict[str, Any], overrides: list[str], compose
         else:
             make_folder = partial(create, outputs, short_name)
             made = Request(begun, begun, overrides, composed, options["device"], options["tracker"], make_folder)
-        return replace(made, initial=initial, pause_at=options["pause_at"])
+        return replace(made, initial=initial, pause_at=options["pause_at"], outputs=outputs)
 
     run_together(request, options)
 
@@ -287,7 +288,7 @@ def prepared(request: Request, ranks: Ranks) -> Iterator[Run]:
             ranks.copy_from_first(experiment.gan.tensors())
             folder = make_run_folder(request.make_folder) if ranks.leads else None
             if folder is not None:
-                remember_launch(folder.path.parent, folder.path)
+                remember_launch(request.outputs, folder.path)
                 if found is None:
                     held.enter_context(folder.locked())
             stop = held.enter_context(stop_on_signal(ANSWER if ranks.leads else ""))

@@ -81,6 +81,12 @@ def choose(device: str, sessions: Sequence[Mapping[str, Any]]) -> Engine:
 
 def prove(stated: Stated, options: Mapping[str, Any], seed: int, tell: Tell) -> Proved:
     """Everything that `options` ask for, the cheapest first."""
+    together = max((session["hardware"].get("processes", 1) for session in stated.sessions), default=1)
+    if together > 1:
+        raise UserError(
+            f"{stated.folder.path} was trained by {together} processes together, and one cannot repeat their draws: "
+            f"measure its scores again with gan-eval {stated.folder.path}"
+        )
     newest, engine = stated.newest, choose(options["device"], stated.sessions)
     config = trusted_config(newest, options["trust"], options["dataset"]["root"])
     unlike = differences_here(stated, engine)

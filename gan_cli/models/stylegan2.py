@@ -223,6 +223,8 @@ class BatchDeviation(nn.Module):
     their number (Karras et al. 2018, arXiv:1710.10196, section 3).
     """
 
+    reads_batch = True
+
     def __init__(self, group: int) -> None:
         super().__init__()
         self.group = group

@@ -368,7 +368,8 @@ class Run:
             "protocol": protocol(
                 experiment.dataset, data, scorer, count, settings.evaluation_seeds, experiment.game.engine.precision
             )
-            | trained_weights(self.config),
+            | trained_weights(self.config)
+            | ({} if experiment.batch_statistics is None else {"batch_statistics": experiment.batch_statistics}),
             "cost": cost,
             "parameters": {p.name: sum(map(Tensor.numel, p.network.parameters())) for p in experiment.players},
             **times_and_machine(self.folder.sessions.all()),
