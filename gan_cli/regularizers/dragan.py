@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge
+from torch import Tensor
 
 from gan_cli.game import Game, Turn
 from gan_cli.regularizers.gradient_penalty import slope
@@ -26,13 +27,14 @@ class Dragan(Regularizer):
     noise: Literal["normal", "uniform"]
 
     player = "discriminator"
+    compares_images = True
 
     def penalty(self, game: Game, turn: Turn) -> Loss:
-        return (slope(game, self.around(turn.real)) - self.target).square().mean()
+        shown = self.around(turn.real, game.rows_everywhere(turn.real.images).std())
+        return (slope(game, shown) - self.target).square().mean()
 
-    def around(self, real: Examples) -> Examples:
-        images = real.images
-        width = self.scale * images.std()
+    def around(self, real: Examples, deviation: Tensor) -> Examples:
+        images, width = real.images, self.scale * deviation
         if self.noise == "normal":
             return real.with_images(images + width * torch.randn_like(images))
         noise = torch.rand_like(images) * torch.rand_like(images[:, :1, :1, :1])

@@ -140,14 +140,14 @@ def test_dragan_looks_around_real_images() -> None:
     shown = examples(torch.randn(200, 2, 8, 8, dtype=torch.float64))
     real = shown.images
     normal, uniform = (Dragan(weight=1.0, target=1.0, scale=0.5, noise=n) for n in ("normal", "uniform"))
-    noise = (normal.around(shown).images - real) / real.std()
+    noise = (normal.around(shown, real.std()).images - real) / real.std()
     assert noise.mean().item() == pytest.approx(0.0, abs=0.02)
     assert noise.std().item() == pytest.approx(0.5, abs=0.02)
-    noise = (uniform.around(shown).images - real) / real.std()
+    noise = (uniform.around(shown, real.std()).images - real) / real.std()
     assert noise.min() >= 0  # the authors' noise only brightens
     assert noise.mean().item() == pytest.approx(0.5 / 4, abs=0.02)  # U(0, 1) twice, each with mean 1/2
     assert noise.flatten(1).mean(1).std().item() == pytest.approx(0.25 / 12**0.5, abs=0.02)  # one factor an image
-    still = Dragan(weight=1.0, target=1.0, scale=0.0, noise="normal").around(shown)
+    still = Dragan(weight=1.0, target=1.0, scale=0.0, noise="normal").around(shown, real.std())
     torch.testing.assert_close(still.images, real)
 
 
@@ -383,7 +383,7 @@ def test_dragan_is_taken_around_real_images() -> None:
 def test_dragans_noise_is_as_wide_as_the_whole_batch() -> None:
     """A batch of one image three times has a deviation, though none between its images."""
     real = torch.randn(1, 2, 30, 30, dtype=torch.float64).expand(3, -1, -1, -1)
-    noise = Dragan(weight=1.0, target=1.0, scale=0.5, noise="normal").around(examples(real)).images - real
+    noise = Dragan(weight=1.0, target=1.0, scale=0.5, noise="normal").around(examples(real), real.std()).images - real
     assert noise.std().item() == pytest.approx(0.5 * real.std().item(), rel=0.05)
 
 
