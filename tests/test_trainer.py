@@ -1,19 +1,25 @@
 """The loop against one written out by hand, and each wire of it on its own."""
 
 import math
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from gan_cli import build_experiment, config_of
+from gan_cli.engine import Engine
+from gan_cli.errors import UserError
 from gan_cli.experiment import Experiment, Player
 from gan_cli.feed import real_batches
 from gan_cli.game import Game, Turn
-from gan_cli.iteration import Step
+from gan_cli.iteration import Step, take_turn
+from gan_cli.latent_samplers.latent_sampler import LatentSampler
 from gan_cli.regularizers import Regularizer
 from gan_cli.seeding import batch_rows, mix
 from gan_cli.shapes import Loss
@@ -377,3 +383,62 @@ def test_listening_draws_nothing_from_the_turns_of_a_run_without_it(experiment: 
     list(train(listened))
     for first, second in zip(plain.game.generator.parameters(), listened.game.generator.parameters(), strict=True):
         assert torch.equal(first, second)
+
+
+class Table(LatentSampler):
+    """Codes from a table, one row after the other."""
+
+    def __init__(self, codes: Tensor) -> None:
+        self.codes, self.at = codes, 0
+
+    def sample(self, count: int, device: torch.device) -> Tensor:
+        self.at += count
+        return self.codes[self.at - count : self.at]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("objective=wgan_gp", "regularizer=[r1,r2]", "~regularizer.gradient_penalty"),
+        ("objective=relativistic", "objective.pairing=paired", "regularizer=[r1,logit_centering]"),
+        ("objective=realness", "objective.anchors=expected", "objective.pairing=index"),
+        ("objective=hinge", "conditioning=inner_product", "regularizer=r1"),
+    ],
+    ids=lambda given: given[0],
+)
+def test_parts_of_a_batch_have_the_gradients_of_the_whole(given: Sequence[str], in_float64: None) -> None:
+    small = ("batch_size=12", "latent_dim=8", "model=r3gan", "model.generator.width=4", "model.discriminator.width=4")
+    codes, found = torch.randn(24, 8), []
+    for parts in (1, 3):
+        experiment = build_experiment(config_of([*small, *given, f"accumulate={parts}"]), Engine())
+        experiment = replace(experiment, gan=experiment.gan.with_sampler(Table(codes)))
+        turns, outcome = real_batches(experiment, 0), dict[str, Tensor]()
+        for player in experiment.players:
+            played = take_turn(experiment, player, next(turns), 1, 0)
+            outcome |= {f"{player.name} {name}": loss for name, loss in played.losses.items()}
+            outcome |= {name: value.grad for name, value in player.network.named_parameters() if value.grad is not None}
+            assert len(played.turn.fake) == len(played.turn.fake_logits) == 12
+        found.append(outcome)
+    whole, summed = found
+    assert whole.keys() == summed.keys()
+    for name, value in whole.items():
+        assert (summed[name] - value).abs().max() <= 1e-12 * (1 + value.abs().max()), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("objective=relativistic", "objective.pairing=average"), "Relativistic reads the whole batch at once"),
+        (("regularizer=lecam",), "LeCam reads the whole batch at once: set accumulate=1, not 2, or do without it"),
+        (("batch_size=31",), "batch_size=31 cannot be shared equally by accumulate=2: set batch_size=32"),
+        (
+            ("objective=semi_supervised", "dataset.num_labelled=100"),
+            "parts of a batch have different numbers of labels: set accumulate=1, not 2, or set labelled_batch_size",
+        ),
+    ],
+)
+def test_parts_that_differ_from_the_whole_are_refused(given: Sequence[str], said: str) -> None:
+    with pytest.raises(UserError, match=re.escape(said)):
+        build_experiment(config_of([*given, "accumulate=2"]), Engine())

@@ -96,7 +96,7 @@ def resume(options: dict[str, Any]) -> None:
 
 def run_together(make: Callable[[], Request], options: dict[str, Any]) -> None:
     """Does what is requested, alone or with the processes that were started with this one, whose first one asks."""
-    ranks = join(options["rank_timeout"])
+    ranks = join(float(options["rank_timeout"]))
     request = None
     with ranks.together():
         if ranks.leads:
