@@ -35,6 +35,7 @@ from gan_cli.text import printable
 from gan_cli.work import abandoned_calls
 
 REFUSED_BY_HYDRA = 1
+TOGETHER = ("train", "eval")  # the commands that several processes do together
 MOST_SAID = 10_000  # characters of one error: it may name many problems
 
 
@@ -98,7 +99,7 @@ def launch(name: str) -> None:
     """Composes the config from the command line and runs the command; errors that the user can fix are one line."""
     program = f"gan-{name}"
     set_up(program)
-    if name != "train" and launched.num_processes() > 1:
+    if name not in TOGETHER and launched.num_processes() > 1:
         exit_with(program, f"{program} is of one process: start it without torchrun", UserError.code)
     job = Job(name, sys.argv[1:])
     try:

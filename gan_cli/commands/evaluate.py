@@ -2,12 +2,13 @@
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from gan_cli import launched
 from gan_cli.commands.attack import attack
 from gan_cli.commands.out import IMAGES, MANIFEST, conclude, folder_for, writing
 from gan_cli.commands.self_check import self_check
@@ -33,6 +34,7 @@ from gan_cli.experiment import GAN
 from gan_cli.files import is_there, slug
 from gan_cli.latent_samplers.latent_sampler import LatentSampler
 from gan_cli.metrics.metrics import NearestImages, Subject
+from gan_cli.ranks import join, shared_out
 from gan_cli.runs import pictures
 from gan_cli.runs.progress import showing_work
 from gan_cli.runs.summary import console, costs_table, protocol, scores_table, with_floor
@@ -43,9 +45,14 @@ from gan_cli.shapes import unlabelled
 def evaluate(options: dict[str, Any]) -> None:
     """The scores of a checkpoint, as JSON on stdout and in a file, and as a table on stderr.
 
-    With a latent sampler, also those of the checkpoint's prior alone on the same draws, and a picture of both.
+    With a latent sampler, also those of the checkpoint's prior alone on the same draws, and a picture of both. Several
+    processes share out the images; the first one writes.
     """
-    engine, root = choose_engine(options["device"]), options["dataset"].get("root")
+    alone = [name for name in ("self_check", "images", "attacks") if options[name]]
+    if alone and launched.num_processes() > 1:
+        raise UserError(f"{alone[0].removesuffix('s')} is of one process: start it without torchrun")
+    ranks = join(float(options["rank_timeout"]))
+    engine, root = choose_engine(options["device"], ranks), options["dataset"].get("root")
     if options["self_check"]:
         self_check(root, engine)
         return
@@ -58,29 +65,35 @@ def evaluate(options: dict[str, Any]) -> None:
         attack(options, engine)
         return
     chosen = options["sampler_name"]
-    trained = open_trained(
-        Path(options["checkpoint"]), options["which"], options["trust"], root, engine, options["ema"]
-    )
-    out = folder_for(options, trained.name if chosen is None else f"{trained.name}-{chosen}")
-    samplers = samplers_to_score(trained, options)
+    with ranks.together():
+        trained = open_trained(
+            Path(options["checkpoint"]), options["which"], options["trust"], root, engine, options["ema"]
+        )
+        out = folder_for(options, trained.name if chosen is None else f"{trained.name}-{chosen}")
+        samplers = samplers_to_score(trained, options)
     settings = build_settings(trained.config)
     given = {key: options[key] for key in ("evaluation_seed", "num_evaluation_seeds") if options[key] is not None}
     settings = replace(settings, **given)
     scored: dict[str, Scored] = {}
-    with showing_work():
-        training_set = load_training_set(trained.dataset).to_engine(engine)
-        count = options["num_eval_images"] or settings.images_to_score(len(training_set))
-        conditional = trained.gan.game.conditional
-        scorer, unavailable = build_scorer(trained.dataset, training_set, count, conditional=conditional)
-        if scorer is None:
-            raise UserError(unavailable)
-        check_scorer(scorer, trained.gan, settings.num_evaluation_seeds)
-        check_weights_families(trained.config, scorer)
+    with showing_work() if ranks.leads else nullcontext():
+        with ranks.together():
+            training_set = load_training_set(trained.dataset).to_engine(engine)
+            count = options["num_eval_images"] or settings.images_to_score(len(training_set))
+            conditional = trained.gan.game.conditional
+            scorer, unavailable = build_scorer(trained.dataset, training_set, count, conditional=conditional)
+            if scorer is None:
+                raise UserError(unavailable)
+            check_scorer(scorer, trained.gan, settings.num_evaluation_seeds)
+            check_weights_families(trained.config, scorer)
         count = count if scorer.reads_images else 0
         for name, sampler in samplers.items():
             gan = trained.gan.with_sampler(sampler)
             real, stored = gan.calibration(training_set), trained.dataset.stored
-            scored[name] = score_seeds(gan, scorer, settings.evaluation_seeds, count, real, stored)
+            with shared_out(ranks):
+                scored[name] = score_seeds(gan, scorer, settings.evaluation_seeds, count, real, stored)
+        ranks.close()
+        if not ranks.leads:
+            return
         last = scored[list(samplers)[-1]].subject
         nearest, confusion = scorer.nearest(last), scorer.confusion(last)
         floor = scorer.floor()

@@ -69,6 +69,7 @@ EVALUATION: dict[str, Any] = {
     "outputs": str,
     "out": str | None,
     "device": str,
+    "rank_timeout": float,
     "trust": list[str],
 }
 SAMPLING: dict[str, Any] = {
@@ -145,9 +146,7 @@ def read_resuming(composed: DictConfig, overrides: Sequence[str]) -> dict[str, A
     others = [o for o in overrides if key_of(o) not in RESUMED and not key_of(o).startswith("tracker.")]
     if others:
         raise UserError(f"resume continues a run as it was started: remove {' '.join(others)}")
-    options = resolved(
-        OmegaConf.masked_copy(composed, ["resume", "steps", "pause_at", "device", "trust", "tracker"]), ""
-    )
+    options = resolved(OmegaConf.masked_copy(composed, [key for key in RESUMING if key != "dataset"]), "")
     given = {key_of(override) for override in overrides}
     if "steps" not in given:
         options["steps"] = None
