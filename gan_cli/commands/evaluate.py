@@ -48,7 +48,7 @@ def evaluate(options: dict[str, Any]) -> None:
     With a latent sampler, also those of the checkpoint's prior alone on the same draws, and a picture of both. Several
     processes share out the images; the first one writes.
     """
-    alone = [name for name in ("self_check", "images", "attacks") if options[name]]
+    alone = [name for name in ("self_check", "images", "attacks") if options.get(name)]
     if alone and launched.num_processes() > 1:
         raise UserError(f"{alone[0].removesuffix('s')} is of one process: start it without torchrun")
     ranks = join(float(options["rank_timeout"]))
