@@ -28,6 +28,7 @@ from torch.nn.functional import interpolate
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.peers import mimicry
+from benchmarks.ranks import run_once
 from gan_cli.commands import train as command
 from gan_cli.config.build import build_experiment
 from gan_cli.config.nodes import Config
@@ -48,6 +49,7 @@ PAGE = ROOT / "docs" / "benchmarks-gpu.md"
 SECONDS = 570  # of the whole program; what comes too late is not measured
 FOR_THE_RUN = 170  # of them
 UNMEASURED = "not measured"
+TOGETHER = ["model=resnet", "dataset.image_size=32", "batch_size=512", "engine.capture=false"]  # of one run on two GPUs
 NETS: dict[str, list[str]] = {
     "SNGAN, ResNet-32, 5 updates, batch 64": ["experiment=sngan_resnet_cifar10", "generator_batch_size=null"],
     "DCGAN, ResNet-32, batch 64": [
@@ -149,8 +151,17 @@ def measured(bench: Bench) -> dict[str, Any]:
     for net, way in ways(bench):
         measure = partial(steps, bench, [*NETS[net], *SETTINGS[way]]) if way in SETTINGS else partial(peer, bench, net)
         found["steps"].setdefault(net, {})[way] = attempt(bench, FOR_THE_RUN, f"{net}, {way}", measure)
+    found["together"] = attempt(bench, FOR_THE_RUN, "one run on two GPUs", together)
     found["run"] = attempt(bench, 60, "a run", partial(run, bench))
     return found
+
+
+def together() -> dict[str, Any]:
+    """One run on one GPU and on two, the same batch."""
+    if torch.cuda.device_count() < 2:
+        return {"unmeasured": "one GPU"}
+    one, two = (run_once(count, TOGETHER) for count in (1, 2))
+    return {"one": one["images_per_second"], "two": two["images_per_second"], "bytes": two["bytes"]}
 
 
 def ways(bench: Bench) -> list[tuple[str, str]]:
@@ -286,6 +297,7 @@ def run(bench: Bench) -> dict[str, Any]:
     config = bench.config(overrides) | {"steps": count, "log_every": max(1, count // 100)}
     config |= {"checkpoint_every": 0, "sample_every": 0, "evaluate_every": 0}
     options = {"device": str(bench.engine.device), "run_dir": str(bench.folder / "run"), "init_from": None}
+    options |= {"pause_at": None, "rank_timeout": 600.0}
     with redirect_stdout(sys.stderr):
         command.train(config, options | {"outputs": "", "tracker": {}}, [], "", "benchmark")
     summary = RunFolder(bench.folder / "run").summary() or {}
@@ -348,7 +360,20 @@ def page(found: Mapping[str, Any]) -> str:
     ]
     why = f" ({ran['unmeasured']})" if "unmeasured" in ran else ""
     of_run = [f"| {name} | {number(ran.get(key))}{why} |" for key, name in RUN_ROWS.items()]
-    return PAGE_OF.format(place=place(found.get("machine")), tests=told, steps="\n".join(rows), run="\n".join(of_run))
+    return PAGE_OF.format(
+        place=place(found.get("machine")),
+        tests=told,
+        steps="\n".join(rows),
+        together=two_gpus(found.get("together") or {}),
+        run="\n".join(of_run),
+    )
+
+
+def two_gpus(found: Mapping[str, Any]) -> str:
+    if "two" not in found:
+        return UNMEASURED + (f" ({found['unmeasured']})" if "unmeasured" in found else "")
+    times = f"{found['two'] / found['one']:.2f} times one"
+    return f"{number(found['two'])} images/s, {times}; {number(found['bytes'])} bytes exchanged a step"
 
 
 def place(machine: Mapping[str, Any] | None) -> str:
@@ -377,6 +402,10 @@ eager steps.
 | network | computed | images/s | busy | peak memory, MiB | estimate, MiB |
 | --- | --- | --- | --- | --- | --- |
 {steps}
+
+## One run on two GPUs
+
+ResNet-32 of width 64, batch 512, over NCCL ([scaling.md](scaling.md)): {together}.
 
 ## A run
 

@@ -1,7 +1,8 @@
 """Images a second of one run in one process and in several: python -m benchmarks.ranks [processes] [override ...]
 
-Each process has a core of its own and one thread. Both kinds are started in turn, ROUNDS times; the batch is the same,
-so that with two processes each computes half of it. Prints medians, their ratio, and what a process sends a step.
+Each process has a GPU, or a core of its own and one thread. Both kinds are started in turn, ROUNDS times; the batch is
+the same, so that with two processes each computes half of it. Prints medians, their ratio, and what a process sends a
+step.
 """
 
 import json
@@ -45,11 +46,10 @@ def run_once(count: int, overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def worker(overrides: Sequence[str]) -> None:
-    os.sched_setaffinity(0, {int(os.environ["RANK"])})
     import torch
 
     from gan_cli import build_experiment, config_of
-    from gan_cli.engine import Engine
+    from gan_cli.engine import choose_engine
     from gan_cli.ranks import Group, join
     from gan_cli.trainer import train
 
@@ -66,8 +66,14 @@ def worker(overrides: Sequence[str]) -> None:
             sent += sum(tensor.nbytes for tensor in tensors)
             super().average(tensors)
 
-    ranks = Counting(60.0) if int(os.environ["WORLD_SIZE"]) > 1 else join(60.0)
-    experiment = build_experiment(config_of(["steps=100000", *overrides]), Engine(ranks=ranks))
+    count = int(os.environ["WORLD_SIZE"])
+    ranks = Counting(60.0) if count > 1 else join(60.0)
+    on_gpus = torch.cuda.device_count() >= count
+    if not on_gpus:
+        os.sched_setaffinity(0, {int(os.environ["RANK"])})
+    experiment = build_experiment(
+        config_of(["steps=100000", *overrides]), choose_engine("auto" if on_gpus else "cpu", ranks)
+    )
     steps = train(experiment)
     list(islice(steps, WARMUP))
     sent, started, number = 0, time.perf_counter(), 0
