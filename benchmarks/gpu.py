@@ -296,7 +296,11 @@ def run(bench: Bench) -> dict[str, Any]:
     reset_memory(bench)
     config = bench.config(overrides) | {"steps": count, "log_every": max(1, count // 100)}
     config |= {"checkpoint_every": 0, "sample_every": 0, "evaluate_every": 0}
-    options = {"device": str(bench.engine.device), "run_dir": str(bench.folder / "run"), "init_from": None}
+    options: dict[str, Any] = {
+        "device": str(bench.engine.device),
+        "run_dir": str(bench.folder / "run"),
+        "init_from": None,
+    }
     options |= {"pause_at": None, "rank_timeout": 600.0}
     with redirect_stdout(sys.stderr):
         command.train(config, options | {"outputs": "", "tracker": {}}, [], "", "benchmark")

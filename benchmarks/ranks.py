@@ -71,9 +71,8 @@ def worker(overrides: Sequence[str]) -> None:
     on_gpus = torch.cuda.device_count() >= count
     if not on_gpus:
         os.sched_setaffinity(0, {int(os.environ["RANK"])})
-    experiment = build_experiment(
-        config_of(["steps=100000", *overrides]), choose_engine("auto" if on_gpus else "cpu", ranks)
-    )
+    engine = choose_engine("auto" if on_gpus else "cpu", ranks)
+    experiment = build_experiment(config_of(["steps=100000", *overrides]), engine)
     steps = train(experiment)
     list(islice(steps, WARMUP))
     sent, started, number = 0, time.perf_counter(), 0

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,7 +19,9 @@ from gan_cli.experiment import Experiment
 from gan_cli.feed import Feed, gathered
 from gan_cli.game import Game
 from gan_cli.objectives import Wasserstein
+from gan_cli.runs.folder import RunFolder
 from gan_cli.trainer import train
+from tests.together import ended, started
 
 from .conftest import TINY
 from .test_capture import CASES, trace
@@ -32,6 +35,17 @@ MORE = {
     "a search for pairs": ["latent_sampler=advlat_div", "latent_sampler.steps=2", "regularizer=[r1,mode_seeking]"],
     "labels": ["conditioning=projection"],
 }
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there are no two GPUs")
+def test_one_run_on_two_gpus(tmp_path: Path) -> None:
+    """Over NCCL, also batch norm over both; the run then continues on one."""
+    given = ("batch_size=8", "evaluate_every=0", "checkpoint_every=2", f"run_dir={tmp_path}", "steps=4", "device=cuda")
+    command = ("-m", "gan_cli", "train", "engine.sync_batch_norm=true", "regularizer=r1", *given)
+    for count, more in ((2, ("pause_at=2",)), (1, ())):
+        outcomes = ended(started(count, *command, *more))
+        assert [status for status, _ in outcomes] == [0] * count, outcomes
+    assert (RunFolder(tmp_path).summary() or {})["status"] == "completed"
 
 
 @pytest.fixture(autouse=True)
