@@ -51,6 +51,10 @@ def sample() -> None:
     launch("sample")
 
 
+def export() -> None:
+    launch("export")
+
+
 def sweep() -> None:
     launch("sweep")
 
@@ -280,6 +284,13 @@ def run_sample(composed: DictConfig, overrides: list[str], choices: Choices) -> 
     sample(read_options(composed, SAMPLING, overrides, choices.get("latent_sampler")))
 
 
+def run_export(composed: DictConfig, overrides: list[str], choices: Choices) -> None:
+    from gan_cli.commands.export import export
+    from gan_cli.config.plain import EXPORTING, read_plain
+
+    export(read_plain(composed, EXPORTING, "which run? give its folder: checkpoint=outputs/<run>"))
+
+
 def run_sweep(composed: DictConfig, overrides: list[str], choices: Choices) -> float | None:
     from gan_cli.sweep.sweep import run_job
 
@@ -304,6 +315,7 @@ COMMANDS: dict[str, Callable[[DictConfig, list[str], Choices], Any]] = {
     "train": run_train,
     "eval": run_evaluate,
     "sample": run_sample,
+    "export": run_export,
     "sweep": run_sweep,
     "report": run_report,
     "verify": run_verify,

@@ -1,5 +1,6 @@
 """Text that is not ours, such as a file's name or a message from a file, made safe to print and to show."""
 
+import re
 import unicodedata
 
 MOST_SHOWN = 500  # characters
@@ -25,3 +26,11 @@ def is_visible(letter: str) -> bool:
 
 def escaped(letter: str) -> str:
     return letter.encode("unicode_escape").decode("ascii")
+
+
+def markdown_cell(text: str) -> str:
+    """Any text, escaped, so that nothing in it is Markdown, a formula, HTML or a link."""
+    entities = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "\\|"}
+    escaped = "".join(entities.get(letter, letter) for letter in " ".join(text.split()))
+    escaped = re.sub(r"[`*\[\]~$]|\\(?!\|)|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", escaped)
+    return re.sub(r":(?=//)|(?<=www)\.|@(?=\w)", r"\\\g<0>", escaped, flags=re.IGNORECASE)

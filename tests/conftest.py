@@ -97,7 +97,8 @@ def command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pyt
         capsys.readouterr()
         code = 0
         try:
-            {"train": cli.train, "eval": cli.evaluate, "sample": cli.sample, "verify": cli.verify}[name]()
+            commands = {"train": cli.train, "eval": cli.evaluate, "sample": cli.sample, "export": cli.export}
+            (commands | {"verify": cli.verify})[name]()
         except SystemExit as leaving:
             code = int(leaving.code or 0)
         captured = capsys.readouterr()

@@ -472,6 +472,9 @@ REFUSED: list[tuple[str, list[str], int, str]] = [
     ("train", ["latent_sampler=ddls", "latent_sampler.step_size=0.0"], 2, "latent_sampler: step_size=0"),
     ("sample", ["checkpoint=."], 2, "neither a run folder nor a checkpoint"),
     ("sample", ["checkpoint=.", "num_images=0"], 2, "num_images=0 must be at least 1"),
+    ("export", [], 2, "give its folder: checkpoint=outputs/<run>"),
+    ("export", ["."], 2, "neither a run folder nor a checkpoint"),
+    ("export", [".", "which=first"], 2, "which=first must be one of latest, best"),
     ("verify", [], 2, "which run or sweep? give its folder"),
     ("verify", ["."], 2, "folder=. is neither a run's folder nor a sweep's"),
     ("verify", ["folder=.", "spot=-1"], 2, "spot and seed must be at least 0"),
@@ -527,7 +530,7 @@ def test_two_runs_of_the_same_second_have_two_folders(command: Command) -> None:
 
 def test_help_and_version_do_not_import_torch(tmp_path: Path) -> None:
     heavy = "{'torch', 'matplotlib', 'sklearn', 'scipy', 'numpy', 'PIL', 'pydantic'}"
-    for name in ("train", "eval", "sample", "sweep", "report", "verify"):
+    for name in ("train", "eval", "sample", "export", "sweep", "report", "verify"):
         code = f"import sys; from gan_cli import cli; sys.argv = ['gan-{name}', '--help']\n"
         code += f"try: cli.launch('{name}')\n"
         code += f"except SystemExit: pass\nassert not {heavy} & set(sys.modules), {heavy} & set(sys.modules)"
@@ -554,7 +557,7 @@ def test_the_module_lists_its_commands_and_runs_them(
     code, out, err = run()
     assert (code, out, err) == run("--help")
     listed = [line.split()[0] for line in out.splitlines() if line.startswith("  ")]
-    assert listed == ["gan-train", "gan-eval", "gan-sample", "gan-sweep", "gan-report", "gan-verify"]
+    assert listed == ["gan-train", "gan-eval", "gan-sample", "gan-export", "gan-sweep", "gan-report", "gan-verify"]
     assert max(map(len, out.splitlines())) <= 80
     assert run("train", "--version") == run("gan-train", "--version") == (0, f"gan-train {__version__}\n", "")
     assert run("eval", "steps=3")[2].startswith("gan-eval: unknown key 'steps'")

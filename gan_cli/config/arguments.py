@@ -17,7 +17,13 @@ from gan_cli.config.overrides import key_of, placed, quoted, value_of
 from gan_cli.errors import UserError
 
 # keys that a word without one is for
-BARE = {"eval": "checkpoint", "sample": "checkpoint", "report": "folders", "verify": "folder"}
+BARE = {
+    "eval": "checkpoint",
+    "sample": "checkpoint",
+    "export": "checkpoint",
+    "report": "folders",
+    "verify": "folder",
+}
 PATHS = {
     "checkpoint",
     "resume",

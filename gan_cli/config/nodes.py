@@ -1,9 +1,16 @@
 """A config as plain data: walks over its nodes and values."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 Config = dict[str, Any]
+PLACES = {  # of files on a machine: digests in the protocol say what they hold
+    "dataset.root",
+    "dataset.subfolder",
+    "dataset.download",
+    "dataset.verify",
+    "dataset.metrics.extractor.weights",
+}
 # Settings that came later than runs did, at the value that changes nothing: a run from before is of the same config.
 LATER: Config = {"ema_snapshots_every": 0, "accumulate": 1, "engine": {"sync_batch_norm": False}}
 
@@ -23,6 +30,15 @@ def leaves(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def flatten(node: Any, path: str = "") -> dict[str, Any]:
     """Every value that is not a mapping, by its dotted path."""
     return dict(branches(node, path))
+
+
+def without(node: Config, keys: Collection[str], path: str = "") -> Config:
+    """The config without the values at these dotted paths."""
+    return {
+        key: without(value, keys, f"{path}{key}.") if isinstance(value, dict) else value
+        for key, value in node.items()
+        if f"{path}{key}" not in keys
+    }
 
 
 def branches(node: Any, path: str) -> Iterator[tuple[str, Any]]:

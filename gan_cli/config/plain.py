@@ -21,6 +21,15 @@ WORDS = {
     type(None): "null",
     Any: "anything",
 }
+EXPORTING: dict[str, Any] = {
+    "checkpoint": str,
+    "which": typing.Literal["latest", "best"],
+    "ema": float | None,
+    "dataset": dict[str, str | None],
+    "outputs": str,
+    "out": str | None,
+    "trust": list[str],
+}
 REPORTING: dict[str, Any] = {
     "folders": list[str],
     "baseline": str | None,

@@ -21,6 +21,9 @@ class Gaussian(LatentSampler):
     def sample(self, count: int, device: torch.device) -> Codes:
         return torch.randn(count, self.latent_dim, device=device)
 
+    def in_torch(self) -> str:
+        return f"torch.randn(count, {self.latent_dim})"
+
     def log_density(self, codes: Codes) -> Scores:
         return -codes.square().sum(1) / 2
 

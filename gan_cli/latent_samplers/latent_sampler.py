@@ -89,6 +89,13 @@ class LatentSampler(Part, ABC):
         """The prior's log density up to a constant, inside its support; raises ValueError where it is not known."""
         raise ValueError(f"{type(self).__name__} does not say how dense its draws are")
 
+    def in_torch(self) -> str:
+        """`sample` of `count` codes as an expression of plain torch, for those who have no part of this package.
+
+        Raises ValueError for a prior that does not say it.
+        """
+        raise ValueError(f"{type(self).__name__} does not say what draws its codes in plain torch")
+
     def between(
         self, start: Codes, end: Codes, fractions: Float[Tensor, " steps"]
     ) -> Float[Tensor, "batch steps latent"]:

@@ -26,14 +26,23 @@ class TruncatedGaussian(LatentSampler):
     def half_width(self) -> float:  # type: ignore[override]
         return self.threshold
 
+    @property
+    def below(self) -> float:
+        """How much of a normal law lies below -threshold."""
+        return math.erfc(self.threshold / math.sqrt(2)) / 2
+
     def sample(self, count: int, device: torch.device) -> Codes:
         """By the inverse of the distribution function: rejection would read on the host whether it is done."""
         return self.quantile(torch.rand(count, self.latent_dim, device=device))
+
+    def in_torch(self) -> str:
+        below, end = self.below, self.threshold
+        inside = f"{below} + torch.rand(count, {self.latent_dim}) * {1 - 2 * below}"
+        return f"torch.special.ndtri({inside}).clamp(-{end}, {end})"
 
     def log_density(self, codes: Codes) -> Scores:
         return -codes.square().sum(1) / 2
 
     def quantile(self, probabilities: Tensor) -> Tensor:
-        below = math.erfc(self.threshold / math.sqrt(2)) / 2
-        codes = torch.special.ndtri(below + probabilities * (1 - 2 * below))
+        codes = torch.special.ndtri(self.below + probabilities * (1 - 2 * self.below))
         return codes.clamp(-self.threshold, self.threshold)  # what rounding takes beyond

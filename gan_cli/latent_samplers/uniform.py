@@ -22,6 +22,9 @@ class Uniform(LatentSampler):
     def sample(self, count: int, device: torch.device) -> Codes:
         return torch.rand(count, self.latent_dim, device=device) * 2 - 1
 
+    def in_torch(self) -> str:
+        return f"torch.rand(count, {self.latent_dim}) * 2 - 1"
+
     def log_density(self, codes: Codes) -> Scores:
         return 0 * codes.sum(1)
 

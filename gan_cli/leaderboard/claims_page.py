@@ -12,8 +12,7 @@ from gan_cli.files import atomic, read_json, write_json
 from gan_cli.leaderboard.claims import overall, parts_of
 from gan_cli.leaderboard.results import Result
 from gan_cli.leaderboard.tables import decimals, fixed, number
-from gan_cli.leaderboard.text_formats import markdown_cell
-from gan_cli.text import printable
+from gan_cli.text import markdown_cell, printable
 
 if TYPE_CHECKING:
     from gan_cli.sweep.formats import Content, Outcome

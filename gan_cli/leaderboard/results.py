@@ -10,7 +10,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from gan_cli.config.nodes import flatten
+from gan_cli.config.nodes import PLACES, flatten
 from gan_cli.config.overrides import key_of, value_of
 from gan_cli.errors import UserError, one_line
 from gan_cli.leaderboard.cache import Cache
@@ -24,13 +24,6 @@ from gan_cli.sweep.sweep_folder import State, SweepFolder, state_of
 from gan_cli.sweep.tuning import FOLDER as TUNING
 from gan_cli.text import printable
 
-PLACES = {  # of files on a machine: digests in the protocol say what they hold
-    "dataset.root",
-    "dataset.subfolder",
-    "dataset.download",
-    "dataset.verify",
-    "dataset.metrics.extractor.weights",
-}
 LABEL_SEED = "dataset.label_seed"  # which images keep their label: another draw is another seed of the method
 NOT_OF_THE_METHOD = {
     "seed",

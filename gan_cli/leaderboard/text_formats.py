@@ -21,6 +21,7 @@ from gan_cli.leaderboard.tables import (
     text_tables,
     verified,
 )
+from gan_cli.text import markdown_cell
 
 WIDTH = 110  # letters of a line of leaderboard.md
 
@@ -77,14 +78,6 @@ def markdown_table(text: TextTable) -> list[str]:
     rule = [("-" * width) if n == 0 else f"{'-' * (width - 1)}:" for n, width in enumerate(widths)]
     lines = [f"| {' | '.join(row)} |" for row in (padded[0], rule, *padded[1:])]
     return [*lines, *(["", left] if left else [])]
-
-
-def markdown_cell(text: str) -> str:
-    """Any text, escaped, so that nothing in it is Markdown, a formula, HTML or a link."""
-    entities = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "\\|"}
-    escaped = "".join(entities.get(letter, letter) for letter in " ".join(text.split()))
-    escaped = re.sub(r"[`*\[\]~$]|\\(?!\|)|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", escaped)
-    return re.sub(r":(?=//)|(?<=www)\.|@(?=\w)", r"\\\g<0>", escaped, flags=re.IGNORECASE)
 
 
 def markdown_line(text: str) -> str:

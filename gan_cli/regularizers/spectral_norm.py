@@ -105,6 +105,8 @@ def norms_of(network: nn.Module) -> Norms:
 def prepare(network: nn.Module, num_iterations: int) -> None:
     """Normalises all weights for one pass, in float32; the vectors of norms in training follow the weights."""
     norms = norms_of(network)
+    if not norms:  # a copy whose weights are normalised for good
+        return
     with torch.autocast(norms[0][1].device.type, enabled=False):
         for training, vectors_of in ((True, partial(iterate, num_iterations=num_iterations)), (False, kept)):
             chosen = [pair for pair in norms if pair[0].training is training]

@@ -15,7 +15,7 @@ from gan_cli.sweep.options import NOT_OF_A_SWEEP
 
 from ..pairwise import every_third_quick
 
-COMMANDS = ("train", "eval", "sample", "sweep", "report", "verify")
+COMMANDS = ("train", "eval", "sample", "export", "sweep", "report", "verify")
 PARTS = [
     ["objective=realness", "regularizer=[r1,vat]", "dataset=image_folder", "latent_sampler=advlat_z"],
     ["experiment=toy_grid", "objective=fgan", "regularizer=none", "debug=fast"],
@@ -47,7 +47,7 @@ def choices(text: str) -> dict[str, list[str]]:
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("parts", every_third_quick([[], *PARTS], of_one_value=True))
 def test_every_setting_can_be_typed_and_is_what_it_says(command: str, parts: list[str]) -> None:
-    if command in ("eval", "sample", "report", "verify"):
+    if command in ("eval", "sample", "export", "report", "verify"):
         parts = ["latent_sampler=drs"] * bool(parts and command in ("eval", "sample"))
     text = shown(command, *parts)
     found = settings(text)

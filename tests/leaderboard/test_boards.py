@@ -20,8 +20,9 @@ from gan_cli.leaderboard.notes import notes, separation
 from gan_cli.leaderboard.results import gather
 from gan_cli.leaderboard.statistics import Difference, Spread, spread
 from gan_cli.leaderboard.tables import extent, shown, shown_difference, text_tables
-from gan_cli.leaderboard.text_formats import comma_separated, latex, latex_cell, markdown, markdown_cell, markdown_line
+from gan_cli.leaderboard.text_formats import comma_separated, latex, latex_cell, markdown, markdown_line
 from gan_cli.sweep.sweep_folder import Job, SweepFolder
+from gan_cli.text import markdown_cell
 
 from .folders import PROTOCOL, make_run
 
