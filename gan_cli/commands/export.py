@@ -5,7 +5,8 @@ import io
 import logging
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
+from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
 
 from gan_cli import __version__
 from gan_cli.commands.card import CARD, CONFIG, PROGRAM, SAMPLES, TENSORS, card
@@ -85,10 +86,26 @@ def as_used(generator: nn.Module) -> nn.Module:
     network = copy.deepcopy(generator).eval()
     for layer in list(network.modules()):
         if is_parametrized(layer):
-            for name in list(layer.parametrizations):  # type: ignore[arg-type]
-                remove_parametrizations(layer, name, leave_parametrized=True)
+            used = {name: getattr(layer, name).detach() for name in layer.parametrizations}  # type: ignore[union-attr]
+            # remove_parametrizations would change the class, which the original shares.
+            layer.__class__ = type_before_parametrizations(layer)
+            del layer.parametrizations
+            for name, value in used.items():
+                layer.register_parameter(name, nn.Parameter(value))
     network.load_state_dict(tensors_of(network), assign=True)
     return network.requires_grad_(False)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Inside, torch does not print the graph of a network that it cannot trace: what is wrong is said in one line."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)
 
 
 def tensors_of(network: nn.Module) -> dict[str, Tensor]:
@@ -140,11 +157,11 @@ class Exported:
 
         Raises what torch does for a network that it cannot trace, and ValueError if what it saves makes other images.
         """
-        logging.disable(logging.CRITICAL)  # what goes wrong is said once, in a line
         batch = torch.export.Dim("batch", min=1)
         shapes = tuple({0: batch} for _ in self.given(NUM_TRACED))
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            traced = torch.export.export(self.network, self.given(NUM_TRACED), dynamic_shapes=shapes)
+            with quiet():
+                traced = torch.export.export(self.network, self.given(NUM_TRACED), dynamic_shapes=shapes)
             for module in traced.graph_module.modules():
                 for node in getattr(module, "graph", traced.graph).nodes:
                     for key in OF_THE_CODE:

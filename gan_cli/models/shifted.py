@@ -21,5 +21,6 @@ class Generator(nn.Module):
         self.distance = nn.Parameter(torch.tensor(float(distance)))
 
     def forward(self, codes: Codes) -> Images:
-        beside = torch.cat([self.distance.expand(len(codes), 1), codes.new_zeros(len(codes), codes.shape[1] - 1)], 1)
+        count, width = codes.shape
+        beside = torch.cat([self.distance.expand(count, 1), codes.new_zeros(count, width - 1)], 1)
         return (self.std * codes + beside)[:, :, None, None]
