@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.utils.parametrize import ParametrizationList
 
 from gan_cli.engine import Engine
-from gan_cli.seeding import mix
+from gan_cli.seeding import mix, reseeded
 
 
 @contextmanager
@@ -30,17 +30,11 @@ def random_stream(key: str, engine: Engine) -> Iterator[None]:
         finally:
             generators[-1].graphsafe_set_state(outer)
         return
-    states = [generator.get_state() for generator in generators]
-    digests = [sha256(state.numpy().tobytes()).hexdigest() for state in states]
+    digests = [sha256(generator.get_state().numpy().tobytes()).hexdigest() for generator in generators]
     in_step = streams is not None and streams.active
     seed = streams.entered(key, "".join(digests)) if streams is not None and in_step else mix(key, *digests)
-    for generator in generators:
-        generator.manual_seed(seed)
-    try:
+    with reseeded(generators, seed):
         yield
-    finally:
-        for generator, state in zip(generators, states, strict=True):
-            generator.set_state(state)
 
 
 class OwnStream:

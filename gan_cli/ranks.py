@@ -15,7 +15,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from gan_cli import launched
 from gan_cli.errors import ElsewhereError, EndError, RankError, one_line
-from gan_cli.seeding import mix
+from gan_cli.seeding import mix, reseeded
 
 Told = TypeVar("Told")
 
@@ -145,16 +145,10 @@ class Group(Ranks):
 
     @contextmanager
     def common(self, generators: Sequence[torch.Generator]) -> Iterator[None]:
-        states = [generator.get_state() for generator in generators]
         seed = mix("common", *self.step, self.entrances)
         self.entrances += 1
-        for generator in generators:
-            generator.manual_seed(seed)
-        try:
+        with reseeded(generators, seed):
             yield
-        finally:
-            for generator, state in zip(generators, states, strict=True):
-                generator.set_state(state)
 
     def rows(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         made: tuple[Tensor, ...] = RowsOfAll.apply(self, *tensors)

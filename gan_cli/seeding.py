@@ -24,6 +24,19 @@ def seed_step(seed: int, rank: int, step: int, generators: Iterable[torch.Genera
         generator.manual_seed(mix("step", seed, rank, step))
 
 
+@contextmanager
+def reseeded(generators: Sequence[torch.Generator], seed: int) -> Iterator[None]:
+    """Inside, they draw from this seed on; then they go on where they were."""
+    states = [generator.get_state() for generator in generators]
+    for generator in generators:
+        generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
+
+
 def batch_rows(num_images: int, batch_size: int, seed: int, batch: int) -> Tensor:
     """Rows [batch_size] of the given batch: each epoch is a permutation, and an incomplete tail is dropped."""
     epoch, position = divmod(batch, num_images // batch_size)
