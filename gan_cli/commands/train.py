@@ -285,7 +285,8 @@ def prepared(request: Request, ranks: Ranks) -> Iterator[Run]:
                 found.restore(experiment.parts())
             elif request.initial is not None:
                 request.initial.restore(experiment.gan.networks())
-            ranks.copy_from_first(experiment.gan.tensors())
+        ranks.copy_from_first(experiment.gan.tensors())
+        with ranks.together():
             folder = make_run_folder(request.make_folder) if ranks.leads else None
             if folder is not None:
                 remember_launch(request.outputs, folder.path)
