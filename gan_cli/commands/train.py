@@ -294,8 +294,8 @@ def prepared(request: Request, ranks: Ranks) -> Iterator[Run]:
                     held.enter_context(folder.locked())
             stop = held.enter_context(stop_on_signal(ANSWER if ranks.leads else ""))
             if folder is not None:
-                progress = held.enter_context(Progress(experiment.settings.steps, 0 if found is None else found.step))
                 begin_in(folder, request, experiment)
+                progress = held.enter_context(Progress(experiment.settings.steps, 0 if found is None else found.step))
         step = found.step if found is not None else 0
         path = ranks.told_by_first(None if folder is None else folder.path)
         assert path is not None
