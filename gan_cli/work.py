@@ -21,19 +21,21 @@ Parameters = ParamSpec("Parameters")
 class Level:
     """One piece of work, which may be inside another: the number of its current item, or its start time.
 
-    `inside` is the work of the thread that it waits for.
+    `what` may be a function, of work whose name tells how far others are. `inside` is the work of the thread that it
+    waits for.
     """
 
-    what: str
+    what: str | Callable[[], str]
     number: int | None = None
     total: int | None = None
     began: float = 0.0
     inside: "Report | None" = None
 
     def text(self, innermost: bool) -> str:
+        what = self.what if isinstance(self.what, str) else self.what()
         if self.number is not None:
-            return f"{self.what} {self.number}" + ("" if self.total is None else f"/{self.total}")
-        return f"{self.what}, {time.monotonic() - self.began:.0f} s" if innermost else self.what
+            return f"{what} {self.number}" + ("" if self.total is None else f"/{self.total}")
+        return f"{what}, {time.monotonic() - self.began:.0f} s" if innermost else what
 
 
 @dataclass(slots=True)
@@ -107,7 +109,7 @@ def tracked(items: Iterable[Item], level: Level, report: Report) -> Iterator[Ite
 
 
 @contextmanager
-def doing(what: str, inside: Report | None = None) -> Iterator[Callable[[], None]]:
+def doing(what: str | Callable[[], str], inside: Report | None = None) -> Iterator[Callable[[], None]]:
     """Work without items; yields a function that reports how long it has taken: "`what`, 12 s"."""
     report = current.get()
     if report is None:
@@ -178,10 +180,11 @@ def in_background(
 
 
 @contextmanager
-def alone(path: Path, doing_what: str) -> Iterator[None]:
+def alone(path: Path, doing_what: str, so_far: Callable[[], str] = str) -> Iterator[None]:
     """Waits for the lock file, then holds it; so that a second process can use what the first one has made.
 
-    While it waits it reports another process that "`doing_what`". Raises OSError where the file cannot be locked.
+    While it waits it reports another process that "`doing_what`", and `so_far`, how far that one is. The lock of a
+    process that dies is free. Raises OSError where the file cannot be locked.
     """
     from filelock import FileLock, Timeout  # here, because the console scripts import this module
 
@@ -189,7 +192,7 @@ def alone(path: Path, doing_what: str) -> Iterator[None]:
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        with doing(f"waiting for another process that {doing_what}") as tell:
+        with doing(lambda: f"waiting for another process that {doing_what}{so_far()}") as tell:
             while not lock.is_locked:
                 with suppress(Timeout):
                     lock.acquire(timeout=0.1)

@@ -117,7 +117,8 @@ class PreparedDataset(Dataset):
             folder.parent.mkdir(parents=True, exist_ok=True)
             found = read_prepared(folder, digest, shape, self.verify)
             if found is None:
-                with alone(folder.with_name(f".{folder.name}.lock"), "prepares the same images"):
+                lock = folder.with_name(f".{folder.name}.lock")
+                with alone(lock, "prepares the same images", partial(self.so_far, folder)):
                     found = read_prepared(folder, digest, shape, self.verify)
                     if found is None:
                         self.prepare(source, key, folder)
@@ -132,12 +133,20 @@ class PreparedDataset(Dataset):
             warnings.warn(f"{len(skipped)} broken image files are left out", stacklevel=2)
         return training_set
 
+    def so_far(self, folder: Path) -> str:
+        """How many images another process has prepared for this folder; empty before it has begun."""
+        try:
+            size = (unfinished(folder) / PIXELS).stat().st_size
+        except OSError:
+            return ""
+        return f", {size // int(np.prod(self.prepared_shape)):,} so far"
+
     def prepare(self, source: Source, key: dict[str, Any], folder: Path) -> None:
         """Decodes everything with all cores into a temporary folder, which then replaces `folder`."""
         entries = source.entries()
         chosen = np.linspace(0, len(entries) - 1, min(self.limit or len(entries), len(entries))).round().astype(int)
         entries = [entries[index] for index in chosen]
-        temporary = folder.with_name(f".{folder.name}.partial")
+        temporary = unfinished(folder)
         for leftover in folder.parent.glob(f".{folder.name}.*partial"):  # of a killed process: this one holds the lock
             remove(leftover)
         temporary.mkdir()
@@ -217,6 +226,11 @@ class PreparedDataset(Dataset):
         if self.horizontal_flip:
             images = mirrored(images)
         return images + torch.rand_like(images) / 128 if self.dequantize else images
+
+
+def unfinished(folder: Path) -> Path:
+    """Where the images for this folder are while they are being prepared."""
+    return folder.with_name(f".{folder.name}.partial")
 
 
 def digest_of(key: dict[str, Any]) -> str:

@@ -9,7 +9,9 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -259,6 +261,63 @@ def test_two_processes_may_prepare_at_once(photographs: Path) -> None:
     digests = [process.communicate(timeout=120)[0] for process in both]
     assert digests[0] == digests[1] != ""
     assert len(prepared()) == 1
+
+
+SLOWLY = """
+import os, sys, time
+from pathlib import Path
+from gan_cli.datasets.prepared import PreparedDataset
+from gan_cli.work import listening
+from tests.datasets.test_prepared import folder
+decode, prepare, told = PreparedDataset.decode, PreparedDataset.prepare, []
+def tell(text):
+    told.append(text)
+    if text.startswith("waiting"):
+        Path(f"waiting-{os.getpid()}").touch()
+def slow(*given, **named):
+    time.sleep(float(sys.argv[2]))
+    return decode(*given, **named)
+def seen(*given):
+    Path(f"prepared-by-{os.getpid()}").touch()
+    prepare(*given)
+PreparedDataset.decode, PreparedDataset.prepare = slow, seen
+with listening(tell):
+    digest = folder(Path(sys.argv[1])).load().digest
+print(digest, *told, sep="\\n")
+"""
+
+
+@pytest.mark.slow
+def test_one_of_several_prepares_and_if_it_is_killed_another_takes_over(photographs: Path, tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+
+    def start(seconds: float) -> "subprocess.Popen[str]":
+        words = [sys.executable, "-c", SLOWLY, str(photographs), str(seconds)]
+        return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment)
+
+    def begun() -> list[Path]:
+        return sorted(tmp_path.glob("prepared-by-*"))
+
+    first = start(60.0)
+    wait_for(lambda: bool(begun()), 120)
+    others = [start(0.02), start(0.02), start(0.02)]
+    wait_for(lambda: len(list(tmp_path.glob("waiting-*"))) == 3, 120)
+    assert len(begun()) == 1
+    first.kill()
+    first.communicate()
+    said = [process.communicate(timeout=120)[0].splitlines() for process in others]
+    assert len(begun()) == 2, "one of them prepares"
+    assert len({lines[0] for lines in said}) == 1
+    waiting = "waiting for another process that prepares the same images, 0 so far, "
+    assert all(any(line.startswith(waiting) for line in lines) for lines in said)
+    assert len(prepared()) == 1
+
+
+def wait_for(condition: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def test_what_a_killed_process_left_does_no_harm(photographs: Path) -> None:
