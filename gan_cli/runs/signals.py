@@ -1,15 +1,18 @@
 """Ctrl-C, and other signals that ask to stop: a run stops after the current step; scoring is dropped at once."""
 
 import ctypes
+import math
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
 PR_SET_PDEATHSIG = 1
+SECONDS_OF_ONE = 5.0  # SLURM sends the processes of a job the same signal twice, some milliseconds apart
 STOPPING = (  # a closed terminal, Ctrl-C, the warnings of schedulers, a limit of processor time, and the polite end
     *(signal.SIGHUP, signal.SIGINT, signal.SIGUSR1),
     *(signal.SIGUSR2, signal.SIGXCPU, signal.SIGTERM),
@@ -24,6 +27,7 @@ class WorkDroppedError(KeyboardInterrupt):
 class Stop:
     """Set by the first signal of `STOPPING`; the current step is finished and saved. A second one stops at once.
 
+    The same signal again within seconds is no second one, but for Ctrl-C.
     While the run is `closing`, further signals are ignored.
     """
 
@@ -46,9 +50,14 @@ class Stop:
 @contextmanager
 def stop_on_signal(answer: str = "") -> Iterator[Stop]:
     """Inside, signals are handled as `Stop` says; the first one prints `answer` on stderr at once."""
-    stop = Stop()
+    stop, began = Stop(), -math.inf
 
     def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal began
+        if number == stop.signal != signal.SIGINT and time.monotonic() < began + SECONDS_OF_ONE:
+            return
+        if stop.signal is None:
+            began = time.monotonic()
         again, stop.signal = stop.signal is not None, number
         if answer and not again and not stop.closing:
             with suppress(OSError):  # stop also if stderr is closed

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra._internal.utils import get_args_parser
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 DEFAULT_STUDY = "comparison"
 METHODS = {"objective", "experiment", "latent_sampler"}  # a command line with one of these says what to compare
 GRID = "grid"  # the sweeper that is no search
+OWN_LAUNCHERS = ("submitit_slurm", "ray")
 SEEDS = {"seed", "hydra.sweeper.params.seed"}
 MOST_OF_NAME = 40  # characters
 ANY_VALUE = {"seed", "objective"}  # a later command may add values of these to the same table
@@ -43,6 +46,7 @@ class Prepared:
 
 def prepare() -> Prepared | None:
     """Completes sys.argv with the sweep's folder; None for a command line that only asks for help."""
+    forget_other_launchers()
     flags = get_args_parser().parse_args(sys.argv[1:])
     if flags.help or flags.hydra_help or flags.cfg or flags.info or flags.shell_completion:
         return None
@@ -77,6 +81,14 @@ def prepare() -> Prepared | None:
     picture = OmegaConf.select(options, "study.picture")
     trust = [picture.split(".")[0]] if isinstance(picture, str) else []
     return Prepared(folder, options.baseline, options.dry_run, trust)
+
+
+def forget_other_launchers() -> None:
+    """Hydra's plugins for SLURM and Ray, if installed, have forms of the same names, which ours would have to fit."""
+    Plugins.instance()  # imports them
+    launchers = ConfigStore.instance().repo.get("hydra", {}).get("launcher", {})
+    for name in OWN_LAUNCHERS:
+        launchers.pop(f"{name}.yaml", None)
 
 
 def chooses(overrides: Sequence[Override]) -> bool:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from filelock import SoftFileLease
+from omegaconf import DictConfig
 
 from gan_cli.config.hints import config_folders
 from gan_cli.config.overrides import key_of, quoted
@@ -67,6 +68,10 @@ class Local(Machines):
     free: list[Slot]
     searched: Sequence[str]
 
+    def __post_init__(self) -> None:
+        self.most = len(self.free)
+        self.described = f"{self.most} at a time, {self.free[0].environment['OMP_NUM_THREADS']} threads each"
+
     def has_room(self) -> bool:
         return bool(self.free)
 
@@ -75,7 +80,7 @@ class Local(Machines):
         slot = self.free.pop(0)
         with self.folder.log(job.name).open("ab") as log, on_cores(slot.cores):
             process = subprocess.Popen(
-                command(job, self.folder, self.searched),
+                [*program(), *arguments(job, self.folder, self.searched)],
                 env=os.environ | slot.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -136,16 +141,25 @@ def on_cores(cores: Set[int]) -> Iterator[None]:
         os.sched_setaffinity(0, own)
 
 
-def command(job: Job, folder: SweepFolder, searched: Sequence[str]) -> list[str]:
-    """gan-train with the job's overrides, in its own folder.
+def searched(config: DictConfig) -> list[str]:
+    """What else a job needs of the sweep's command line: where its configs are."""
+    return [override for override in config.hydra.overrides.hydra if key_of(override) == "hydra.searchpath"]
+
+
+def program() -> list[str]:
+    """gan-train as a child of this process, with which it ends."""
+    return [sys.executable, "-P", "-m", "gan_cli.cli", str(os.getpid())]
+
+
+def arguments(job: Job, folder: SweepFolder, searched: Sequence[str]) -> list[str]:
+    """The job's command line of gan-train, in its own folder.
 
     Its slot shows it only one GPU; `device=auto` finds it, and `cuda:1` would not exist.
     """
     kept = [o for o in job.point if key_of(o) != "run_dir" and not o.startswith("device=cuda")]
     directories = [part for directory in config_folders()[1:] for part in ("--config-dir", str(directory))]
     pause = [] if job.pause_at is None else [f"pause_at={job.pause_at}"]
-    python = [sys.executable, "-P", "-m", "gan_cli.cli", str(os.getpid())]
-    return [*python, *directories, *kept, *searched, *pause, f"run_dir={quoted(folder.path.absolute() / job.name)}"]
+    return [*directories, *kept, *searched, *pause, f"run_dir={quoted(folder.path.absolute() / job.name)}"]
 
 
 def conclude(folder: SweepFolder, name: str, code: int) -> None:

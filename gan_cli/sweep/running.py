@@ -34,25 +34,31 @@ class Running(ABC):
 
     @abstractmethod
     def kill(self) -> None:
-        """Ends it at once."""
+        """Ends it at once, if it is to end with the sweep."""
 
 
 class Machines(ABC):
-    """Where the jobs of a sweep run."""
+    """Where the jobs of a sweep run, as `described`: `most` at once, 0 if that is not known.
+
+    `goes_on` says what jobs do without the sweep; it is empty where they end with it.
+    """
+
+    most: int = 0
+    described: str
+    goes_on: str = ""
 
     @abstractmethod
     def has_room(self) -> bool: ...
 
     @abstractmethod
     def start(self, job: Job, claim: SoftFileLease) -> tuple[Running, str]:
-        """Starts the job that this sweep has claimed; also returns where it runs."""
+        """Starts the job that this sweep has claimed, or lets it claim itself; also returns where it runs."""
 
 
 def run_all(jobs: Sequence[Job], folder: SweepFolder, machines: Machines, watch: Watch, *, fail_fast: bool) -> None:
     """Runs every job, as many at once as the machines have room for, and waits for those that other sweeps run.
 
-    A job that fails is named, and the others continue unless `fail_fast`. Raises InterruptedRunError after a signal has
-    stopped them all.
+    A job that fails is named, and the others continue unless `fail_fast`. Raises InterruptedRunError after a signal.
     """
     share, running = Share(jobs, folder, watch), list[Running]()
     failed = stopping = told = False
@@ -60,6 +66,8 @@ def run_all(jobs: Sequence[Job], folder: SweepFolder, machines: Machines, watch:
     with stop_on_signal() as stop, watch:
         try:
             while share.waiting or running:
+                if stop.signal and machines.goes_on:
+                    break
                 if not stopping and (stop.signal or (failed and fail_fast)):
                     stopping = True
                     share.waiting.clear()
@@ -73,9 +81,12 @@ def run_all(jobs: Sequence[Job], folder: SweepFolder, machines: Machines, watch:
                     watch.started(one.job.name, where)
                 for one in [one for one in running if one.has_ended()]:
                     running.remove(one)
+                    if folder.how_it_ended(one.job.name)["exit_code"] is None:  # another sweep has it
+                        share.left(one.job)
+                        continue
                     state = folder.state(one.job)
                     failed |= state == "failed"
-                    reason = "" if state == "interrupted" else folder.how_it_ended(one.job.name)["error"]
+                    reason = "" if state == "interrupted" and stopping else folder.how_it_ended(one.job.name)["error"]
                     watch.ended(one.job.name, state, reason, time.monotonic() - one.started)
                 if not running and not told and share.waiting.keys() == share.elsewhere.keys() != set():
                     told = True
@@ -88,4 +99,5 @@ def run_all(jobs: Sequence[Job], folder: SweepFolder, machines: Machines, watch:
             for one in running:
                 one.kill()
     if stop.signal:
-        raise InterruptedRunError(f"interrupted; the same command continues {folder.path}", stop.signal)
+        left = f"{machines.goes_on}; the same command follows them" if running and machines.goes_on else ""
+        raise InterruptedRunError(f"interrupted; {left or f'the same command continues {folder.path}'}", stop.signal)

@@ -61,6 +61,11 @@ class Share:
                 return job, claim
         return None
 
+    def left(self, job: Job) -> None:
+        """A job of this sweep that another one has taken waits for its end."""
+        self.waiting[job.name] = job
+        self.left_to_other(job.name, lease(self.folder.claim(job.name)))
+
     def left_to_other(self, name: str, claim: SoftFileLease) -> None:
         self.refused.add(name)
         if name not in self.elsewhere:

@@ -1,10 +1,10 @@
 """What gan-sweep does with its command line: it plans the jobs, runs those that are due, and reports failures."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -25,14 +25,17 @@ from gan_cli.sweep.check import check_jobs
 from gan_cli.sweep.command_line import kind_of
 from gan_cli.sweep.options import SWEEPING
 from gan_cli.sweep.plan import job_name, plan, read_run, run_part
-from gan_cli.sweep.processes import Local, device_slots
+from gan_cli.sweep.processes import Local, device_slots, searched
 from gan_cli.sweep.race import plan_text, races, run_races
-from gan_cli.sweep.running import run_all
+from gan_cli.sweep.running import Machines, run_all
 from gan_cli.sweep.sweep_folder import ENDED, Job, Point, State, SweepFolder
 from gan_cli.sweep.tuning import FOLDER as TUNING
 from gan_cli.sweep.tuning import known_as, plan_lines, tune, tuned_jobs, tunings
 from gan_cli.sweep.watch import Watch
 from gan_cli.text import printable
+
+if TYPE_CHECKING:
+    from hydra_plugins.gan_cli_sweep import LocalLauncher
 
 
 def sweep(
@@ -41,11 +44,10 @@ def sweep(
     arguments: Sequence[str],
     loader: ConfigLoader,
     launcher: Launcher,
+    ours: "LocalLauncher | None",
     command: Sequence[str],
-    *,
-    local: bool,
 ) -> None:
-    """Runs every job of a grid sweep with any launcher; a `local` one uses this machine's devices.
+    """Runs every job of a grid sweep with any launcher; `ours` is the same, if it is one of this package.
 
     `command` is the command line as it was typed.
 
@@ -74,6 +76,7 @@ def sweep(
     if options["tuned"]:
         rates, seeds = options["tuning_rates"], options["tuning_seeds"]
         tuned = known_as(tunings(jobs, rates, seeds, job_of, options["race_factor"]), tuning_folder)
+    local = ours is not None and ours.local
     if local:
         device_slots(config.device, options["slots_per_device"], len(due))  # refuses a device that is not there
     check_jobs(due, here=local)
@@ -83,9 +86,11 @@ def sweep(
         print(*lines, sep="\n", file=sys.stdout if options["dry_run"] else sys.stderr)
     if options["dry_run"]:
         return
+    if ours is not None:
+        ours.machines(folder)  # refuses those that cannot be used
 
     def launch(jobs: Sequence[Job], place: SweepFolder = folder) -> None:
-        if not local:
+        if ours is None:
             for job in jobs:
                 place.begin(job.name)
         launcher.launch([[*job.point, *folder_overrides(job, place)] for job in jobs], 0)
@@ -96,7 +101,7 @@ def sweep(
         if failed and options["fail_fast"]:
             raise EndError(f"stopped, as fail_fast=true says: {', '.join(failed)} failed; see {place.logs}")
 
-    shares = local and not (raced or tuned)
+    shares = ours is not None and not (raced or tuned)
     with folder.entered(shares=shares):
         named: Any = config.hydra.runtime.choices.get("study")
         facts = {"study": named, "picture": study.get("picture"), "claim": study.get("claim"), "shares": shares}
@@ -163,10 +168,14 @@ def print_jobs(jobs: Sequence[Job], states: Mapping[str, State], path: Path, str
         print(f"{number:4}  {own}" + (f"  ({state})" if state != "waiting" else ""), file=stream)
 
 
-def launch_locally(
-    config: DictConfig, job_overrides: Sequence[Sequence[str]], loader: ConfigLoader, command: Sequence[str]
+def launch_jobs(
+    config: DictConfig,
+    job_overrides: Sequence[Sequence[str]],
+    loader: ConfigLoader,
+    machines_of: Callable[[SweepFolder], Machines | None],
+    command: Sequence[str],
 ) -> list[JobReturn]:
-    """Runs jobs of any sweeper as processes on this machine; `command` is the sweep's command line."""
+    """Runs jobs of any sweeper as processes on these machines, or here; `command` is the sweep's command line."""
     options = read_sweep(config)
     folder = SweepFolder(shortest(place_of(job_overrides) or options["sweep_dir"]))
     searching = place_of(job_overrides) is None
@@ -181,12 +190,12 @@ def launch_locally(
         jobs = list({job.name: job for trial in trials for job in trial}.values())  # a search may repeat itself
         states = folder.states(jobs)
         due = [job for job in jobs if states[job.name] not in ENDED]
-        slots = device_slots(config.device, options["slots_per_device"], len(due))
-        threads = slots[0].environment["OMP_NUM_THREADS"]
-        watch = Watch(due, folder, len(slots))
-        watch.note(f"{len(due)} to run, {len(slots)} at a time, {threads} threads each")
-        searched = [override for override in config.hydra.overrides.hydra if key_of(override) == "hydra.searchpath"]
-        run_all(due, folder, Local(folder, slots, searched), watch, fail_fast=options["fail_fast"])
+        machines = machines_of(folder) or Local(
+            folder, device_slots(config.device, options["slots_per_device"], len(due)), searched(config)
+        )
+        watch = Watch(due, folder, machines.most)
+        watch.note(f"{len(due)} to run, {machines.described}")
+        run_all(due, folder, machines, watch, fail_fast=options["fail_fast"])
         return [trial_return(trial, folder) for trial in trials]
 
 

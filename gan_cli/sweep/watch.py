@@ -146,9 +146,9 @@ class Watch:
         self.note(f"{text}  {self.estimate()}".rstrip())
 
     def estimate(self) -> str:
-        """The remaining time: the steps that are left, at the speed of the jobs that are done, on all slots."""
+        """The remaining time: the steps that are left, at the speed of the jobs that are done, on all known slots."""
         left = sum(line.left for line in self.lines.values())
-        if not self.durations or not left:
+        if not self.durations or not left or not self.num_slots:
             return ""
         seconds = left * sum(self.durations) / len(self.durations) / self.num_slots
         return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"

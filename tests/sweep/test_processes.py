@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from gan_cli.errors import UserError
 from gan_cli.sweep import processes
-from gan_cli.sweep.processes import Slot, command, device_slots, on_cores
+from gan_cli.sweep.processes import Slot, arguments, device_slots, on_cores, program
 from gan_cli.sweep.sweep_folder import Job, SweepFolder
 from gan_cli.sweep.watch import Watch
 
@@ -93,11 +93,11 @@ def test_a_device_that_is_not_there_is_refused() -> None:
 def test_a_job_is_gan_train_in_its_own_folder(tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path / "it's")
     job = Job("hinge-seed-0-12345678", ["objective=hinge", "device=cuda:1", "seed=0"], {})
-    words = command(job, folder, ["hydra.searchpath=[file:///x]"])
-    assert words[1:4] == ["-P", "-m", "gan_cli.cli"]
-    assert words[5:8] == ["objective=hinge", "seed=0", "hydra.searchpath=[file:///x]"]  # its slot shows it one GPU
-    assert OverridesParser.create().parse_override(words[8]).value() == str(tmp_path / "it's" / job.name)
-    assert "device=cpu" in command(Job("x", ["device=cpu"], {}), folder, [])
+    words = arguments(job, folder, ["hydra.searchpath=[file:///x]"])
+    assert program()[1:4] == ["-P", "-m", "gan_cli.cli"]
+    assert words[:3] == ["objective=hinge", "seed=0", "hydra.searchpath=[file:///x]"]  # its slot shows it one GPU
+    assert OverridesParser.create().parse_override(words[3]).value() == str(tmp_path / "it's" / job.name)
+    assert "device=cpu" in arguments(Job("x", ["device=cpu"], {}), folder, [])
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def test_a_trial_runs_every_seed_and_its_value_is_their_mean(
 
     monkeypatch.setattr(sweep, "run_all", run_all)
     config = compose("sweep", [f"sweep_dir={tmp_path}", "seeds=[3,4]", "device=cpu"], with_hydra=True)
-    first, again = sweep.launch_locally(config, [SEARCH, SEARCH], loader(), ["gan-sweep", "a b"])
+    first, again = sweep.launch_jobs(config, [SEARCH, SEARCH], loader(), lambda _: None, ["gan-sweep", "a b"])
     assert SweepFolder(tmp_path).read()["command"] == ["gan-sweep", "a b"]
     (board,) = boards(gather([tmp_path]), None)
     (row,) = board.rows
