@@ -3,10 +3,10 @@
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from filelock import SoftFileLease
 from omegaconf import DictConfig
@@ -14,9 +14,11 @@ from omegaconf import DictConfig
 from gan_cli.config.hints import config_folders
 from gan_cli.config.overrides import key_of, quoted
 from gan_cli.engine import choose_device, num_devices
+from gan_cli.sweep.remote import RemoteJob, conclude, program, usable_cores
 from gan_cli.sweep.running import Machines, Running
 from gan_cli.sweep.sweep_folder import Job, SweepFolder
-from gan_cli.sweep.watch import last_line
+
+Remote = TypeVar("Remote", bound=RemoteJob)
 
 
 @dataclass(frozen=True)
@@ -113,13 +115,6 @@ def device_slots(device: str, per_device: int | None, num_jobs: int) -> list[Slo
     ]
 
 
-def usable_cores() -> list[int]:
-    """The cores that this process may run on, by number."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
-
-
 def share(cores: Sequence[int], number: int, count: int) -> frozenset[int]:
     """The cores of one of `count` slots, its own if there are enough."""
     if count > len(cores):
@@ -146,11 +141,6 @@ def searched(config: DictConfig) -> list[str]:
     return [override for override in config.hydra.overrides.hydra if key_of(override) == "hydra.searchpath"]
 
 
-def program() -> list[str]:
-    """gan-train as a child of this process, with which it ends."""
-    return [sys.executable, "-P", "-m", "gan_cli.cli", str(os.getpid())]
-
-
 def arguments(job: Job, folder: SweepFolder, searched: Sequence[str]) -> list[str]:
     """The job's command line of gan-train, in its own folder.
 
@@ -162,11 +152,9 @@ def arguments(job: Job, folder: SweepFolder, searched: Sequence[str]) -> list[st
     return [*directories, *kept, *searched, *pause, f"run_dir={quoted(folder.path.absolute() / job.name)}"]
 
 
-def conclude(folder: SweepFolder, name: str, code: int) -> None:
-    """Records how a job's process ended, and why if not well."""
-    last = last_line(folder.log(name)) or "no output"
-    signal_name = next((known.name for known in signal.Signals if known == -code), f"signal {-code}")
-    reason = f"killed by {signal_name}" if code < 0 else f"exit code {code}: {last}"
-    if code == -signal.SIGKILL:
-        reason += ", perhaps for lack of memory"
-    folder.ended(name, code, reason if code else "")
+def remote_job(kind: type[Remote], job: Job, folder: SweepFolder, searched: Sequence[str], *, on_gpu: bool) -> Remote:
+    """The job as it is sent; `on_gpu` it is refused by a machine that hides its GPU, in place of a run on the CPU."""
+    given = arguments(job, folder, searched)
+    if on_gpu:
+        given = [*(word for word in given if key_of(word) != "device"), "device=cuda"]
+    return kind(str(folder.path.absolute()), job.name, given, os.getcwd())

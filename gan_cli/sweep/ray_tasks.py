@@ -13,8 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from gan_cli.config.read import read_plain
 from gan_cli.errors import UserError, one_line
-from gan_cli.sweep.processes import searched
-from gan_cli.sweep.remote import RemoteJob, remote_job
+from gan_cli.sweep.processes import remote_job, searched
+from gan_cli.sweep.remote import RemoteJob, run_remote
 from gan_cli.sweep.running import Machines, Running
 from gan_cli.sweep.sweep_folder import Job, SweepFolder
 
@@ -25,11 +25,6 @@ SETTINGS: dict[str, Any] = {
     "max_restarts": int,
     "max_jobs": int,
 }
-
-
-def run_remote(job: RemoteJob, again: bool) -> None:
-    """What Ray's worker does."""
-    job.run(again=again, threads=None)
 
 
 @dataclass

@@ -1,24 +1,25 @@
-"""A job on a machine of a cluster: it claims itself there, runs as gan-train, and records how it ended."""
+"""A job on a machine of a cluster: it claims itself there, runs as gan-train, and records how it ended.
+
+Nothing here imports torch: the process that runs a job has no use for it.
+"""
 
 import os
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from filelock import SoftFileLease, Timeout
 
-from gan_cli.config.overrides import key_of
-from gan_cli.sweep.processes import arguments, conclude, program, usable_cores
+from gan_cli.errors import one_line
 from gan_cli.sweep.share import TRIED
 from gan_cli.sweep.sweep_folder import ENDED, SECONDS_OF_LEASE, Job, SweepFolder, lease
+from gan_cli.sweep.watch import last_line
 
 SECONDS_BETWEEN_LOOKS = 0.2
-
-Remote = TypeVar("Remote", bound="RemoteJob")
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,45 @@ class RemoteJob:
             claim.release()
 
 
-def remote_job(kind: type[Remote], job: Job, folder: SweepFolder, searched: Sequence[str], *, on_gpu: bool) -> Remote:
-    """The job as it is sent; `on_gpu` it is refused by a machine that hides its GPU, in place of a run on the CPU."""
-    given = arguments(job, folder, searched)
-    if on_gpu:
-        given = [*(word for word in given if key_of(word) != "device"), "device=cuda"]
-    return kind(str(folder.path.absolute()), job.name, given, os.getcwd())
+@dataclass(frozen=True)
+class SlurmJob(RemoteJob):
+    """What submitit runs on a node: SLURM's warning goes on to submitit when the run is saved."""
+
+    def __call__(self) -> None:
+        warned = []
+        previous = signal.signal(signal.SIGUSR2, lambda *_: warned.append(True))
+        threads = os.environ.get("SLURM_CPUS_PER_TASK")
+        again = os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
+        code = self.run(again=again, threads=None if threads is None else int(threads))
+        signal.signal(signal.SIGUSR2, previous)
+        if warned and code in (128 + signal.SIGUSR2, -signal.SIGUSR2):
+            try:
+                signal.raise_signal(signal.SIGUSR2)  # submitit puts the job into the queue again, and exits
+            except Exception as error:  # it does not do so any more
+                SweepFolder(Path(self.folder)).ended(self.name, code, one_line(error))
+
+    def checkpoint(self) -> Any:
+        """The job as it goes on; the run itself knows where."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def program() -> list[str]:
+    """gan-train as a child of this process, with which it ends."""
+    return [sys.executable, "-P", "-m", "gan_cli.cli", str(os.getpid())]
+
+
+def usable_cores() -> list[int]:
+    """The cores that this process may run on, by number."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def run_remote(job: RemoteJob, again: bool) -> None:
+    """What a worker of Ray does."""
+    job.run(again=again, threads=None)
 
 
 def waited(process: "subprocess.Popen[bytes]", claim: SoftFileLease) -> int:
@@ -87,3 +121,13 @@ def waited(process: "subprocess.Popen[bytes]", claim: SoftFileLease) -> int:
             asked = True
             process.send_signal(signal.SIGTERM)
     return code
+
+
+def conclude(folder: SweepFolder, name: str, code: int) -> None:
+    """Records how a job's process ended, and why if not well."""
+    last = last_line(folder.log(name)) or "no output"
+    signal_name = next((known.name for known in signal.Signals if known == -code), f"signal {-code}")
+    reason = f"killed by {signal_name}" if code < 0 else f"exit code {code}: {last}"
+    if code == -signal.SIGKILL:
+        reason += ", perhaps for lack of memory"
+    folder.ended(name, code, reason if code else "")

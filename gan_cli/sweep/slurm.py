@@ -18,8 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from gan_cli.config.read import read_plain
 from gan_cli.errors import EndError, UserError, one_line
 from gan_cli.files import slug
-from gan_cli.sweep.processes import searched
-from gan_cli.sweep.remote import RemoteJob, remote_job
+from gan_cli.sweep.processes import remote_job, searched
+from gan_cli.sweep.remote import SlurmJob
 from gan_cli.sweep.running import Machines, Running
 from gan_cli.sweep.sweep_folder import Job, SweepFolder
 
@@ -46,30 +46,6 @@ ALIVE = (
     *("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING", "RESIZING", "SUSPENDED", "STOPPED"),
     *("REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT"),
 )
-
-
-@dataclass(frozen=True)
-class SlurmJob(RemoteJob):
-    """What submitit runs on a node: SLURM's warning goes on to submitit when the run is saved."""
-
-    def __call__(self) -> None:
-        warned = []
-        previous = signal.signal(signal.SIGUSR2, lambda *_: warned.append(True))
-        threads = os.environ.get("SLURM_CPUS_PER_TASK")
-        again = os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
-        code = self.run(again=again, threads=None if threads is None else int(threads))
-        signal.signal(signal.SIGUSR2, previous)
-        if warned and code in (128 + signal.SIGUSR2, -signal.SIGUSR2):
-            try:
-                signal.raise_signal(signal.SIGUSR2)  # submitit puts the job into the queue again, and exits
-            except Exception as error:  # it does not do so any more
-                SweepFolder(Path(self.folder)).ended(self.name, code, one_line(error))
-
-    def checkpoint(self) -> Any:
-        """The job as it goes on; the run itself knows where."""
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(self)
 
 
 @dataclass

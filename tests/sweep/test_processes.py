@@ -12,7 +12,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from gan_cli.errors import UserError
 from gan_cli.sweep import processes
-from gan_cli.sweep.processes import Slot, arguments, device_slots, on_cores, program
+from gan_cli.sweep.processes import Slot, arguments, device_slots, on_cores
+from gan_cli.sweep.remote import program
 from gan_cli.sweep.sweep_folder import Job, SweepFolder
 from gan_cli.sweep.watch import Watch
 
