@@ -89,6 +89,7 @@ class Ray(Machines):
         self.num_gpus = gpus if gpus is not None else 0.0 if config.device == "cpu" else 1.0
         if not ray.is_initialized():
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            os.environ.setdefault("RAY_worker_niceness", "0")  # of a Ray that is started here; its own choice is 15
             try:
                 ray.init(address=settings["address"] or "local", log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, RuntimeError, ValueError) as error:
