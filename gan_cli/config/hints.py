@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gan_cli.config.compose import CONF, compose
 
-PLUGINS = ("joblib", "optuna", "ray", "submitit")  # launchers and sweepers that are extras of this package
+PLUGINS = ("joblib", "optuna")  # launchers and sweepers that are extras of this package
 MOST_NAMED = 3
 PRESETS = ("experiment", "debug")  # they set keys that exist without them
 

@@ -79,6 +79,8 @@ def sweep(
     local = ours is not None and ours.local
     if local:
         device_slots(config.device, options["slots_per_device"], len(due))  # refuses a device that is not there
+    if ours is not None and not options["dry_run"]:
+        ours.machines(folder)  # refuses those that cannot be used
     check_jobs(due, here=local)
     print_jobs(jobs, states, folder.path, sys.stdout if options["dry_run"] else sys.stderr)
     if raced or tuned:
@@ -86,8 +88,6 @@ def sweep(
         print(*lines, sep="\n", file=sys.stdout if options["dry_run"] else sys.stderr)
     if options["dry_run"]:
         return
-    if ours is not None:
-        ours.machines(folder)  # refuses those that cannot be used
 
     def launch(jobs: Sequence[Job], place: SweepFolder = folder) -> None:
         if ours is None:
