@@ -45,7 +45,7 @@ def sweeping(cwd: Path, *more: str) -> "subprocess.Popen[str]":
 
 def worker_of(job: str) -> int:
     """The process that has started this job's gan-train."""
-    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-eww", "-o", "args"], capture_output=True, text=True, check=True).stdout
     found = re.search(rf"gan_cli\.cli (\d+) .*/{re.escape(job)}'", listed)
     assert found is not None, listed
     return int(found[1])
