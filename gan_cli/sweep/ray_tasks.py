@@ -4,6 +4,7 @@ import importlib.util
 import logging
 import os
 import signal
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from gan_cli.sweep.remote import RemoteJob, run_remote
 from gan_cli.sweep.running import Machines, Running
 from gan_cli.sweep.sweep_folder import Job, SweepFolder
 
+SECONDS_TO_ANSWER = 10.0
 SETTINGS: dict[str, Any] = {
     "address": str | None,
     "num_gpus": float | None,
@@ -74,6 +76,13 @@ class Task(Running):
         ray.cancel(self.reference, force=True)
 
 
+def check_answers(address: str | None) -> None:
+    """Raises OSError or ValueError for a host and port where nobody listens: Ray itself would wait for minutes."""
+    if address is not None and ":" in address:
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
+
+
 class Ray(Machines):
     """A Ray cluster that this machine belongs to, or Ray on this machine alone, which ends with the sweep."""
 
@@ -91,8 +100,9 @@ class Ray(Machines):
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             os.environ.setdefault("RAY_worker_niceness", "0")  # of a Ray that is started here; its own choice is 15
             try:
+                check_answers(settings["address"])
                 ray.init(address=settings["address"] or "local", log_to_driver=False, logging_level=logging.ERROR)
-            except (ConnectionError, RuntimeError, ValueError) as error:
+            except (OSError, RuntimeError, ValueError) as error:
                 raise UserError(
                     f"hydra.launcher.address={settings['address']} is not Ray ({one_line(error)}): start one with "
                     "ray start --head, or give hydra.launcher.address=null, for this machine alone"
