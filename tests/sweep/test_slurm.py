@@ -146,6 +146,14 @@ def test_what_is_missing_is_told_with_what_brings_it(tmp_path: Path, monkeypatch
         machines(tmp_path)
 
 
+@pytest.mark.slow
+def test_what_runs_a_job_on_a_node_imports_no_torch() -> None:
+    """Each job would need a second or more, and hundreds of megabytes, for nothing."""
+    told = "import sys, gan_cli.sweep.remote; sys.exit('torch' in sys.modules)"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    assert subprocess.run([sys.executable, "-c", told], env=environment).returncode == 0
+
+
 def absent() -> str:
     return "no submitit" if importlib.util.find_spec("submitit") is None else slurm_here.missing()
 
