@@ -32,7 +32,7 @@ def test_without_ray_a_sweep_is_told_what_brings_it(tmp_path: Path, monkeypatch:
 
 def sweeping(cwd: Path, *more: str) -> "subprocess.Popen[str]":
     launcher = ["hydra/launcher=ray", "hydra.launcher.address=null", "hydra.launcher.num_cpus=1", "sweep_dir=there"]
-    words = [*launcher, *QUICK, "log_every=1", "evaluate_every=0", "sample_every=0", "checkpoint_every=0", *more]
+    words = [*launcher, *QUICK, "log_every=1", "evaluate_every=0", "sample_every=0", *more]
     return subprocess.Popen(
         [sys.executable, "-m", "gan_cli", "sweep", "--config-dir", "mine", *words],
         cwd=cwd,
@@ -58,8 +58,10 @@ def test_a_killed_worker_and_a_crash_harm_no_other_job(tmp_path: Path) -> None:
     (tmp_path / "mine" / "objective" / "breaking.yaml").write_text(BREAKING)
     (tmp_path / "broken").touch()
     folder = tmp_path / "there"
-    process = sweeping(tmp_path, "objective=breaking", "objective.way=slow,exits", "seed=0", "steps=300")
-    wait_for(lambda: any(file.stat().st_size for file in folder.glob("way-slow*/metrics.jsonl")))
+    process = sweeping(
+        tmp_path, "objective=breaking", "objective.way=slow,exits", "seed=0", "steps=300", "checkpoint_every=5"
+    )
+    wait_for(lambda: list(folder.glob("way-slow*/checkpoints/step-00000005")))  # Ray kills what its worker has started
     (slow,) = (path.name for path in folder.glob("way-slow*"))
     os.kill(worker_of(slow), signal.SIGKILL)
     wait_for(lambda: len((folder / slow / "sessions.jsonl").read_text().splitlines()) == 2)
