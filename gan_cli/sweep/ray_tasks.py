@@ -12,7 +12,7 @@ from typing import Any
 from filelock import SoftFileLease
 from omegaconf import DictConfig, OmegaConf
 
-from gan_cli.config.read import read_plain
+from gan_cli.config.plain import read_plain
 from gan_cli.errors import UserError, one_line
 from gan_cli.sweep.processes import remote_job, searched
 from gan_cli.sweep.remote import RemoteJob, run_remote

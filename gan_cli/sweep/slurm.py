@@ -15,7 +15,7 @@ from typing import Any
 from filelock import SoftFileLease
 from omegaconf import DictConfig, OmegaConf
 
-from gan_cli.config.read import read_plain
+from gan_cli.config.plain import read_plain
 from gan_cli.errors import EndError, UserError, one_line
 from gan_cli.files import slug
 from gan_cli.sweep.processes import remote_job, searched
