@@ -75,7 +75,7 @@ def run_all(jobs: Sequence[Job], folder: SweepFolder, machines: Machines, watch:
                     for one in running:
                         one.stop(stop.signal or signal.SIGTERM)
                 failed |= "failed" in share.look()
-                while share.waiting and machines.has_room() and (taken := share.take()):
+                while not stop.signal and share.waiting and machines.has_room() and (taken := share.take()):
                     one, where = machines.start(*taken)
                     running.append(one)
                     watch.started(one.job.name, where)

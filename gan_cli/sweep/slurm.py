@@ -41,6 +41,7 @@ SETTINGS: dict[str, Any] = {
 OF_SUBMITIT = ("partition", "account", "qos", "constraint", "signal_delay_s", "cpus_per_task")  # under the same name
 PROGRAMS = ("sbatch", "srun", "squeue", "scancel")
 SECONDS_BETWEEN_LOOKS = 5.0  # at the queue
+SECONDS_TO_ANSWER = 10.0
 SECONDS_UNSEEN = 60.0  # a file that another machine has written may be seen so much later (NFS)
 ALIVE = (
     *("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING", "RESIZING", "SUSPENDED", "STOPPED"),
@@ -177,7 +178,9 @@ class Slurm(Machines):
 def asked(*command: str) -> str | None:
     """What a command of SLURM says; None if it fails."""
     try:
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+        ended = subprocess.run(
+            command, capture_output=True, text=True, timeout=SECONDS_TO_ANSWER, stdin=subprocess.DEVNULL
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return ended.stdout if ended.returncode == 0 else None
