@@ -70,7 +70,7 @@ def run_all(jobs: Sequence[Job], folder: SweepFolder, machines: Machines, watch:
                     break
                 if not stopping and (stop.signal or (failed and fail_fast)):
                     stopping = True
-                    share.waiting.clear()
+                    share.drop()
                     watch.note(f"stopping: {len(running)} running jobs save their state; Ctrl-C again kills them")
                     for one in running:
                         one.stop(stop.signal or signal.SIGTERM)
@@ -82,7 +82,8 @@ def run_all(jobs: Sequence[Job], folder: SweepFolder, machines: Machines, watch:
                 for one in [one for one in running if one.has_ended()]:
                     running.remove(one)
                     if folder.how_it_ended(one.job.name)["exit_code"] is None:  # another sweep has it
-                        share.left(one.job)
+                        if not stopping:
+                            share.left(one.job)
                         continue
                     state = folder.state(one.job)
                     failed |= state == "failed"

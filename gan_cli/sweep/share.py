@@ -61,6 +61,11 @@ class Share:
                 return job, claim
         return None
 
+    def drop(self) -> None:
+        """Leaves all that wait to other sweeps, or to the next command."""
+        self.waiting.clear()
+        self.elsewhere.clear()
+
     def left(self, job: Job) -> None:
         """A job of this sweep that another one has taken waits for its end."""
         self.waiting[job.name] = job

@@ -85,6 +85,17 @@ def test_a_job_that_another_sweep_was_to_stop_is_continued(folder: SweepFolder) 
     assert taken(mine)[0] == "job-0"
 
 
+def test_what_is_dropped_is_not_looked_at_any_more(folder: SweepFolder) -> None:
+    mine, other = share(folder, 2), share(folder, 2)
+    _, claim = taken(other)
+    taken(mine)
+    assert mine.take() is None
+    mine.drop()
+    claim.release()
+    assert look(mine) == []
+    assert mine.take() is None
+
+
 def test_a_claim_is_taken_over_when_its_process_is_dead(folder: SweepFolder) -> None:
     ended = subprocess.Popen(["true"])
     ended.wait()
