@@ -166,8 +166,7 @@ class Game:
 
     def supervised_loss(self, labelled: Examples) -> Loss | None:
         """The discriminator's loss on images with labels; None for an objective that has none."""
-        (outputs,) = self.everywhere(self.outputs(labelled))
-        return self.objective.supervised_loss(outputs.logits, self.rows_everywhere(labelled.labels))
+        return self.objective.supervised_loss(self.judge(labelled), labelled.labels)
 
     def discriminator_loss(self, real: Examples, fake: Examples) -> Loss:
         return self.objective.discriminator_loss(self.judge(real), self.judge(fake))

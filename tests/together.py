@@ -56,6 +56,7 @@ CASES: dict[str, Sequence[str]] = {
     "pairs": ("objective=stdgan", "regularizer=mode_seeking"),
     "mcgan": ("objective=mcgan", *LABELS),
     "semi-supervised": ("objective=semi_supervised", "dataset.num_labelled=100", "regularizer=[vat,feature_matching]"),
+    "labelled batches": ("objective=semi_supervised", "dataset.num_labelled=100", "labelled_batch_size=24"),
     "classification": ("objective=classification", "model=classifier", "metrics@dataset.metrics=classification"),
     "path length": ("model=stylegan2", "regularizer=[r1,path_length]", "model.generator.mixing=0.0"),
     "consistency": ("objective=hinge", "regularizer=[consistency,zcr,dragan]"),
