@@ -7,7 +7,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -183,9 +183,9 @@ class Exported:
 
     def draw(self, path: Path) -> None:
         """The picture that the card's own lines make."""
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), self.trained.gan.at_rest() as game:
             torch.manual_seed(0)
-            images = self.network(*self.given(self.count))
+            images = replace(game, generator=self.network).generate(self.latents(self.count)).images
         if pictures.are_points(self.trained.found.image_shape):
             pictures.save_points(path, images)
         else:
