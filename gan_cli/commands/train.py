@@ -68,7 +68,7 @@ class Request:
     signature: str | None = None  # None: the config is this command line's, so this user signs it
     initial: Checkpoint | None = None
     pause_at: int | None = None
-    outputs: Path = Path("outputs")
+    outputs: Path | None = None  # where restarts of this launch look for the folder, if the command line names none
 
 
 def train(config: Config, options: dict[str, Any], overrides: list[str], composed: str, short_name: str) -> None:
@@ -84,7 +84,8 @@ def train(config: Config, options: dict[str, Any], overrides: list[str], compose
         else:
             make_folder = partial(create, outputs, short_name)
             made = Request(begun, begun, overrides, composed, options["device"], options["tracker"], make_folder)
-        return replace(made, initial=initial, pause_at=options["pause_at"], outputs=outputs)
+            made = replace(made, outputs=outputs)
+        return replace(made, initial=initial, pause_at=options["pause_at"])
 
     run_together(request, options)
 
@@ -120,7 +121,7 @@ def folder_of_launch(outputs: Path) -> Path | None:
 def remember_launch(outputs: Path, folder: Path) -> None:
     """For `folder_of_launch`."""
     if launched.may_restart():
-        (outputs / LAUNCHES).mkdir(exist_ok=True)
+        (outputs / LAUNCHES).mkdir(parents=True, exist_ok=True)
         with atomic(outputs / LAUNCHES / slug(launched.launch())) as partial:
             partial.write_text(str(folder))
 
@@ -289,7 +290,8 @@ def prepared(request: Request, ranks: Ranks) -> Iterator[Run]:
         with ranks.together():
             folder = make_run_folder(request.make_folder) if ranks.leads else None
             if folder is not None:
-                remember_launch(request.outputs, folder.path)
+                if request.outputs is not None:
+                    remember_launch(request.outputs, folder.path)
                 if found is None:
                     held.enter_context(folder.locked())
             stop = held.enter_context(stop_on_signal(ANSWER if ranks.leads else ""))

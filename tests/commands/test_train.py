@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import torch
 
-from gan_cli.commands.train import warn_of_threads
+from gan_cli.commands.train import folder_of_launch, remember_launch, warn_of_threads
 from gan_cli.engine import Engine
+from gan_cli.errors import UserError
 from gan_cli.objectives.stdgan import StdGAN
 from gan_cli.runs.checkpoint import find
 from gan_cli.runs.folder import RunFolder
@@ -228,3 +229,18 @@ def test_the_gain_of_threads_is_measured_and_their_number_stays() -> None:
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)
+
+
+def test_a_restart_finds_the_folder_of_its_launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs, folder = tmp_path / "outputs", tmp_path / "run"
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "mine")
+    remember_launch(outputs, folder)
+    assert not outputs.exists()  # torchrun would not start it again
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "2")
+    remember_launch(outputs, folder)
+    assert folder_of_launch(outputs) is None
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert folder_of_launch(outputs) == folder
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "another")
+    with pytest.raises(UserError, match="set run_dir=<folder>"):
+        folder_of_launch(outputs)
