@@ -51,13 +51,18 @@ def worker_of(job: str) -> int:
     return int(found[1])
 
 
+def with_breaking_jobs(place: Path) -> Path:
+    """Writes what makes jobs break; returns the sweep's folder, which is not there yet."""
+    (place / "mine" / "objective").mkdir(parents=True)
+    (place / "mine" / "objective" / "breaking.yaml").write_text(BREAKING)
+    (place / "broken").touch()
+    return place / "there"
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not HAS_RAY, reason="no Ray")
 def test_a_killed_worker_and_a_crash_harm_no_other_job(tmp_path: Path) -> None:
-    (tmp_path / "mine" / "objective").mkdir(parents=True)
-    (tmp_path / "mine" / "objective" / "breaking.yaml").write_text(BREAKING)
-    (tmp_path / "broken").touch()
-    folder = tmp_path / "there"
+    folder = with_breaking_jobs(tmp_path)
     process = sweeping(
         tmp_path, "objective=breaking", "objective.way=slow,exits", "seed=0", "steps=300", "checkpoint_every=5"
     )
@@ -79,10 +84,7 @@ def test_a_killed_worker_and_a_crash_harm_no_other_job(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not HAS_RAY, reason="no Ray")
 def test_an_interrupted_sweep_saves_its_jobs_and_continues(tmp_path: Path) -> None:
-    (tmp_path / "mine" / "objective").mkdir(parents=True)
-    (tmp_path / "mine" / "objective" / "breaking.yaml").write_text(BREAKING)
-    (tmp_path / "broken").touch()
-    folder = tmp_path / "there"
+    folder = with_breaking_jobs(tmp_path)
     process = sweeping(tmp_path, "objective=breaking", "objective.way=slow", "seed=0", "steps=300")
     wait_for(lambda: any(file.stat().st_size for file in folder.glob("*/metrics.jsonl")))
     process.send_signal(signal.SIGINT)
